@@ -1,0 +1,75 @@
+/**
+ * Every limit of the appliance, with its unit in the name and the clause it comes from. Code refers to this table
+ * and to nothing else, so that an auditor finds each bound once.
+ *
+ * "design" is the project's design; "AWS" is the NSM API's attestation_process.md; "Solana" is the runtime.
+ */
+export const LIMITS = {
+  // Frames between host and enclave (design 5, 'Bytes on the wire').
+  frameBytes: 64 * 1024,
+  /** One write to a vsock: larger ones hang or corrupt on some hypervisors (measured with vhost-device-vsock). */
+  writeBytes: 32 * 1024,
+  inFlightRequests: 256,
+  inFlightBytes: 8 * 1024 * 1024,
+
+  // CBOR in our messages (design 5).
+  cborDepth: 8,
+  cborItems: 20_000,
+
+  // Attestation documents (AWS 3.2.2.2, and reference measurements of real documents).
+  attestationDocumentBytes: 32 * 1024,
+  attestationPayloadBytes: 16_384,
+  attestationPcrIndexes: 32,
+  attestationCertificateBytes: 1024,
+  attestationCertificates: 8,
+  attestationPublicKeyBytes: 1024,
+  attestationUserDataBytes: 1024,
+  attestationNonceBytes: 1024,
+  /** A nonce from a caller of ours: at least 16 bytes so that it cannot repeat by chance, at most 64. */
+  callerNonceMinBytes: 16,
+  callerNonceMaxBytes: 64,
+  /** KMS refuses documents older than this (design 4); the local KMS does the same. */
+  attestationMaxAgeSeconds: 300,
+
+  // Keys and blobs.
+  saltBytes: 32,
+  executionKeyBytes: 32,
+  kmsCiphertextBytes: 6144,
+  kmsEnvelopeBytes: 1024,
+  kmsTimeoutMilliseconds: 5_000,
+  /** The recipient key is replaced with each document, at the latest after this (design 4). */
+  recipientKeyMaxAgeSeconds: 240,
+  pendingWalletCreations: 16,
+
+  // Trusted time (design 8).
+  trustedTimeMaxAgeSeconds: 60,
+  trustedTimeSampleSeconds: 20,
+
+  // Signing requests (design 6).
+  requestBodyBytes: 16 * 1024,
+  requestIdCharacters: 64,
+  requestMaxAgeSeconds: 300,
+  requestMaxFutureSeconds: 30,
+  /** Ids remembered per wallet for the freshness window. Full means 429, never eviction (design 6). */
+  requestIdsPerWallet: 100_000,
+  requestIdsPerEnclave: 1_000_000,
+  walletsPerEnclave: 200_000,
+
+  // Wallet creation and policy enabling.
+  statementBytes: 1_000,
+  statementMaxAheadSeconds: 24 * 3600,
+  requesters: 16,
+  policyBytes: 24 * 1024,
+
+  // JSON from outside (design 6: strict on both sides).
+  jsonDepth: 16,
+
+  // Solana (runtime constants).
+  transactionBytes: 1232,
+  transactionV1Bytes: 4096,
+
+  // Host.
+  httpBodyBytes: 96 * 1024,
+  enclaveRequestTimeoutMilliseconds: 15_000,
+  drainTimeoutMilliseconds: 10_000,
+} as const;

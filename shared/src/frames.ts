@@ -1,0 +1,72 @@
+/**
+ * Frames over any duplex byte stream: a 4-byte big-endian length, then that many bytes (design 5).
+ * A peer that breaks the framing cannot be understood again, so its stream is destroyed.
+ */
+import type { Duplex } from 'node:stream';
+import { QvError } from './errors.ts';
+import { LIMITS } from './limits.ts';
+
+const PREFIX_BYTES = 4;
+
+/** Collects stream chunks into whole frames. Memory is bounded by one frame and one chunk. */
+export class FrameReader {
+  #buffered = Buffer.alloc(0);
+
+  /** The frames completed by this chunk. @throws QvError frame_malformed */
+  push(chunk: Uint8Array): Uint8Array[] {
+    let rest = this.#buffered.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#buffered, chunk]);
+    const frames: Uint8Array[] = [];
+    while (rest.length >= PREFIX_BYTES) {
+      const length = rest.readUInt32BE(0);
+      // Refused from the prefix alone: a claimed length never reserves memory.
+      if (length === 0 || length > LIMITS.frameBytes) {
+        throw new QvError('frame_malformed', { value: `length ${length}` });
+      }
+      if (rest.length < PREFIX_BYTES + length) break;
+      frames.push(new Uint8Array(rest.subarray(PREFIX_BYTES, PREFIX_BYTES + length)));
+      rest = rest.subarray(PREFIX_BYTES + length);
+    }
+    this.#buffered = rest;
+    return frames;
+  }
+
+  /** True when the stream may end here without cutting a frame. */
+  get idle(): boolean {
+    return this.#buffered.length === 0;
+  }
+}
+
+/** One frame in pieces of at most LIMITS.writeBytes, as vsock needs them. */
+export function framePieces(payload: Uint8Array): Buffer[] {
+  if (payload.length === 0 || payload.length > LIMITS.frameBytes) {
+    throw new QvError('frame_malformed', { value: `length ${payload.length}` });
+  }
+  const prefix = Buffer.alloc(PREFIX_BYTES);
+  prefix.writeUInt32BE(payload.length);
+  const whole = Buffer.concat([prefix, payload]);
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < whole.length; at += LIMITS.writeBytes) pieces.push(whole.subarray(at, at + LIMITS.writeBytes));
+  return pieces;
+}
+
+/** Writes one frame; resolves to false when the peer should be given time to drain. */
+export function writeFrame(stream: Duplex, payload: Uint8Array): boolean {
+  let roomy = true;
+  for (const piece of framePieces(payload)) roomy = stream.write(piece);
+  return roomy;
+}
+
+/** Calls `onFrame` for each frame. A malformed frame destroys the stream with its QvError. */
+export function readFrames(stream: Duplex, onFrame: (payload: Uint8Array) => void): void {
+  const reader = new FrameReader();
+  stream.on('data', (chunk: Uint8Array) => {
+    try {
+      for (const frame of reader.push(chunk)) onFrame(frame);
+    } catch (error) {
+      stream.destroy(error as Error);
+    }
+  });
+  stream.on('end', () => {
+    if (!reader.idle) stream.destroy(new QvError('frame_malformed', { value: 'stream ended inside a frame' }));
+  });
+}

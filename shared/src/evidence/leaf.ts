@@ -1,0 +1,155 @@
+/**
+ * Leaves: one per decision of an enclave boot, in sequence, each naming the hash of the one before (design 10).
+ * A leaf signed by the boot key is the receipt. It says what an auditor needs and never a secret.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { type Hash, hash, type Signature } from '../brands.ts';
+import { concatBytes } from '../bytes.ts';
+import { LIMITS } from '../limits.ts';
+import {
+  bootId,
+  bytes,
+  decodeAs,
+  encodeAs,
+  field,
+  fixed,
+  type Infer,
+  list,
+  maybe,
+  oneOf,
+  publicKey,
+  purposeStruct,
+  struct,
+  text,
+  time,
+  u32,
+  u64,
+} from '../protocol/wire.ts';
+
+export const REQUEST_ID = /^[A-Za-z0-9_-]{1,64}$/;
+export const FACT = /^[\x20-\x7e]*$/;
+
+export const LEAF_KINDS = ['boot', 'wallet-created', 'policy-enabled', 'signed', 'denied', 'frozen'] as const;
+export type LeafKind = (typeof LEAF_KINDS)[number];
+
+/** What one transaction moves, as the judge counted it. */
+export const amounts = struct({
+  lamportsOut: field(0, u64),
+  feeLamports: field(1, u64),
+});
+export type Amounts = Infer<typeof amounts>;
+
+export const leafCodec = purposeStruct('qv/leaf/v1', {
+  boot: field(1, bootId),
+  /** From 0, without gap. */
+  sequence: field(2, u64),
+  /** SHA-256 of the previous leaf's bytes; absent in leaf 0. */
+  previous: maybe(3, fixed<Hash>(32)),
+  /** Trusted time of the decision. */
+  time: field(4, time),
+  kind: field(5, oneOf(...LEAF_KINDS)),
+  wallet: maybe(6, publicKey),
+  /** The owner (creation, enabling) or the requester (signing) whose signature caused this. */
+  actor: maybe(7, publicKey),
+  requestId: maybe(8, text(LIMITS.requestIdCharacters, REQUEST_ID)),
+  /** SHA-256 of the Solana message that was judged. */
+  messageHash: maybe(9, fixed<Hash>(32)),
+  policyHash: maybe(10, fixed<Hash>(32)),
+  /** The rule that denied, and what broke it. */
+  rule: maybe(11, text(64, FACT)),
+  value: maybe(12, text(128, FACT)),
+  amounts: maybe(13, amounts),
+  /** The wallet's state version after this decision. */
+  stateVersion: maybe(14, u64),
+  /** Boot: the attestation document that names the boot key, and the measured configuration's hash. */
+  attestation: maybe(15, bytes(1, LIMITS.attestationDocumentBytes)),
+  configHash: maybe(16, fixed<Hash>(32)),
+  /** Freeze: its random id, scope and the reason given. */
+  freezeId: maybe(17, fixed(16)),
+  scope: maybe(18, text(128, FACT)),
+  reason: maybe(19, text(200, FACT)),
+});
+export type Leaf = Infer<typeof leafCodec>;
+
+/** A leaf and the boot key's Ed25519 signature over its bytes. */
+export const receiptCodec = struct({
+  leaf: field(0, bytes(1, LIMITS.frameBytes)),
+  signature: field(1, fixed<Signature>(64)),
+});
+export type Receipt = Infer<typeof receiptCodec>;
+
+export function encodeLeaf(leaf: Leaf): Uint8Array {
+  return encodeAs(leafCodec, leaf);
+}
+
+/** @throws QvError cbor_malformed, message_malformed */
+export function decodeLeaf(encoded: Uint8Array): Leaf {
+  return decodeAs(leafCodec, encoded, 'leaf');
+}
+
+/** RFC 6962 section 2.1: the leaf hash has the prefix 0x00, so the tree to come needs no other hash. */
+export function leafHash(encoded: Uint8Array): Hash {
+  return hash(sha256(concatBytes(Uint8Array.of(0), encoded)));
+}
+
+/** Given to a wallet's owner at creation; no address is to be shown before it verifies (design 4). */
+export const walletCertificateCodec = purposeStruct('qv/wallet-certificate/v1', {
+  deployment: field(1, text(64, FACT)),
+  boot: field(2, bootId),
+  wallet: field(3, publicKey),
+  owner: field(4, publicKey),
+  requesters: field(5, list(publicKey, 1, LIMITS.requesters)),
+  kmsKeyArn: field(6, text(256, FACT)),
+  nonce: field(7, fixed(16)),
+  leafHash: field(8, fixed<Hash>(32)),
+});
+export type WalletCertificate = Infer<typeof walletCertificateCodec>;
+
+/** The enclave's word that a policy counts from now on. */
+export const enableReceiptCodec = purposeStruct('qv/policy-enabled/v1', {
+  deployment: field(1, text(64, FACT)),
+  boot: field(2, bootId),
+  wallet: field(3, publicKey),
+  owner: field(4, publicKey),
+  epoch: field(5, u32),
+  policyHash: field(6, fixed<Hash>(32)),
+  previousHash: maybe(7, fixed<Hash>(32)),
+  leafHash: field(8, fixed<Hash>(32)),
+});
+export type EnableReceipt = Infer<typeof enableReceiptCodec>;
+
+/** The enclave's word that a freeze holds. */
+export const freezeAckCodec = purposeStruct('qv/freeze-ack/v1', {
+  deployment: field(1, text(64, FACT)),
+  boot: field(2, bootId),
+  freezeId: field(3, fixed(16)),
+  scope: field(4, text(128, FACT)),
+  time: field(5, time),
+  leafHash: field(6, fixed<Hash>(32)),
+});
+export type FreezeAck = Infer<typeof freezeAckCodec>;
+
+/** What a boot's attestation document says in `user_data`: 512 bytes at most (AWS 3.2.2.2). */
+export const userDataCodec = purposeStruct('qv/user-data/v1', {
+  bootKey: field(1, bootId),
+  /** The key that imports are sealed to; absent in builds without import. */
+  importKey: maybe(2, fixed(32)),
+  configHash: field(3, fixed<Hash>(32)),
+  logOrigin: field(4, text(128, FACT)),
+  version: field(5, text(32, FACT)),
+});
+export type UserData = Infer<typeof userDataCodec>;
+
+/** Checks an Ed25519 signature: (signature, message, public key). */
+export type VerifyEd25519 = (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
+
+export interface SignedBytes {
+  readonly bytes: Uint8Array;
+  readonly signature: Signature;
+}
+
+/** Bytes of one of the structs above with the boot key's signature. */
+export const signedBytesCodec = struct({
+  bytes: field(0, bytes(1, LIMITS.frameBytes)),
+  signature: field(1, fixed<Signature>(64)),
+});

@@ -1,0 +1,292 @@
+/**
+ * Every message between host and enclave. A request frame is the map {0: kind, 1: id, 2: body}; its reply is
+ * {0: id, 1: body} or {0: id, 2: {0: code, 1?: path, 2?: value, 3?: receipt}}. Ids are the host's, below 2^32,
+ * and unique among what is in flight on one connection; replies come in any order.
+ */
+import type { Hash, RequestId, Signature } from '../brands.ts';
+import { type CborMap, decodeCbor, encodeCbor } from '../cbor.ts';
+import { ERRORS, type ErrorCode, isErrorCode, QvError } from '../errors.ts';
+import { amounts, FACT, REQUEST_ID, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
+import { LIMITS } from '../limits.ts';
+import {
+  bool,
+  bootId,
+  bytes,
+  type Codec,
+  field,
+  fixed,
+  type Infer,
+  list,
+  maybe,
+  oneOf,
+  publicKey,
+  struct,
+  text,
+  time,
+  u32,
+  u64,
+} from './wire.ts';
+
+export const PHASES = ['booting', 'ready', 'serving', 'frozen', 'failed'] as const;
+export type Phase = (typeof PHASES)[number];
+
+const sealedState = struct({
+  blob: field(0, bytes(1, 4096)),
+  version: field(1, u64),
+});
+
+/** A wallet's row as far as the enclave reads it. Wallet and owner are missing on purpose: they come from the policy. */
+export const walletBlobs = struct({
+  salt: field(0, fixed(LIMITS.saltBytes)),
+  executionKey: field(1, bytes(1, LIMITS.kmsCiphertextBytes)),
+  sealedSeed: field(2, bytes(1, 256)),
+  sealedState: field(3, bytes(1, 4096)),
+});
+export type WalletBlobs = Infer<typeof walletBlobs>;
+
+export const enabledPolicy = struct({
+  bytes: field(0, bytes(1, LIMITS.policyBytes)),
+  mac: field(1, fixed(32)),
+});
+export type EnabledPolicy = Infer<typeof enabledPolicy>;
+
+export const credentialsCodec = struct({
+  accessKeyId: field(0, bytes(1, 128)),
+  secretAccessKey: field(1, bytes(1, 256)),
+  sessionToken: maybe(2, bytes(1, 8192)),
+  expiresAt: maybe(3, time),
+});
+export type CredentialBytes = Infer<typeof credentialsCodec>;
+
+const ruleOutcome = struct({
+  rule: field(0, text(64, FACT)),
+  outcome: field(1, oneOf('allow', 'deny')),
+  value: maybe(2, text(128, FACT)),
+});
+
+/** Body and reply of each kind. The order of kinds is their number on the wire: append, never reorder. */
+export const MESSAGES = {
+  /** What the enclave says of itself. Always legal. */
+  status: {
+    kind: 1,
+    request: struct({}),
+    reply: struct({
+      phase: field(0, oneOf(...PHASES)),
+      boot: maybe(1, bootId),
+      deployment: field(2, text(64, FACT)),
+      configHash: field(3, fixed<Hash>(32)),
+      time: maybe(4, time),
+      leaves: field(5, u64),
+      version: field(6, text(32, FACT)),
+      kmsKeyArn: field(7, text(256, FACT)),
+      freezeId: maybe(8, fixed(16)),
+      wallets: field(9, u32),
+    }),
+  },
+  /** A fresh attestation document over the caller's nonce, for auditors. It names no recipient key. */
+  attest: {
+    kind: 2,
+    request: struct({ nonce: field(0, bytes(LIMITS.callerNonceMinBytes, LIMITS.callerNonceMaxBytes)) }),
+    reply: struct({ document: field(0, bytes(1, LIMITS.attestationDocumentBytes)) }),
+  },
+  /** The instance role's credentials for the kms-agent; they open nothing without an attestation. */
+  credentials: {
+    kind: 3,
+    request: credentialsCodec,
+    reply: struct({}),
+  },
+  /** Makes the fleet's row key. The host stores the blob once, by compare-and-set. */
+  rowKeyCreate: {
+    kind: 4,
+    request: struct({}),
+    reply: struct({ blob: field(0, bytes(1, LIMITS.kmsCiphertextBytes)) }),
+  },
+  /** The row key itself: the one key the enclave hands out, worth nothing to any check inside (design 4). */
+  rowKeyUnwrap: {
+    kind: 5,
+    request: struct({ blob: field(0, bytes(1, LIMITS.kmsCiphertextBytes)) }),
+    reply: struct({ rowKey: field(0, fixed(32)) }),
+  },
+  walletCreate: {
+    kind: 6,
+    request: struct({
+      deployment: field(0, text(64, FACT)),
+      owner: field(1, publicKey),
+      nonce: field(2, fixed(16)),
+      requesters: field(3, list(publicKey, 1, LIMITS.requesters)),
+      createBefore: field(4, time),
+      signature: field(5, fixed<Signature>(64)),
+    }),
+    reply: struct({
+      wallet: field(0, publicKey),
+      blobs: field(1, walletBlobs),
+      stateVersion: field(2, u64),
+      certificate: field(3, signedBytesCodec),
+      receipt: field(4, receiptCodec),
+    }),
+  },
+  policyEnable: {
+    kind: 7,
+    request: struct({
+      policy: field(0, bytes(1, LIMITS.policyBytes)),
+      previousHash: maybe(1, fixed<Hash>(32)),
+      enableBefore: field(2, time),
+      signature: field(3, fixed<Signature>(64)),
+      blobs: field(4, walletBlobs),
+    }),
+    reply: struct({
+      mac: field(0, fixed(32)),
+      state: field(1, sealedState),
+      enableReceipt: field(2, signedBytesCodec),
+      receipt: field(3, receiptCodec),
+    }),
+  },
+  sign: {
+    kind: 8,
+    request: struct({
+      id: field(0, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
+      /** Seconds since 1970, as the text that was signed. */
+      timestamp: field(1, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
+      /** The HTTP body, byte for byte. */
+      body: field(2, bytes(1, LIMITS.requestBodyBytes)),
+      signature: field(3, fixed<Signature>(64)),
+      policy: field(4, enabledPolicy),
+      blobs: field(5, walletBlobs),
+    }),
+    /** A dry run answers `rules` and `allow`; a signed request `signature`, `state` and `receipt`. */
+    reply: struct({
+      messageHash: field(0, fixed<Hash>(32)),
+      amounts: field(1, amounts),
+      signature: maybe(2, fixed<Signature>(64)),
+      state: maybe(3, sealedState),
+      receipt: maybe(4, receiptCodec),
+      allow: maybe(5, bool),
+      rules: maybe(6, list(ruleOutcome, 0, 256)),
+    }),
+  },
+  /** Sets the latch. Travels on the control connection (design 9). */
+  freeze: {
+    kind: 9,
+    request: struct({
+      scope: field(0, oneOf('fleet')),
+      reason: field(1, text(200, FACT)),
+    }),
+    reply: struct({ ack: field(0, signedBytesCodec), receipt: field(1, receiptCodec) }),
+  },
+  /** The newest sealed state again, so that a lost write never bricks a wallet. */
+  stateGet: {
+    kind: 10,
+    request: struct({ wallet: field(0, publicKey) }),
+    reply: struct({ state: field(0, sealedState) }),
+  },
+  /** Leaf 0 of this boot, signed: it holds the attestation document that names the boot key. */
+  bootRecord: {
+    kind: 11,
+    request: struct({}),
+    reply: struct({ receipt: field(0, receiptCodec) }),
+  },
+} as const;
+
+export type MessageName = keyof typeof MESSAGES;
+export type RequestOf<N extends MessageName> = Infer<(typeof MESSAGES)[N]['request']>;
+export type ReplyOf<N extends MessageName> = Infer<(typeof MESSAGES)[N]['reply']>;
+
+const BY_KIND = new Map(Object.entries(MESSAGES).map(([name, { kind }]) => [kind, name as MessageName]));
+
+export interface AnyRequest {
+  readonly id: number;
+  readonly name: MessageName;
+  readonly body: RequestOf<MessageName>;
+}
+
+/** A refusal as it travels. A denial carries its receipt. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly path?: string;
+  readonly value?: string;
+  readonly receipt?: Infer<typeof receiptCodec>;
+}
+
+const refusalCodec: Codec<Refusal> = {
+  ...struct({
+    code: field(0, oneOf(...(Object.keys(ERRORS) as ErrorCode[]))),
+    path: maybe(1, text(128, FACT)),
+    value: maybe(2, text(256, FACT)),
+    receipt: maybe(3, receiptCodec),
+  }),
+} as Codec<Refusal>;
+
+export function encodeRequest<N extends MessageName>(id: number, name: N, body: RequestOf<N>): Uint8Array {
+  const message = MESSAGES[name];
+  return encodeCbor(
+    new Map([
+      [0, message.kind],
+      [1, id],
+      [2, (message.request as Codec<RequestOf<N>>).toCbor(body)],
+    ]),
+  );
+}
+
+/** The id of a request whose body does not parse is still answered, so parsing is in two steps. */
+export function decodeRequestHead(payload: Uint8Array): {
+  id: number;
+  name: MessageName;
+  body: () => AnyRequest['body'];
+} {
+  const map = asMap(decodeCbor(payload));
+  const id = u32.fromCbor(map.get(1) ?? null, 'id');
+  const name = BY_KIND.get(u32.fromCbor(map.get(0) ?? null, 'kind') as never);
+  const body = map.get(2);
+  if (name === undefined || body === undefined || map.size !== 3) {
+    throw new QvError('message_malformed', { path: 'kind', value: 'unknown kind or fields' });
+  }
+  return { id, name, body: () => (MESSAGES[name].request as Codec<AnyRequest['body']>).fromCbor(body, name) };
+}
+
+export function encodeReply<N extends MessageName>(id: number, name: N, body: ReplyOf<N>): Uint8Array {
+  return encodeCbor(
+    new Map([
+      [0, id],
+      [1, (MESSAGES[name].reply as Codec<ReplyOf<N>>).toCbor(body)],
+    ] as never),
+  );
+}
+
+export function encodeRefusal(id: number, refusal: Refusal): Uint8Array {
+  return encodeCbor(
+    new Map([
+      [0, id],
+      [2, refusalCodec.toCbor(refusal)],
+    ] as never),
+  );
+}
+
+/** Id of a reply, and what to do with the rest once the kind that was asked is known. */
+export function decodeReplyHead(payload: Uint8Array): {
+  id: number;
+  read: <N extends MessageName>(name: N) => ReplyOf<N> | Refusal;
+} {
+  const map = asMap(decodeCbor(payload));
+  const id = u32.fromCbor(map.get(0) ?? null, 'id');
+  const body = map.get(1);
+  const refusal = map.get(2);
+  if (map.size !== 2 || (body === undefined) === (refusal === undefined)) {
+    throw new QvError('message_malformed', { path: 'reply', value: 'neither body nor refusal' });
+  }
+  return {
+    id,
+    read: (name) =>
+      body === undefined
+        ? refusalCodec.fromCbor(refusal ?? null, 'refusal')
+        : ((MESSAGES[name].reply as Codec<never>).fromCbor(body, name) as never),
+  };
+}
+
+export function isRefusal(value: object): value is Refusal {
+  return 'code' in value && isErrorCode(value.code);
+}
+
+function asMap(value: unknown): CborMap {
+  if (!(value instanceof Map)) throw new QvError('message_malformed', { path: 'frame', value: 'not a map' });
+  return value as CborMap;
+}

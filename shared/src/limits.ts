@@ -25,11 +25,16 @@ export const LIMITS = {
   attestationPublicKeyBytes: 1024,
   attestationUserDataBytes: 1024,
   attestationNonceBytes: 1024,
+  /** Real ones have 39 characters; printable ASCII only, because it reaches terminals before it is authenticated. */
+  attestationModuleIdBytes: 128,
   /** A nonce from a caller of ours: at least 16 bytes so that it cannot repeat by chance, at most 64. */
   callerNonceMinBytes: 16,
   callerNonceMaxBytes: 64,
   /** KMS refuses documents older than this (design 4); the local KMS does the same. */
   attestationMaxAgeSeconds: 300,
+  /** How far a document's time may lie ahead of the verifier's clock. */
+  attestationMaxFutureSeconds: 30,
+  attestationPcrSets: 64,
 
   // Keys and blobs.
   saltBytes: 32,
@@ -37,8 +42,14 @@ export const LIMITS = {
   kmsCiphertextBytes: 6144,
   kmsEnvelopeBytes: 1024,
   kmsTimeoutMilliseconds: 5_000,
+  /** Retries included, below the host's own time limit. */
+  kmsTotalMilliseconds: 12_000,
   /** The recipient key is replaced with each document, at the latest after this (design 4). */
   recipientKeyMaxAgeSeconds: 240,
+  recipientKeyReplaceSeconds: 120,
+  /** Requests waiting for the security module, per urgency. */
+  nsmQueue: 64,
+  publicAttestationsPerSecond: 10,
   pendingWalletCreations: 16,
 
   // Trusted time (design 8).
@@ -67,6 +78,28 @@ export const LIMITS = {
   // Solana (runtime constants).
   transactionBytes: 1232,
   transactionV1Bytes: 4096,
+  /** Signatures of a version 1 transaction (SIMD-0385, 'Transaction Constraints'). */
+  transactionV1Signatures: 12,
+  /** Top-level instructions: SIMD-0160 for legacy and 0, SIMD-0385 for 1. */
+  transactionInstructions: 64,
+  /** Accounts one transaction may lock, static and loaded (SIMD-0385 names 64 for all versions). */
+  transactionAccounts: 64,
+  /** What an account index can address: beyond it, sanitization fails rather than locking. */
+  transactionIndexableAccounts: 256,
+  lamportsPerSignature: 5_000,
+  heapMinBytes: 32 * 1024,
+  heapMaxBytes: 256 * 1024,
+  /** A transaction never gets more than this, whatever it asks for. */
+  computeUnits: 1_400_000,
+  /** Without SetComputeUnitLimit: per instruction of a builtin program (SIMD-0170), and of any other program. */
+  computeUnitsPerBuiltin: 3_000,
+  computeUnitsPerInstruction: 200_000,
+  /** What creating a token account of 165 bytes costs: (128 + 165) × 6960 lamports. */
+  tokenAccountRentLamports: 2_039_280,
+
+  // Policy documents.
+  policyWindowSeconds: 31 * 24 * 3600,
+  policyNameCharacters: 64,
 
   // Host.
   httpBodyBytes: 96 * 1024,

@@ -1,0 +1,110 @@
+/**
+ * The measured configuration: one strict JSON file inside the image, so that PCR0 and PCR2 cover it and nobody who
+ * runs the host can change it. Its SHA-256 is in every attestation's `user_data`.
+ *
+ * ```jsonc
+ * { "version": 1,
+ *   "deployment": "prod-eu-1",            // signed inside every request as `audience`
+ *   "logOrigin": "example.com/qv/prod-eu-1", // names the log in checkpoints (C2SP tlog-checkpoint)
+ *   "kms": { "keyArn": "arn:aws:kms:…:key/…", // the full ARN: aliases can be moved
+ *            "endpoint": "https://kms.eu-central-1.amazonaws.com",
+ *            "rootCertificates": ["-----BEGIN CERTIFICATE-----…"] }, // the only roots trusted for TLS
+ *   "parentCid": 3,                       // the one vsock peer
+ *   "operators": { "threshold": 2, "keys": ["…", "…", "…"] } } // M of N, 2M > N
+ * ```
+ */
+import { type Address, address, type Hash } from '@quantumvault/shared/brands.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
+import { sha256 } from './vault.ts';
+
+export interface EnclaveConfig {
+  readonly deployment: string;
+  readonly logOrigin: string;
+  readonly kms: {
+    readonly keyArn: string;
+    readonly region: string;
+    readonly endpoint: URL;
+    readonly rootCertificates: readonly string[];
+  };
+  readonly parentCid: number;
+  readonly operators: { readonly threshold: number; readonly keys: readonly Address[] };
+  /** SHA-256 of the file. */
+  readonly hash: Hash;
+}
+
+const NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
+const ORIGIN = /^[a-z0-9][a-z0-9./-]{0,126}$/;
+const KEY_ARN = /^arn:(aws[a-z-]*):kms:([a-z0-9-]{1,32}):([0-9]{12}):key\/(?:mrk-[0-9a-f]{32}|[0-9a-f-]{36})$/;
+const PEM = /^-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----\n?$/;
+
+const invalid = (path: string, why: string): QvError => new QvError('config_invalid', { path, value: why });
+
+/** @throws QvError config_invalid naming the path */
+export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
+  try {
+    const fields = new JsonFields(parseStrictJson(bytes));
+    if (fields.integer('version', 1) !== 1) throw invalid('version', 'not 1');
+    const deployment = matching(fields, 'deployment', NAME);
+    const logOrigin = matching(fields, 'logOrigin', ORIGIN);
+    const kms = parseKms(fields);
+    // 2^32 - 1 is "any": the parent is one peer (design 8).
+    const parentCid = fields.integer('parentCid', 0xffff_fffe);
+    const operators = parseOperators(fields);
+    fields.end();
+    return deepFreeze({ deployment, logOrigin, kms, parentCid, operators, hash: sha256(bytes) });
+  } catch (error) {
+    if (!(error instanceof QvError) || error.code === 'config_invalid') throw error;
+    throw new QvError('config_invalid', error.facts, { cause: error });
+  }
+}
+
+function parseKms(parent: JsonFields): EnclaveConfig['kms'] {
+  const fields = new JsonFields(parent.required('kms'), 'kms');
+  const keyArn = matching(fields, 'keyArn', KEY_ARN);
+  const region = KEY_ARN.exec(keyArn)?.[2] ?? '';
+  const endpoint = parseEndpoint(fields.text('endpoint'));
+  const rootCertificates = fields.list('rootCertificates').map((value, index) => {
+    if (typeof value !== 'string' || !PEM.test(value))
+      throw invalid(`kms.rootCertificates[${index}]`, 'not one PEM certificate');
+    return value;
+  });
+  if (rootCertificates.length === 0) throw invalid('kms.rootCertificates', 'empty');
+  fields.end();
+  return { keyArn, region, endpoint, rootCertificates };
+}
+
+function parseEndpoint(text: string): URL {
+  const url = URL.parse(text);
+  if (url === null || url.protocol !== 'https:' || url.pathname !== '/' || url.search !== '' || url.username !== '') {
+    throw invalid('kms.endpoint', 'not an https origin');
+  }
+  return url;
+}
+
+function parseOperators(parent: JsonFields): EnclaveConfig['operators'] {
+  const fields = new JsonFields(parent.required('operators'), 'operators');
+  const keys = fields.list('keys').map((value, index) => {
+    if (typeof value !== 'string') throw invalid(`operators.keys[${index}]`, 'not a string');
+    return address(value, `operators.keys[${index}]`);
+  });
+  const threshold = fields.integer('threshold', keys.length);
+  // Two disjoint groups of operators must never both be enough (design 1).
+  if (2 * threshold <= keys.length) throw invalid('operators.threshold', 'must be more than half of the keys');
+  if (new Set(keys).size !== keys.length) throw invalid('operators.keys', 'duplicate');
+  fields.end();
+  return { threshold, keys };
+}
+
+function matching(fields: JsonFields, key: string, pattern: RegExp): string {
+  const value = fields.text(key);
+  if (!pattern.test(value)) throw invalid(fields.path(key), 'not of the required form');
+  return value;
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) {
+    if (typeof inner === 'object' && inner !== null && !ArrayBuffer.isView(inner)) deepFreeze(inner);
+  }
+  return Object.freeze(value);
+}

@@ -1,0 +1,21 @@
+/**
+ * The kms-agent's process, shared by the production entry and the local stack's: they differ in the transport alone.
+ * argv: the measured configuration's path, the tunnel's address. The vault process is on descriptor 3; when that
+ * closes, this process ends.
+ */
+import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { parseTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
+import { parseEnclaveConfig } from '../config.ts';
+import { KmsAgent, serveAgent } from './agent.ts';
+
+export function runKmsAgent(argv: readonly string[], transport: Transport): void {
+  const [configPath = '', tunnel = ''] = argv;
+  const config = parseEnclaveConfig(readFileSync(configPath));
+  const address = parseTransportAddress(tunnel);
+  const vault = new Socket({ fd: 3 });
+  vault.on('close', () => process.exit(0));
+  vault.on('error', () => process.exit(1));
+  const agent = new KmsAgent(config.kms, () => transport.connect(address));
+  serveAgent(agent, vault, (line) => process.stderr.write(`kms-agent: ${line}\n`));
+}

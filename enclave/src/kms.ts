@@ -1,0 +1,149 @@
+/**
+ * KMS as the vault process sees it: through the kms-agent, every answer checked (design 4). The full key ARN is
+ * measured and compared with the one answered; a plaintext in an answer is a failure.
+ */
+import type { Duplex } from 'node:stream';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts';
+import { type Envelope, parseEnvelope } from './cms.ts';
+import {
+  type AgentMessageName,
+  type AgentReply,
+  type AgentRequest,
+  decodeAgentReply,
+  encodeAgentRequest,
+  type KmsAnswer,
+} from './kms-agent/protocol.ts';
+import type { AttestedRecipient, Recipients } from './recipient.ts';
+
+/** An envelope together with the recipient it was made for. */
+export interface Unwrapped {
+  readonly attested: AttestedRecipient;
+  readonly envelope: Envelope;
+}
+
+export type EncryptionContext = Readonly<Record<string, string>>;
+
+interface Waiting {
+  readonly settle: (read: ReturnType<typeof decodeAgentReply>['read']) => void;
+  readonly fail: (error: QvError) => void;
+}
+
+/** Starts the agent's process and returns the socket to it, closed when the process ends. */
+export type StartAgent = () => Duplex;
+
+/** Pauses between starts of an agent that keeps ending. */
+const RESTART_MS = [0, 200, 1_000, 5_000] as const;
+
+export class Kms {
+  readonly #keyArn: string;
+  readonly #recipients: Recipients;
+  readonly #start: StartAgent;
+  readonly #waiting = new Map<number, Waiting>();
+  #agent: Duplex | undefined;
+  #credentials: CredentialBytes | undefined;
+  #nextId = 1;
+  #failures = 0;
+
+  constructor(keyArn: string, recipients: Recipients, start: StartAgent) {
+    this.#keyArn = keyArn;
+    this.#recipients = recipients;
+    this.#start = start;
+    this.#connect();
+  }
+
+  get hasCredentials(): boolean {
+    return this.#credentials !== undefined;
+  }
+
+  /** Hands the instance role's credentials over, now and to each agent started later. */
+  async setCredentials(credentials: CredentialBytes): Promise<void> {
+    await this.#ask('credentials', credentials);
+    this.#credentials = credentials;
+  }
+
+  /** A new data key for `context`. @throws QvError kms_* */
+  async generateDataKey(context: EncryptionContext): Promise<Unwrapped & { ciphertext: Uint8Array }> {
+    const attested = await this.#recipients.current();
+    const answer = await this.#ask('generateDataKey', this.#call(context, attested));
+    const envelope = this.#check(answer);
+    if (answer.ciphertext === undefined) throw invalid('CiphertextBlob');
+    return { attested, envelope, ciphertext: answer.ciphertext };
+  }
+
+  /** @throws QvError kms_*, key_blob_invalid when KMS does not know this blob in this context */
+  async decrypt(ciphertext: Uint8Array, context: EncryptionContext): Promise<Unwrapped> {
+    const attested = await this.#recipients.current();
+    const answer = await this.#ask('decrypt', { ...this.#call(context, attested), ciphertext });
+    return { attested, envelope: this.#check(answer) };
+  }
+
+  #call(context: EncryptionContext, attested: AttestedRecipient) {
+    const pairs = Object.entries(context).map(([name, value]) => ({ name, value }));
+    return { keyArn: this.#keyArn, context: pairs, document: attested.document };
+  }
+
+  #check(answer: KmsAnswer): Envelope {
+    if (answer.plaintext) throw invalid('Plaintext');
+    if (answer.keyArn !== this.#keyArn) throw invalid('KeyId');
+    if (answer.envelope === undefined) throw invalid('CiphertextForRecipient');
+    return parseEnvelope(answer.envelope);
+  }
+
+  #ask<N extends AgentMessageName>(name: N, body: AgentRequest<N>): Promise<AgentReply<N>> {
+    const agent = this.#agent;
+    if (agent === undefined) return Promise.reject(new QvError('kms_unavailable', { value: 'agent not running' }));
+    const id = this.#nextId;
+    this.#nextId = id === 0xffff_ffff ? 1 : id + 1;
+    return new Promise((resolve, reject) => {
+      // The SDK retries inside this time; an agent that hangs altogether is cut off by it.
+      const timer = setTimeout(
+        () => waiting.fail(new QvError('kms_unavailable', { value: 'no answer in time' })),
+        LIMITS.kmsTotalMilliseconds,
+      );
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(id);
+      };
+      const waiting: Waiting = {
+        settle: (read) => {
+          done();
+          try {
+            resolve(read(name));
+          } catch (error) {
+            reject(error);
+          }
+        },
+        fail: (error) => {
+          done();
+          reject(error);
+        },
+      };
+      this.#waiting.set(id, waiting);
+      writeFrame(agent, encodeAgentRequest(id, name, body));
+    });
+  }
+
+  #connect(): void {
+    const agent = this.#start();
+    this.#agent = agent;
+    readFrames(agent, (payload) => {
+      const { id, read } = decodeAgentReply(payload);
+      this.#failures = 0;
+      this.#waiting.get(id)?.settle(read);
+    });
+    agent.on('error', () => undefined);
+    agent.once('close', () => {
+      this.#agent = undefined;
+      for (const waiting of [...this.#waiting.values()]) waiting.fail(new QvError('kms_unavailable'));
+      setTimeout(() => this.#connect(), RESTART_MS[Math.min(this.#failures++, RESTART_MS.length - 1)]);
+    });
+    const credentials = this.#credentials;
+    // A failure shows at the next call; the host hands fresh ones over at its next refresh anyway.
+    if (credentials !== undefined) this.#ask('credentials', credentials).catch(() => undefined);
+  }
+}
+
+const invalid = (path: string): QvError => new QvError('kms_response_invalid', { path });

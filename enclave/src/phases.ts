@@ -1,0 +1,39 @@
+/** Which request is legal in which phase. A request that is not listed is refused before its body is read. */
+import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.ts';
+
+/**
+ * booting -> ready (attested) -> serving (has credentials) <-> frozen; any -> failed, which is terminal.
+ * A freeze stops signing and nothing else: owners may tighten a policy while it holds.
+ */
+export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
+  booting: ['status'],
+  ready: ['status', 'attest', 'bootRecord', 'credentials', 'freeze'],
+  serving: [
+    'status',
+    'attest',
+    'bootRecord',
+    'credentials',
+    'freeze',
+    'rowKeyCreate',
+    'rowKeyUnwrap',
+    'walletCreate',
+    'policyEnable',
+    'sign',
+    'stateGet',
+  ],
+  frozen: [
+    'status',
+    'attest',
+    'bootRecord',
+    'credentials',
+    'freeze',
+    'rowKeyUnwrap',
+    'walletCreate',
+    'policyEnable',
+    'stateGet',
+  ],
+  failed: ['status'],
+};
+
+/** What the control connection serves: the stop button and nothing that could queue before it (design 9). */
+export const CONTROL: readonly MessageName[] = ['status', 'freeze'];

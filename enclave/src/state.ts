@@ -1,0 +1,75 @@
+/**
+ * A wallet's state: what must not be rolled back. The holder's memory is authoritative; the host keeps the sealed
+ * form, encrypted under the wallet's state key, which is read only when a holder loads the wallet (design 8).
+ *
+ * Request ids are not in it: replaying a request gives the same bytes (Ed25519 is deterministic), so what a new holder
+ * needs is `requestFloor`, the latest timestamp its predecessor accepted, below which it accepts nothing.
+ */
+import type { Address, Hash } from '@quantumvault/shared/brands.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import {
+  bootId,
+  decodeAs,
+  encodeAs,
+  field,
+  fixed,
+  type Infer,
+  list,
+  maybe,
+  publicKey,
+  purposeStruct,
+  time,
+  u32,
+  u64,
+} from '@quantumvault/shared/protocol/wire.ts';
+
+export const stateCodec = purposeStruct('qv/state/v1', {
+  wallet: field(1, publicKey),
+  owner: field(2, publicKey),
+  /** Counts every change, from 1 at creation. */
+  version: field(3, u64),
+  /** The one boot that may sign. */
+  holder: field(4, bootId),
+  /** Of the one policy that counts; 0 and absent before the first. */
+  epoch: field(5, u32),
+  policyHash: maybe(6, fixed<Hash>(32)),
+  /** Named by the owner at creation; a policy names those who count. */
+  firstRequesters: field(7, list(publicKey, 1, LIMITS.requesters)),
+  requestFloor: field(8, time),
+  /** The leaf that recorded the last change. */
+  logPosition: field(9, u64),
+});
+export type WalletState = Infer<typeof stateCodec>;
+
+const associatedCodec = purposeStruct('qv/sealed/v1', {
+  wallet: field(1, publicKey),
+  owner: field(2, publicKey),
+  content: field(3, u32),
+});
+const SEED = 1;
+const STATE = 2;
+
+/** Associated data of a sealed blob: built from the policy or statement being judged, never from the row. */
+export function seedAssociated(wallet: Address, owner: Address): Uint8Array {
+  return encodeAs(associatedCodec, { wallet, owner, content: SEED });
+}
+
+export function stateAssociated(wallet: Address, owner: Address): Uint8Array {
+  return encodeAs(associatedCodec, { wallet, owner, content: STATE });
+}
+
+export function encodeState(state: WalletState): Uint8Array {
+  return encodeAs(stateCodec, state);
+}
+
+/** @throws QvError cbor_malformed, message_malformed */
+export function decodeState(plaintext: Uint8Array): WalletState {
+  return decodeAs(stateCodec, plaintext, 'state');
+}
+
+/** What is MACed to bind a policy to a wallet's policy key. */
+const policyMacCodec = purposeStruct('qv/policy-mac/v1', { hash: field(1, fixed<Hash>(32)) });
+
+export function policyMacInput(hash: Hash): Uint8Array {
+  return encodeAs(policyMacCodec, { hash });
+}

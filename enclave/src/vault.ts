@@ -1,0 +1,322 @@
+/**
+ * The only file that touches private bytes.
+ *
+ * Everything secret lives in guarded memory of libsodium (guard pages, locked, excluded from core files), allocated
+ * once, because exhausting it aborts the process. The pages are inaccessible except inside the synchronous calls
+ * below, and each call wipes what it used in `finally`. Nothing secret is returned, with two named exceptions: the
+ * fleet's row key, which the design hands to the host, and signatures, MACs and ciphertexts, which are public.
+ *
+ * | region  | holds                                             | wiped                                  |
+ * |---------|---------------------------------------------------|----------------------------------------|
+ * | boot    | the boot key                                      | never: it lives as long as the process |
+ * | pending | seeds of wallets being created, one slot each     | at the end of the creation             |
+ * | work    | execution key, derived keys, seed, signing key    | at the end of each call                |
+ *
+ * Outside of it, in OpenSSL: the recipient key, a handle that names no bytes, dropped with its document.
+ */
+import {
+  constants,
+  createDecipheriv,
+  createHash,
+  generateKeyPair,
+  type KeyObject,
+  privateDecrypt,
+  timingSafeEqual,
+} from 'node:crypto';
+import { promisify } from 'node:util';
+import { type Address, addressOf, type Hash, hash, type Signature, signature } from '@quantumvault/shared/brands.ts';
+import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import sodium from 'sodium-native';
+import type { Envelope } from './cms.ts';
+
+const KEY_BYTES = 32;
+const SECRET_KEY_BYTES = 64;
+const NONCE_BYTES = 24;
+const TAG_BYTES = 16;
+/** A 32-byte key under AES-CBC with PKCS#7 padding: its two blocks and one block of sixteen 16s. */
+const WRAPPED_KEY_BYTES = 48;
+
+const INFO_WALLET = utf8('qv/v1/wallet');
+const INFO_POLICY = utf8('qv/v1/policy');
+const INFO_STATE = utf8('qv/v1/state');
+
+/** An RSA-2048 key pair that one attestation document names. The private half is a handle. */
+export interface Recipient {
+  /** DER SubjectPublicKeyInfo, the document's `public_key`. */
+  readonly spki: Uint8Array;
+  readonly privateKey: KeyObject;
+}
+
+/** The keys of one wallet, usable only inside the callback that received them. */
+export interface WalletKeys {
+  /** HMAC over bytes that carry their purpose. */
+  policyMac(bytes: Uint8Array): Uint8Array;
+  policyMacHolds(mac: Uint8Array, bytes: Uint8Array): boolean;
+  sealState(plaintext: Uint8Array, associated: Uint8Array): Uint8Array;
+  /** Undefined when the blob does not open. */
+  openState(blob: Uint8Array, associated: Uint8Array): Uint8Array | undefined;
+  /** Moves a pending seed under the wallet key. */
+  sealPendingSeed(slot: number, associated: Uint8Array): Uint8Array;
+  /**
+   * Unseals the seed, compares its public key with `wallet`, signs.
+   * @throws QvError salt_or_seed_invalid
+   */
+  sign(sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address, message: Uint8Array): Signature;
+}
+
+const generateRsa = promisify(generateKeyPair);
+
+/** A guarded allocation, unreadable outside of `open`. */
+class Region {
+  readonly #memory: Buffer;
+  #depth = 0;
+
+  constructor(bytes: number) {
+    this.#memory = sodium.sodium_malloc(bytes);
+    sodium.sodium_memzero(this.#memory);
+    sodium.sodium_mprotect_noaccess(this.#memory);
+  }
+
+  /** Synchronous by construction: no other work can run while the pages are readable. */
+  open<T>(use: (memory: Buffer) => T): T {
+    if (this.#depth++ === 0) sodium.sodium_mprotect_readwrite(this.#memory);
+    try {
+      return use(this.#memory);
+    } finally {
+      if (--this.#depth === 0) sodium.sodium_mprotect_noaccess(this.#memory);
+    }
+  }
+}
+
+/** Byte ranges inside the work region. */
+function layout(memory: Buffer) {
+  const part = (start: number, length: number): Buffer => memory.subarray(start, start + length);
+  return {
+    executionKey: part(0, KEY_BYTES),
+    extracted: part(32, KEY_BYTES),
+    walletKey: part(64, KEY_BYTES),
+    policyKey: part(96, KEY_BYTES),
+    stateKey: part(128, KEY_BYTES),
+    seed: part(160, KEY_BYTES),
+    secretKey: part(192, SECRET_KEY_BYTES),
+  };
+}
+const WORK_BYTES = 256;
+
+export class Vault {
+  readonly bootPublicKey: Uint8Array;
+  readonly #boot = new Region(SECRET_KEY_BYTES);
+  readonly #pending = new Region(LIMITS.pendingWalletCreations * KEY_BYTES);
+  readonly #work = new Region(WORK_BYTES);
+  readonly #freeSlots = Array.from({ length: LIMITS.pendingWalletCreations }, (_, slot) => slot);
+
+  /** Allocates, and draws the boot key: the module's randomness must be mixed into the kernel before (design 4). */
+  constructor() {
+    this.bootPublicKey = new Uint8Array(32);
+    this.#boot.open((secretKey) => sodium.crypto_sign_keypair(this.bootPublicKey, secretKey));
+  }
+
+  signAsBoot(message: Uint8Array): Signature {
+    const result = new Uint8Array(64);
+    this.#boot.open((secretKey) => sodium.crypto_sign_detached(result, message, secretKey));
+    return signature(result);
+  }
+
+  /** A new recipient key pair. Node makes and keeps it inside OpenSSL; no byte of it enters JavaScript. */
+  async newRecipient(): Promise<Recipient> {
+    const { publicKey, privateKey } = await generateRsa('rsa', { modulusLength: 2048, publicExponent: 65537 });
+    return { spki: new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })), privateKey };
+  }
+
+  /** Draws a wallet seed into a pending slot. @throws QvError overloaded when all slots are taken */
+  beginWallet(): { slot: number; wallet: Address } {
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) throw new QvError('overloaded', { path: 'pendingWalletCreations' });
+    const publicKey = new Uint8Array(32);
+    this.#pending.open((pending) => {
+      const seed = pendingSeed(pending, slot);
+      sodium.randombytes_buf(seed);
+      this.#work.open((memory) => {
+        try {
+          sodium.crypto_sign_seed_keypair(publicKey, layout(memory).secretKey, seed);
+        } finally {
+          sodium.sodium_memzero(memory);
+        }
+      });
+    });
+    return { slot, wallet: addressOf(publicKey) };
+  }
+
+  /** Ends a creation, successful or not: wipes the slot. */
+  endWallet(slot: number): void {
+    this.#pending.open((pending) => sodium.sodium_memzero(pendingSeed(pending, slot)));
+    this.#freeSlots.push(slot);
+  }
+
+  /**
+   * Opens the envelope, derives the wallet's keys, runs `use`, wipes.
+   * @throws QvError kms_response_invalid when the envelope does not open, and whatever `use` throws
+   */
+  withWalletKeys<T>(recipient: Recipient, envelope: Envelope, salt: Uint8Array, use: (keys: WalletKeys) => T): T {
+    return this.#work.open((memory) => {
+      const part = layout(memory);
+      const live = { now: true };
+      try {
+        openEnvelope(recipient, envelope, part.executionKey);
+        // HKDF (RFC 5869) over HMAC-SHA-512-256: extract with the salt, one block of expansion per info.
+        sodium.crypto_auth(part.extracted, part.executionKey, salt);
+        sodium.crypto_auth(part.walletKey, concatBytes(INFO_WALLET, Uint8Array.of(1)), part.extracted);
+        sodium.crypto_auth(part.policyKey, concatBytes(INFO_POLICY, Uint8Array.of(1)), part.extracted);
+        sodium.crypto_auth(part.stateKey, concatBytes(INFO_STATE, Uint8Array.of(1)), part.extracted);
+        return use(this.#keys(part, live));
+      } finally {
+        live.now = false;
+        sodium.sodium_memzero(memory);
+      }
+    });
+  }
+
+  /** The fleet's row key, for the host. The caller wipes it once it is sent. @throws QvError kms_response_invalid */
+  openRowKey(recipient: Recipient, envelope: Envelope): Uint8Array {
+    return this.#work.open((memory) => {
+      try {
+        const { executionKey } = layout(memory);
+        openEnvelope(recipient, envelope, executionKey);
+        return Uint8Array.from(executionKey);
+      } finally {
+        sodium.sodium_memzero(memory);
+      }
+    });
+  }
+
+  #keys(part: ReturnType<typeof layout>, live: { now: boolean }): WalletKeys {
+    const guard = (): void => {
+      if (!live.now) throw new Error('wallet keys used after their call');
+    };
+    return {
+      policyMac: (bytes) => {
+        guard();
+        const mac = new Uint8Array(32);
+        sodium.crypto_auth(mac, bytes, part.policyKey);
+        return mac;
+      },
+      policyMacHolds: (mac, bytes) => {
+        guard();
+        return mac.length === 32 && sodium.crypto_auth_verify(mac, bytes, part.policyKey);
+      },
+      sealState: (plaintext, associated) => {
+        guard();
+        return seal(plaintext, associated, part.stateKey);
+      },
+      openState: (blob, associated) => {
+        guard();
+        const plaintext = new Uint8Array(Math.max(0, blob.length - NONCE_BYTES - TAG_BYTES));
+        return open(blob, associated, part.stateKey, plaintext) ? plaintext : undefined;
+      },
+      sealPendingSeed: (slot, associated) => {
+        guard();
+        return this.#pending.open((pending) => seal(pendingSeed(pending, slot), associated, part.walletKey));
+      },
+      sign: (sealedSeed, associated, wallet, message) => {
+        guard();
+        if (!open(sealedSeed, associated, part.walletKey, part.seed)) throw new QvError('salt_or_seed_invalid');
+        const publicKey = new Uint8Array(32);
+        sodium.crypto_sign_seed_keypair(publicKey, part.secretKey, part.seed);
+        // A blob moved from another wallet would open only under that wallet's keys; this is the second lock.
+        if (addressOf(publicKey) !== wallet) throw new QvError('salt_or_seed_invalid');
+        const result = new Uint8Array(64);
+        sodium.crypto_sign_detached(result, message, part.secretKey);
+        return signature(result);
+      },
+    };
+  }
+}
+
+function pendingSeed(pending: Buffer, slot: number): Buffer {
+  return pending.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES);
+}
+
+/** nonce || ciphertext || tag, under a random 24-byte nonce. */
+function seal(plaintext: Uint8Array, associated: Uint8Array, key: Uint8Array): Uint8Array {
+  const blob = new Uint8Array(NONCE_BYTES + plaintext.length + TAG_BYTES);
+  const nonce = blob.subarray(0, NONCE_BYTES);
+  sodium.randombytes_buf(nonce);
+  sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
+    blob.subarray(NONCE_BYTES),
+    plaintext,
+    associated,
+    null,
+    nonce,
+    key,
+  );
+  return blob;
+}
+
+/** Opens into `plaintext`, whose length must fit exactly. False when the blob is not authentic. */
+function open(blob: Uint8Array, associated: Uint8Array, key: Uint8Array, plaintext: Uint8Array): boolean {
+  if (blob.length !== NONCE_BYTES + plaintext.length + TAG_BYTES) return false;
+  try {
+    sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
+      plaintext,
+      null,
+      blob.subarray(NONCE_BYTES),
+      associated,
+      blob.subarray(0, NONCE_BYTES),
+      key,
+    );
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * KMS's envelope into 32 guarded bytes. One error for every failure, padding included.
+ * @throws QvError kms_response_invalid
+ */
+function openEnvelope(recipient: Recipient, envelope: Envelope, into: Buffer): void {
+  let contentKey: Buffer | undefined;
+  let padded: Buffer | undefined;
+  try {
+    const expected = createHash('sha256').update(recipient.spki).digest();
+    if (!equalBytes(expected, envelope.recipient) || envelope.ciphertext.length !== WRAPPED_KEY_BYTES) throw fault();
+    contentKey = privateDecrypt(
+      { key: recipient.privateKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' },
+      envelope.encryptedKey,
+    );
+    if (contentKey.length !== KEY_BYTES) throw fault();
+    const decipher = createDecipheriv('aes-256-cbc', contentKey, envelope.iv);
+    // The padding is compared here, whole and in constant time; OpenSSL would hold the last block back and judge it.
+    decipher.setAutoPadding(false);
+    padded = decipher.update(envelope.ciphertext);
+    decipher.final();
+    if (padded.length !== WRAPPED_KEY_BYTES) throw fault();
+    if (!timingSafeEqual(padded.subarray(KEY_BYTES), Buffer.alloc(16, 16))) throw fault();
+    padded.copy(into, 0, 0, KEY_BYTES);
+  } catch {
+    throw fault();
+  } finally {
+    if (contentKey !== undefined) sodium.sodium_memzero(contentKey);
+    if (padded !== undefined) sodium.sodium_memzero(padded);
+  }
+}
+
+const fault = (): QvError => new QvError('kms_response_invalid', { path: 'CiphertextForRecipient' });
+
+/** Ed25519 as libsodium checks it: canonical s, no small-order keys. Public inputs only. */
+export function verifyEd25519(signed: Signature, message: Uint8Array, publicKey: Uint8Array): boolean {
+  return sodium.crypto_sign_verify_detached(signed, message, publicKey);
+}
+
+/** Public randomness: ids and salts. */
+export function randomBytes(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  sodium.randombytes_buf(bytes);
+  return bytes;
+}
+
+export function sha256(bytes: Uint8Array): Hash {
+  return hash(new Uint8Array(createHash('sha256').update(bytes).digest()));
+}

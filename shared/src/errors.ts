@@ -41,6 +41,39 @@ export const ERRORS = {
   request_ids_full: retry(429, 'Too many requests are remembered; repeat later.'),
   policy_denied: row(403, 'The policy does not allow this; rule and value say why.'),
 
+  // Solana transactions that no strict signer signs (the runtime's sanitization, and design 7).
+  transaction_too_large: row(400, 'The transaction is larger than its version allows.'),
+  transaction_truncated: row(400, 'The transaction ends before its last field.'),
+  transaction_trailing_bytes: row(400, 'Bytes follow the transaction.'),
+  transaction_length_not_minimal: row(400, 'A compact-u16 length is not in its shortest form.'),
+  transaction_length_overflow: row(400, 'A compact-u16 length does not fit 16 bits.'),
+  transaction_version_unknown: row(400, 'The transaction is neither legacy nor version 0 or 1.'),
+  transaction_envelope_mismatch: row(400, 'A version 1 message stands behind its signatures instead of before them.'),
+  transaction_signature_count: row(400, 'There are not as many signatures as the header requires.'),
+  transaction_header_invalid: row(400, 'The header’s counts contradict each other or the number of keys.'),
+  transaction_keys_too_many: row(400, 'More accounts than one transaction may lock.'),
+  transaction_key_duplicate: row(400, 'An account key appears twice.'),
+  transaction_key_unused: row(400, 'No instruction uses one of the account keys.'),
+  transaction_blockhash_zero: row(400, 'The recent blockhash is all zero.'),
+  transaction_instructions_none: row(400, 'The transaction has no instructions.'),
+  transaction_instructions_too_many: row(400, 'More top-level instructions than the runtime takes.'),
+  transaction_program_index: row(
+    400,
+    'An instruction’s program is the fee payer, out of range, or from a lookup table.',
+  ),
+  transaction_account_index: row(400, 'An instruction names an account out of range.'),
+  transaction_lookup_empty: row(400, 'A lookup loads nothing.'),
+  transaction_lookup_table_repeated: row(400, 'A lookup table is listed twice.'),
+  transaction_lookup_index_repeated: row(400, 'A lookup loads the same index twice.'),
+  transaction_lookup_table_is_key: row(400, 'A lookup table is itself an account key.'),
+  transaction_config_mask: row(400, 'The version 1 config mask has an unknown bit or half a priority fee.'),
+  transaction_config_heap: row(400, 'The version 1 heap size is not a multiple of 1024 in its range.'),
+
+  // Policy documents.
+  policy_invalid: row(422, 'The policy has an unknown, missing, repeated, vacuous or wrong value; the path names it.'),
+  policy_unsupported: row(422, 'The policy asks for something this enclave does not enforce yet; the path names it.'),
+  policy_too_large: row(422, 'The policy’s canonical bytes are more than the limit.'),
+
   // Wallets, policies and rows.
   wallet_unknown: row(404, 'No such wallet.'),
   wallet_without_policy: row(409, 'No policy has been enabled for this wallet.'),
@@ -75,6 +108,46 @@ export const ERRORS = {
   overloaded: retry(503, 'Too much is in flight.'),
   deadline_exceeded: retry(504, 'No answer within the time limit. Repeating with the same id is safe.'),
   internal: row(500, 'An unexpected fault; nothing was changed unless a repeat of the same id says so.'),
+
+  // Attestation documents: bytes that are not one, chains that do not hold, documents that are not what was expected.
+  attestation_too_large: row(413, 'The attestation document is larger than the limit.'),
+  attestation_envelope_malformed: row(
+    400,
+    'Not the one form of COSE_Sign1 that Nitro writes; the path names the part.',
+  ),
+  attestation_algorithm_unsupported: row(400, 'The protected header is not exactly {1: -35}, ES384.'),
+  attestation_payload_malformed: row(400, 'The payload is not an attestation document; the path names the field.'),
+  attestation_nitrotpm_unsupported: row(400, 'This is a NitroTPM document (nitrotpm_pcrs), not one of an enclave.'),
+  attestation_certificate_malformed: row(400, 'A certificate is not strict DER of X.509 version 3; the path names it.'),
+  attestation_root_untrusted: row(403, 'The first certificate is not the trusted root.'),
+  attestation_chain_order_invalid: row(403, 'A certificate does not name the one before it as its issuer.'),
+  attestation_chain_extension_unknown: row(403, 'A certificate has a critical extension that is not understood.'),
+  attestation_chain_ca_invalid: row(403, 'An issuer is not marked as a CA, or the leaf is.'),
+  attestation_chain_path_too_long: row(403, 'More CA certificates follow than a path length allows.'),
+  attestation_chain_key_usage_invalid: row(
+    403,
+    'A key may not be used for what it did: keyCertSign or digitalSignature.',
+  ),
+  attestation_chain_algorithm_unsupported: row(
+    403,
+    'A certificate is not of a P-384 key signed with ecdsa-with-SHA384.',
+  ),
+  attestation_chain_not_valid_then: row(403, 'A certificate was not valid at the time checked.'),
+  attestation_chain_signature_invalid: row(403, 'A certificate is not signed by the one before it.'),
+  attestation_signature_invalid: row(403, 'The document is not signed by the key of its certificate.'),
+  attestation_stale: row(401, 'The document is older than allowed.'),
+  attestation_in_future: row(401, 'The document’s time lies in the future.'),
+  attestation_nonce_mismatch: row(401, 'The document does not carry the expected nonce.'),
+  attestation_debug_enclave: row(
+    403,
+    'PCR0, 1 or 2 is zero or absent: an enclave in debug mode, whose memory is readable.',
+  ),
+  attestation_pcrs_not_allowed: row(403, 'The PCRs match no allowed set.'),
+  attestation_instance_mismatch: row(403, 'PCR4 is not the measurement of the instance in module_id.'),
+  attestation_user_data_mismatch: row(403, 'The document does not carry the expected user_data.'),
+  attestation_public_key_missing: row(403, 'The document carries no public key.'),
+  attestation_expectations_invalid: row(400, 'What to verify against is incomplete; the path names it.'),
+  attestation_pcr_set_malformed: row(400, 'Expected PCRs are not in the JSON form that nitro-cli prints.'),
 
   // The host and its store.
   store_unavailable: retry(503, 'The database does not answer or is locked.'),

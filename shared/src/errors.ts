@@ -156,6 +156,8 @@ export const ERRORS = {
   already_initialised: row(409, 'This state exists already and is never replaced.'),
   config_invalid: row(500, 'The configuration has an unknown, missing or wrong value; the path names it.'),
   shutting_down: retry(503, 'The host is draining.'),
+  http_malformed: row(400, 'The HTTP request itself does not parse.'),
+  admin_command_unknown: row(400, 'The admin socket knows no such command.'),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

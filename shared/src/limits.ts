@@ -105,4 +105,34 @@ export const LIMITS = {
   httpBodyBytes: 96 * 1024,
   enclaveRequestTimeoutMilliseconds: 15_000,
   drainTimeoutMilliseconds: 10_000,
+  httpConnections: 1024,
+  /** Time for one whole HTTP request to arrive: a slow sender holds a connection no longer. */
+  httpRequestMilliseconds: 20_000,
+  enclaveStatusMilliseconds: 1_000,
+  enclaveReconnectMinMilliseconds: 50,
+  enclaveReconnectMaxMilliseconds: 2_000,
+  /** One freeze waits this long for each of enclave and database; they are asked at the same time (design 9). */
+  freezeTimeoutMilliseconds: 3_000,
+  credentialsBytes: 16 * 1024,
+  credentialsPollMilliseconds: 5_000,
+  configBytes: 64 * 1024,
+  kmsTunnelConnections: 32,
+  kmsTunnelIdleMilliseconds: 120_000,
+  kmsTunnelConnectMilliseconds: 5_000,
+  adminConnections: 16,
+  adminLineBytes: 4 * 1024,
+  adminReplyBytes: 256 * 1024,
+  adminIdleMilliseconds: 30_000,
+  /** Operations waiting for the database thread. More means 503. */
+  storeQueue: 4_096,
+  /** Writes that share one COMMIT. */
+  storeBatch: 256,
+  /** How long one transaction waits for another process's lock; only the database thread waits. */
+  storeBusyMilliseconds: 250,
+  storeTimeoutMilliseconds: 5_000,
+  /** Decisions kept in memory while the database does not take them. At this many, nothing new is signed. */
+  storeBacklog: 4_096,
+  storeRetryMilliseconds: 500,
+  /** A stored reply is repeated for this long (design 6). */
+  replyKeepSeconds: 24 * 3600,
 } as const;

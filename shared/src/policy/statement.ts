@@ -1,0 +1,163 @@
+/**
+ * What the owner reads and signs, as a plain message of an ordinary wallet: deterministic printable ASCII, one fact
+ * per line, purpose and version first, at most 1,000 bytes so that every wallet can show it (design 7, 'Enable').
+ * The enclave renders it again from the policy and verifies the signature over that, so no line is ever parsed.
+ *
+ * Long lists shrink to `N entries, SHA-256 …` over their canonical bytes. Which lists shrink depends on the policy
+ * alone: the most explicit of three renderings that fits is the statement.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import type { Address, Hash, TimeMs } from '../brands.ts';
+import { toHex, utf8 } from '../bytes.ts';
+import { encodeCbor } from '../cbor.ts';
+import { QvError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import { formatTime } from '../rfc3339.ts';
+import { cborOf, policyJson } from './canonical.ts';
+import type { Policy, TokenRule, Window } from './policy.ts';
+
+export const ENABLE_PURPOSE = 'qv/enable-policy/v1';
+export const CREATE_PURPOSE = 'qv/create-wallet/v1';
+
+export interface PolicyStatement {
+  readonly policy: Policy;
+  /** policyHash of the policy's canonical bytes. */
+  readonly policyHash: Hash;
+  readonly deployment: string;
+  /** The policy it replaces; undefined for a wallet's first. */
+  readonly previousHash: Hash | undefined;
+  readonly enableBeforeMs: TimeMs;
+}
+
+export interface CreationStatement {
+  readonly deployment: string;
+  readonly owner: Address;
+  /** 16 bytes. */
+  readonly nonce: Uint8Array;
+  /** 1 to 16. */
+  readonly requesters: readonly Address[];
+  readonly createBeforeMs: TimeMs;
+}
+
+type Entries = readonly Parameters<typeof cborOf>[0][];
+
+/** How much is written out: 'all', long lists as hashes, or tokens and programs as hashes too. */
+type Detail = 'all' | 'lists' | 'sections';
+const DETAILS: readonly Detail[] = ['all', 'lists', 'sections'];
+const DEPLOYMENT = /^[A-Za-z0-9._:/-]{1,64}$/;
+
+/** @throws QvError statement_too_long; field_malformed for a deployment that could break out of its line */
+export function renderPolicyStatement(statement: PolicyStatement): string {
+  for (const detail of DETAILS) {
+    const text = policyLines(statement, detail).join('\n');
+    if (utf8(text).length <= LIMITS.statementBytes) return text;
+  }
+  throw new QvError('statement_too_long');
+}
+
+/** @throws QvError statement_too_long; field_malformed */
+export function renderCreationStatement(statement: CreationStatement): string {
+  const { deployment, owner, nonce, requesters, createBeforeMs } = statement;
+  if (nonce.length !== 16) throw new QvError('field_malformed', { path: 'nonce' });
+  if (requesters.length < 1 || requesters.length > LIMITS.requesters || new Set(requesters).size !== requesters.length)
+    throw new QvError('field_malformed', { path: 'requesters' });
+  const text = [
+    `${CREATE_PURPOSE}: create a wallet`,
+    `Deployment: ${checkedDeployment(deployment)}`,
+    `Owner: ${owner}`,
+    `Nonce: ${toHex(nonce)}`,
+    `Create before: ${formatTime(createBeforeMs)}`,
+    `Requesters: ${requesters.length}`,
+    ...requesters,
+  ].join('\n');
+  if (utf8(text).length > LIMITS.statementBytes) throw new QvError('statement_too_long');
+  return text;
+}
+
+function policyLines(statement: PolicyStatement, detail: Detail): string[] {
+  const { policy, previousHash } = statement;
+  return [
+    `${ENABLE_PURPOSE}: enable this policy`,
+    `Deployment: ${checkedDeployment(statement.deployment)}`,
+    `Wallet: ${policy.wallet}`,
+    `Owner: ${policy.owner}`,
+    `Epoch: ${policy.epoch}`,
+    `Previous policy: ${previousHash === undefined ? 'none' : toHex(previousHash)}`,
+    `Enable before: ${formatTime(statement.enableBeforeMs)}`,
+    `Valid: ${formatTime(policy.validFrom)} until ${formatTime(policy.validUntil)}`,
+    `Requesters: ${entries(policy.requesters, detail)}`,
+    ...signalLines(policy, detail),
+    `Transactions: ${policy.transaction.versions.join(', ') || 'none'}; ${policy.transaction.maxInstructions} instructions`,
+    ...tableLines(policy),
+    `Fee: up to ${units(policy.fees.maxLamports, 9)} SOL each${within(policy.fees.window, 9)}`,
+    `SOL: up to ${units(policy.sol.maxPerTransaction, 9)} each${within(policy.sol.window, 9)}, to ${entries(policy.sol.destinations, detail)}`,
+    ...tokenLines(policy, detail),
+    ...programLines(policy, detail),
+    ...(policy.rate === undefined ? [] : [`Rate: ${policy.rate.perMinute}/minute, ${policy.rate.perDay}/day`]),
+    `Policy SHA-256: ${toHex(statement.policyHash)}`,
+  ];
+}
+
+function signalLines({ signals }: Policy, detail: Detail): string[] {
+  if (signals === undefined) return [];
+  const sources = signals.sources.map((source) =>
+    'key' in source ? `${source.name} ${source.key}` : `${source.name} (HOST VERIFIED ONLY)`,
+  );
+  const each = `${signals.signaturesPerSignal} per signal, ${signals.maxAgeSeconds} s`;
+  return [`Signals ${signals.required ? 'required' : 'optional'}, ${each}: ${entries(sources, detail)}`];
+}
+
+function tableLines(policy: Policy): string[] {
+  const { lookupTables } = policy.transaction;
+  if (lookupTables.length === 0) return [];
+  const snapshots = lookupTables.map(({ table, addresses }) => [table, addresses] as const);
+  return [`Lookup tables: ${hashed(snapshots)}`];
+}
+
+function tokenLines(policy: Policy, detail: Detail): string[] {
+  const { tokens } = policy;
+  if (tokens.length === 0) return ['Tokens: none'];
+  if (detail === 'sections') return [`Tokens: ${hashed(policyJson(policy)['tokens'] as Entries)}`];
+  return tokens.map(
+    (rule: TokenRule) =>
+      `Token ${rule.mint}: up to ${units(rule.maxPerTransaction, rule.decimals)} each${within(rule.window, rule.decimals)}, to ${entries(rule.destinations, detail)}`,
+  );
+}
+
+function programLines(policy: Policy, detail: Detail): string[] {
+  const { programs } = policy;
+  if (programs.length === 0) return ['Programs: none'];
+  const listed =
+    detail === 'sections'
+      ? [`Programs: ${hashed(policyJson(policy)['programs'] as Entries)}`]
+      : programs.map((rule) => `Program ${rule.program}: ${rule.instructions.map(({ name }) => name).join(', ')}`);
+  return [...listed, 'WARNING: an upgradeable program can take what it is passed'];
+}
+
+function entries(list: readonly string[], detail: Detail): string {
+  if (list.length === 0) return 'nobody';
+  return detail === 'all' || list.length === 1 ? list.join(', ') : hashed(list);
+}
+
+/** The count and the first 16 bytes of SHA-256 over the canonical CBOR of the list. */
+function hashed(list: Entries): string {
+  const digest = toHex(sha256(encodeCbor(cborOf(list)))).slice(0, 32);
+  return `${list.length} ${list.length === 1 ? 'entry' : 'entries'}, SHA-256 ${digest}`;
+}
+
+function within(window: Window | undefined, decimals: number): string {
+  return window === undefined ? '' : `, ${units(window.max, decimals)} per ${window.seconds} s`;
+}
+
+/** Base units as an exact decimal: 1500000 with 6 decimals is 1.5. */
+function units(amount: bigint, decimals: number): string {
+  const digits = amount.toString().padStart(decimals + 1, '0');
+  const fraction = decimals === 0 ? '' : digits.slice(-decimals).replace(/0+$/, '');
+  return `${digits.slice(0, digits.length - decimals)}${fraction === '' ? '' : `.${fraction}`}`;
+}
+
+/** A deployment is configuration, but a line break in it could forge a line. */
+function checkedDeployment(deployment: string): string {
+  if (!DEPLOYMENT.test(deployment)) throw new QvError('field_malformed', { path: 'deployment' });
+  return deployment;
+}

@@ -1,0 +1,64 @@
+/**
+ * What a requester signs (design 6): Standard Webhooks' `id.timestamp.body`, with everything that matters inside the
+ * body. Host and enclave read it with this code; only the enclave's reading counts.
+ */
+import { type Address, address, type RequestId, type TimeMs, timeMs } from '../brands.ts';
+import { concatBytes, fromBase64, utf8 } from '../bytes.ts';
+import { QvError } from '../errors.ts';
+import { REQUEST_ID } from '../evidence/leaf.ts';
+import { JsonFields, parseStrictJson } from '../json.ts';
+import { LIMITS } from '../limits.ts';
+
+export const SIGN_PURPOSE = 'qv/sign/v1';
+
+export interface SignBody {
+  readonly audience: string;
+  readonly wallet: Address;
+  /** Wire transaction: signature slots, then the message. */
+  readonly transaction: Uint8Array;
+  readonly dryRun: boolean;
+}
+
+/**
+ * `{"purpose": "qv/sign/v1", "audience": deployment, "wallet": base58, "transaction": base64, "dryRun"?: boolean}`
+ * @throws QvError body_too_large, json_malformed, field_malformed, purpose_mismatch, base58_malformed, base64_malformed
+ */
+export function parseSignBody(body: Uint8Array): SignBody {
+  if (body.length > LIMITS.requestBodyBytes) throw new QvError('body_too_large');
+  const fields = new JsonFields(parseStrictJson(body));
+  if (fields.text('purpose') !== SIGN_PURPOSE) throw new QvError('purpose_mismatch', { path: 'purpose' });
+  const audience = fields.text('audience');
+  const wallet = address(fields.text('wallet'), 'wallet');
+  const transaction = fromBase64(fields.text('transaction'), 'transaction');
+  const dryRun = fields.optionalBoolean('dryRun') ?? false;
+  fields.end();
+  return { audience, wallet, transaction, dryRun };
+}
+
+/** @throws QvError request_id_malformed */
+export function parseRequestId(text: string): RequestId {
+  if (!REQUEST_ID.test(text)) throw new QvError('request_id_malformed', { path: 'webhook-id' });
+  return text as RequestId;
+}
+
+/** Whole seconds since 1970 in the one spelling of that number. @throws QvError request_timestamp_malformed */
+export function parseTimestamp(text: string): TimeMs {
+  const seconds = Number(text);
+  if (String(seconds) !== text || !Number.isInteger(seconds) || seconds < 0 || seconds > 1e11) {
+    throw new QvError('request_timestamp_malformed', { path: 'webhook-timestamp' });
+  }
+  return timeMs(seconds * 1000);
+}
+
+/** @throws QvError request_stale */
+export function requireFresh(timestamp: TimeMs, now: TimeMs): void {
+  const age = (now - timestamp) / 1000;
+  if (age > LIMITS.requestMaxAgeSeconds || age < -LIMITS.requestMaxFutureSeconds) {
+    throw new QvError('request_stale', { path: 'webhook-timestamp' });
+  }
+}
+
+/** The bytes under a `v1a` signature (Standard Webhooks): `id.timestamp.body`. */
+export function signedContent(id: string, timestamp: string, body: Uint8Array): Uint8Array {
+  return concatBytes(utf8(`${id}.${timestamp}.`), body);
+}

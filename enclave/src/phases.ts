@@ -2,8 +2,8 @@
 import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.ts';
 
 /**
- * booting -> ready (attested) -> serving (has credentials) <-> frozen; any -> failed, which is terminal.
- * A freeze stops signing and nothing else: owners may tighten a policy while it holds.
+ * booting -> ready (attested) -> serving (has credentials); any of these -> frozen. A boot that fails ends the
+ * process. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
  */
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
   booting: ['status'],
@@ -32,7 +32,6 @@ export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
     'policyEnable',
     'stateGet',
   ],
-  failed: ['status'],
 };
 
 /** What the control connection serves: the stop button and nothing that could queue before it (design 9). */

@@ -9,6 +9,7 @@ import type { Address, Hash } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
   bootId,
+  bytes,
   decodeAs,
   encodeAs,
   field,
@@ -68,8 +69,9 @@ export function decodeState(plaintext: Uint8Array): WalletState {
 }
 
 /** What is MACed to bind a policy to a wallet's policy key. */
-const policyMacCodec = purposeStruct('qv/policy-mac/v1', { hash: field(1, fixed<Hash>(32)) });
+const policyMacCodec = purposeStruct('qv/policy-mac/v1', { policy: field(1, bytes(1, LIMITS.policyBytes)) });
 
-export function policyMacInput(hash: Hash): Uint8Array {
-  return encodeAs(policyMacCodec, { hash });
+/** `policy` is the policy's canonical bytes. */
+export function policyMacInput(policy: Uint8Array): Uint8Array {
+  return encodeAs(policyMacCodec, { policy });
 }

@@ -41,6 +41,11 @@ export class TrustedTime {
     return timeMs(Math.floor(projected));
   }
 
+  /** The best time there is for a record that must not wait: projected from the last sample, however old. */
+  lastTrusted(): TimeMs {
+    return timeMs(Math.floor(this.#project(this.#monotonicMs()) ?? 0));
+  }
+
   #project(atMs: number): number | undefined {
     return this.#sample === undefined ? undefined : this.#sample.timestampMs + Math.max(0, atMs - this.#sample.atMs);
   }

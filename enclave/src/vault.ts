@@ -59,9 +59,11 @@ export interface WalletKeys {
   openState(blob: Uint8Array, associated: Uint8Array): Uint8Array | undefined;
   /** Moves a pending seed under the wallet key. */
   sealPendingSeed(slot: number, associated: Uint8Array): Uint8Array;
+  /** Whether the seed's blob belongs to these keys: tells a wrong key from a wrong blob. */
+  seedOpens(sealedSeed: Uint8Array, associated: Uint8Array): boolean;
   /**
    * Unseals the seed, compares its public key with `wallet`, signs.
-   * @throws QvError salt_or_seed_invalid
+   * @throws QvError sealed_seed_invalid
    */
   sign(sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address, message: Uint8Array): Signature;
 }
@@ -219,13 +221,17 @@ export class Vault {
         guard();
         return this.#pending.open((pending) => seal(pendingSeed(pending, slot), associated, part.walletKey));
       },
+      seedOpens: (sealedSeed, associated) => {
+        guard();
+        return open(sealedSeed, associated, part.walletKey, part.seed);
+      },
       sign: (sealedSeed, associated, wallet, message) => {
         guard();
-        if (!open(sealedSeed, associated, part.walletKey, part.seed)) throw new QvError('salt_or_seed_invalid');
+        if (!open(sealedSeed, associated, part.walletKey, part.seed)) throw new QvError('sealed_seed_invalid');
         const publicKey = new Uint8Array(32);
         sodium.crypto_sign_seed_keypair(publicKey, part.secretKey, part.seed);
         // A blob moved from another wallet would open only under that wallet's keys; this is the second lock.
-        if (addressOf(publicKey) !== wallet) throw new QvError('salt_or_seed_invalid');
+        if (addressOf(publicKey) !== wallet) throw new QvError('sealed_seed_invalid');
         const result = new Uint8Array(64);
         sodium.crypto_sign_detached(result, message, part.secretKey);
         return signature(result);

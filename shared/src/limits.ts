@@ -51,6 +51,8 @@ export const LIMITS = {
   nsmQueue: 64,
   publicAttestationsPerSecond: 10,
   pendingWalletCreations: 16,
+  /** Creation statements remembered until they expire. */
+  creationNonces: 10_000,
 
   // Trusted time (design 8).
   trustedTimeMaxAgeSeconds: 60,

@@ -29,6 +29,11 @@ import {
 export const REQUEST_ID = /^[A-Za-z0-9_-]{1,64}$/;
 export const FACT = /^[\x20-\x7e]*$/;
 
+/** Text as a leaf or a refusal may carry it: printable ASCII, cut to length. */
+export function printableFact(text: string, maxLength: number): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, maxLength);
+}
+
 export const LEAF_KINDS = ['boot', 'wallet-created', 'policy-enabled', 'signed', 'denied', 'frozen'] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
 

@@ -1,0 +1,165 @@
+/**
+ * One start of the enclave, from nothing to serving. Entry files bring the security module, the transport and the
+ * kms-agent; everything else is the same in an image and on a laptop.
+ */
+import type { Duplex } from 'node:stream';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { MessageName, Phase, ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { Listener, Transport, TransportAddress } from '@quantumvault/shared/transport.ts';
+import { Attester } from './attester.ts';
+import { type EnclaveConfig, parseEnclaveConfig } from './config.ts';
+import type { Context } from './context.ts';
+import { Creations, createWallet } from './create.ts';
+import { enablePolicy } from './enable.ts';
+import { Freeze, freeze } from './freeze.ts';
+import { Holdings } from './holdings.ts';
+import { Kms, type StartAgent } from './kms.ts';
+import { lockedKilobytes } from './locked-memory.ts';
+import { Log } from './log.ts';
+import { Nsm, type NsmDevice } from './nsm.ts';
+import { CONTROL } from './phases.ts';
+import { Recipients } from './recipient.ts';
+import { createRowKey, unwrapRowKey } from './row-key.ts';
+import { type Handlers, InFlight, serve } from './server.ts';
+import { sign } from './sign.ts';
+import { TrustedTime } from './time.ts';
+import { Unwrapper } from './unwrap.ts';
+import { Vault } from './vault.ts';
+import { VERSION } from './version.ts';
+
+export interface BootOptions {
+  /** The measured configuration file. */
+  readonly configBytes: Uint8Array;
+  readonly nsm: NsmDevice;
+  /** Mixes bytes into the kernel's random pool, before any key is born (design 4). */
+  readonly mixRandomness: (bytes: Uint8Array) => void;
+  readonly transport: Transport;
+  readonly data: TransportAddress;
+  /** The stop button's own listener (design 9). */
+  readonly control: TransportAddress;
+  readonly startAgent: StartAgent;
+  readonly monotonicMs: () => number;
+  /** Takes lines that name no secret. */
+  readonly log: (line: string) => void;
+}
+
+export interface Enclave {
+  readonly phase: () => Phase;
+  close(): Promise<void>;
+}
+
+/** @throws QvError config_invalid, nsm_failed; every failure of a boot is final */
+export async function boot(options: BootOptions): Promise<Enclave> {
+  const config = parseEnclaveConfig(options.configBytes);
+  const nsm = new Nsm(options.nsm);
+  options.mixRandomness(await nsm.random());
+  const vault = new Vault();
+  if (lockedKilobytes() === 0) throw new Error('the kernel locked no memory: raise the memlock limit');
+  const context = wire(options, config, nsm, vault);
+  const record = await recordBoot(context);
+  await context.recipients.replace();
+  const phase = (): Phase => phaseOf(context);
+  const handlers = handlersOf(context, record, phase);
+  const listeners = await listen(options, handlers, phase);
+  const timers = [
+    repeat(LIMITS.trustedTimeSampleSeconds, 'time', () => context.attester.own(), options.log),
+    repeat(LIMITS.recipientKeyReplaceSeconds, 'recipient', () => context.recipients.replace(), options.log),
+  ];
+  return {
+    phase,
+    close: async () => {
+      for (const timer of timers) clearInterval(timer);
+      await Promise.all(listeners.map((listener) => listener.close()));
+    },
+  };
+}
+
+function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vault): Context {
+  const { monotonicMs } = options;
+  const time = new TrustedTime(monotonicMs);
+  const attester = new Attester(nsm, time, monotonicMs, config, vault.bootPublicKey);
+  const recipients = new Recipients(vault, attester, monotonicMs);
+  const kms = new Kms(config.kms.keyArn, recipients, options.startAgent);
+  const unwrapper = new Unwrapper(vault, kms, recipients);
+  return {
+    config,
+    vault,
+    attester,
+    time,
+    kms,
+    recipients,
+    unwrapper,
+    holdings: new Holdings(attester.boot),
+    log: new Log(vault, attester.boot),
+    freeze: new Freeze(),
+  };
+}
+
+/** Leaf 0: the document that names the boot key, in full. */
+async function recordBoot({ attester, config, log, time }: Context): Promise<Receipt> {
+  const attestation = await attester.own();
+  return log.append({ kind: 'boot', attestation, configHash: config.hash }, time.now()).receipt;
+}
+
+function phaseOf(context: Context): Phase {
+  if (context.freeze.id !== undefined) return 'frozen';
+  return context.kms.hasCredentials ? 'serving' : 'ready';
+}
+
+function handlersOf(context: Context, record: Receipt, phase: () => Phase): Handlers {
+  const creations = new Creations();
+  return {
+    status: () => status(context, phase()),
+    attest: async ({ nonce }) => ({ document: await context.attester.forNonce(nonce) }),
+    bootRecord: () => ({ receipt: record }),
+    credentials: async (credentials) => {
+      await context.kms.setCredentials(credentials);
+      return {};
+    },
+    rowKeyCreate: () => createRowKey(context),
+    rowKeyUnwrap: ({ blob }) => unwrapRowKey(context, blob),
+    walletCreate: (request) => createWallet(context, creations, request),
+    policyEnable: (request) => enablePolicy(context, request),
+    sign: (request) => sign(context, request),
+    freeze: (request) => freeze(context, request),
+    stateGet: ({ wallet }: RequestOf<'stateGet'>) => {
+      const held = context.holdings.get(wallet);
+      if (held === undefined) throw new QvError('wallet_unknown');
+      return { state: held.sealed };
+    },
+  };
+}
+
+function status(context: Context, phase: Phase): ReplyOf<'status'> {
+  const { config, attester, freeze: latch, holdings, log, time } = context;
+  return {
+    phase,
+    boot: attester.boot,
+    deployment: config.deployment,
+    configHash: config.hash,
+    time: time.lastTrusted(),
+    leaves: log.size,
+    version: VERSION,
+    kmsKeyArn: config.kms.keyArn,
+    ...(latch.id && { freezeId: latch.id }),
+    wallets: holdings.size,
+  };
+}
+
+function listen(options: BootOptions, handlers: Handlers, phase: () => Phase): Promise<Listener[]> {
+  const all = Object.keys(handlers) as MessageName[];
+  const open = (address: TransportAddress, names: readonly MessageName[]): Promise<Listener> => {
+    const inFlight = new InFlight();
+    return options.transport.listen(address, (stream: Duplex) =>
+      serve(stream, inFlight, { phase, handlers, names, log: options.log }),
+    );
+  };
+  return Promise.all([open(options.control, CONTROL), open(options.data, all)]);
+}
+
+function repeat(seconds: number, what: string, work: () => Promise<unknown>, log: BootOptions['log']): NodeJS.Timeout {
+  // A failure shows where it counts: stale time and stale recipients refuse by themselves.
+  return setInterval(() => void work().catch(() => log(`${what}: the security module failed`)), seconds * 1000);
+}

@@ -1,0 +1,135 @@
+/**
+ * Creating a wallet (design 4): the owner signs a statement; then seed, public key, and a data key of KMS with that
+ * public key in its context, in this order, so that no execution key ever fits another wallet.
+ */
+import { addressBytes, type TimeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
+import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import type { Context } from './context.ts';
+import { encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
+import { executionKeyContext } from './unwrap.ts';
+import { randomBytes, sha256, verifyEd25519 } from './vault.ts';
+
+type Created = ReplyOf<'walletCreate'>;
+
+interface Remembered {
+  readonly statementHash: Uint8Array;
+  readonly reply: Promise<Created>;
+  readonly forgetAt: TimeMs;
+}
+
+/** Nonces of creations whose statements have not expired: the same statement gets the same wallet, once. */
+export class Creations {
+  readonly #byNonce = new Map<string, Remembered>();
+
+  find(nonce: Uint8Array, now: TimeMs): Remembered | undefined {
+    for (const [key, { forgetAt }] of this.#byNonce) if (forgetAt < now) this.#byNonce.delete(key);
+    return this.#byNonce.get(toHex(nonce));
+  }
+
+  /** @throws QvError request_ids_full */
+  remember(nonce: Uint8Array, entry: Remembered): void {
+    if (this.#byNonce.size >= LIMITS.creationNonces) throw new QvError('request_ids_full', { path: 'creationNonces' });
+    this.#byNonce.set(toHex(nonce), entry);
+    // A failed creation left nothing behind and may be tried again.
+    entry.reply.catch(() => this.#byNonce.delete(toHex(nonce)));
+  }
+}
+
+/**
+ * @throws QvError deployment_mismatch, statement_expired, statement_signature_invalid, nonce_reused, wallets_full,
+ * overloaded, request_ids_full, time_untrusted, kms_*
+ */
+export function createWallet(
+  context: Context,
+  creations: Creations,
+  request: RequestOf<'walletCreate'>,
+): Promise<Created> {
+  const { deployment, owner, nonce, requesters, createBefore, signature } = request;
+  if (deployment !== context.config.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
+  if (new Set(requesters).size !== requesters.length) {
+    throw new QvError('field_malformed', { path: 'requesters', value: 'duplicate' });
+  }
+  const now = context.time.now();
+  requireTimely(createBefore, now, 'createBefore');
+  const statement = utf8(
+    renderCreationStatement({ deployment, owner, nonce, requesters: [...requesters], createBeforeMs: createBefore }),
+  );
+  if (!verifyEd25519(signature, statement, addressBytes(owner))) throw new QvError('statement_signature_invalid');
+  const statementHash = sha256(statement);
+  const known = creations.find(nonce, now);
+  if (known !== undefined) {
+    if (!equalBytes(known.statementHash, statementHash)) throw new QvError('nonce_reused', { path: 'nonce' });
+    return known.reply;
+  }
+  const reply = create(context, request);
+  creations.remember(nonce, { statementHash, reply, forgetAt: createBefore });
+  return reply;
+}
+
+/** A statement's own time limit, not too far ahead: an old signature must not lie around for years. */
+export function requireTimely(before: TimeMs, now: TimeMs, path: string): void {
+  if (before <= now || before > now + LIMITS.statementMaxAheadSeconds * 1000) {
+    throw new QvError('statement_expired', { path });
+  }
+}
+
+async function create(context: Context, request: RequestOf<'walletCreate'>): Promise<Created> {
+  const { owner, nonce, requesters, deployment } = request;
+  const { config, vault, kms, unwrapper, holdings, log, attester } = context;
+  const room = holdings.reserve();
+  try {
+    const { slot, wallet } = vault.beginWallet();
+    try {
+      const dataKey = await kms.generateDataKey(executionKeyContext(wallet, owner));
+      const salt = randomBytes(LIMITS.saltBytes);
+      const now = context.time.now();
+      // From here on nothing waits: keys, seals, leaf and certificate come out of one synchronous call.
+      return unwrapper.open(dataKey, salt, (keys) => {
+        const sealedSeed = keys.sealPendingSeed(slot, seedAssociated(wallet, owner));
+        const { receipt, hash, sequence } = log.append(
+          { kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n },
+          now,
+        );
+        const state: WalletState = {
+          wallet,
+          owner,
+          version: 1n,
+          holder: attester.boot,
+          epoch: 0,
+          firstRequesters: requesters,
+          requestFloor: now,
+          logPosition: sequence,
+        };
+        const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)), version: 1n };
+        holdings.add(state, sealed);
+        const certificate = encodeAs(walletCertificateCodec, {
+          deployment,
+          boot: attester.boot,
+          wallet,
+          owner,
+          requesters,
+          kmsKeyArn: config.kms.keyArn,
+          nonce,
+          leafHash: hash,
+        });
+        return {
+          wallet,
+          blobs: { salt, executionKey: dataKey.ciphertext, sealedSeed, sealedState: sealed.blob },
+          stateVersion: 1n,
+          certificate: { bytes: certificate, signature: vault.signAsBoot(certificate) },
+          receipt,
+        };
+      });
+    } finally {
+      vault.endWallet(slot);
+    }
+  } finally {
+    room.release();
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Enabling a policy (design 7): the owner signed the readable statement, the epoch rises, the statement names the
+ * policy it replaces. From the acknowledgement on the old policy counts no more. A freeze stays as it is.
+ */
+import { addressBytes, type Hash } from '@quantumvault/shared/brands.ts';
+import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { enableReceiptCodec } from '@quantumvault/shared/evidence/leaf.ts';
+import { type Policy, policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
+import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import type { Context } from './context.ts';
+import { requireTimely } from './create.ts';
+import type { Held } from './holdings.ts';
+import { encodeState, policyMacInput, stateAssociated, type WalletState } from './state.ts';
+import { verifyEd25519, type WalletKeys } from './vault.ts';
+
+type Request = RequestOf<'policyEnable'>;
+type Enabled = ReplyOf<'policyEnable'>;
+
+interface Draft {
+  readonly policy: Policy;
+  readonly hash: Hash;
+  readonly statement: Uint8Array;
+}
+
+/**
+ * @throws QvError policy_*, wallet_owner_mismatch, statement_expired, statement_signature_invalid, kms_*,
+ * key_blob_invalid, state_invalid, state_ahead, wallet_held_elsewhere, time_untrusted
+ */
+export async function enablePolicy(context: Context, request: Request): Promise<Enabled> {
+  const policy = policyFromBytes(request.policy);
+  const hash = policyHash(request.policy);
+  const now = context.time.now();
+  requireTimely(request.enableBefore, now, 'enableBefore');
+  const statement = utf8(
+    renderPolicyStatement({
+      policy,
+      policyHash: hash,
+      deployment: context.config.deployment,
+      previousHash: request.previousHash,
+      enableBeforeMs: request.enableBefore,
+    }),
+  );
+  if (!verifyEd25519(request.signature, statement, addressBytes(policy.owner))) {
+    throw new QvError('statement_signature_invalid');
+  }
+  const held = context.holdings.get(policy.wallet);
+  if (held !== undefined && held.state.owner !== policy.owner) throw new QvError('wallet_owner_mismatch');
+  const draft = { policy, hash, statement };
+  return context.unwrapper.withKeys(policy.wallet, policy.owner, request.blobs, (keys) =>
+    enable(context, request, draft, keys),
+  );
+}
+
+function enable(context: Context, request: Request, draft: Draft, keys: WalletKeys): Enabled {
+  const { policy, statement } = draft;
+  const held = context.holdings.compare(keys, request.blobs, policy.wallet, policy.owner);
+  const last = held.lastEnable;
+  if (last !== undefined && equalBytes(last.statement, statement)) return last.reply;
+  requireSuccession(held, policy, request.previousHash);
+  const now = context.time.now();
+  const version = held.state.version + 1n;
+  const {
+    receipt,
+    hash: leafHash,
+    sequence,
+  } = context.log.append(
+    {
+      kind: 'policy-enabled',
+      wallet: policy.wallet,
+      actor: policy.owner,
+      policyHash: draft.hash,
+      stateVersion: version,
+    },
+    now,
+  );
+  const state: WalletState = {
+    ...held.state,
+    version,
+    epoch: policy.epoch,
+    policyHash: draft.hash,
+    logPosition: sequence,
+  };
+  const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
+  const bytes = encodeAs(enableReceiptCodec, {
+    deployment: context.config.deployment,
+    boot: context.attester.boot,
+    wallet: policy.wallet,
+    owner: policy.owner,
+    epoch: policy.epoch,
+    policyHash: draft.hash,
+    leafHash,
+    ...(request.previousHash && { previousHash: request.previousHash }),
+  });
+  const reply: Enabled = {
+    mac: keys.policyMac(policyMacInput(request.policy)),
+    state: sealed,
+    enableReceipt: { bytes, signature: context.vault.signAsBoot(bytes) },
+    receipt,
+  };
+  held.state = state;
+  held.sealed = sealed;
+  held.lastEnable = { statement, reply };
+  return reply;
+}
+
+/** @throws QvError policy_previous_mismatch, policy_epoch_not_increasing */
+function requireSuccession(held: Held, policy: Policy, previousHash: Hash | undefined): void {
+  const current = held.state.policyHash;
+  const same =
+    current === undefined
+      ? previousHash === undefined
+      : previousHash !== undefined && equalBytes(current, previousHash);
+  if (!same) throw new QvError('policy_previous_mismatch', { path: 'previousHash' });
+  if (policy.epoch <= held.state.epoch) {
+    throw new QvError('policy_epoch_not_increasing', { path: 'epoch', value: String(policy.epoch) });
+  }
+}

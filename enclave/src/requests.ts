@@ -1,0 +1,68 @@
+/**
+ * The request ids of one wallet, remembered for the freshness window, so that a repeat neither counts twice nor hides
+ * another body behind a known id. Full means 429: forgetting early would let a request count twice (design 6).
+ */
+import type { Address, Hash, RequestId, TimeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+
+interface Remembered {
+  readonly bodyHash: Hash;
+  readonly forgetAt: number;
+  done: boolean;
+}
+
+/** Ids of all wallets together. */
+let remembered = 0;
+
+const KEEP_MS = (LIMITS.requestMaxAgeSeconds + LIMITS.requestMaxFutureSeconds) * 1000;
+
+/** A request under way. Exactly one of the two ends is called. */
+export interface Ticket {
+  /** True when this very request was answered before: nothing is to be reserved again. */
+  readonly repeat: boolean;
+  signed(): void;
+  refused(): void;
+}
+
+export class RequestMemory {
+  /** In order of acceptance, which is the order of forgetting. */
+  readonly #requests = new Map<string, Remembered>();
+
+  /** @throws QvError request_id_reused, request_in_flight, request_ids_full */
+  begin(requester: Address, id: RequestId, bodyHash: Hash, now: TimeMs): Ticket {
+    this.#forget(now);
+    const key = `${requester}:${id}`;
+    const known = this.#requests.get(key);
+    if (known !== undefined) {
+      if (!equalBytes(known.bodyHash, bodyHash)) throw new QvError('request_id_reused');
+      if (!known.done) throw new QvError('request_in_flight');
+      return { repeat: true, signed: () => undefined, refused: () => undefined };
+    }
+    if (this.#requests.size >= LIMITS.requestIdsPerWallet || remembered >= LIMITS.requestIdsPerEnclave) {
+      throw new QvError('request_ids_full');
+    }
+    const entry: Remembered = { bodyHash, forgetAt: now + KEEP_MS, done: false };
+    this.#requests.set(key, entry);
+    remembered++;
+    return {
+      repeat: false,
+      signed: () => {
+        entry.done = true;
+      },
+      refused: () => {
+        if (this.#requests.delete(key)) remembered--;
+      },
+    };
+  }
+
+  #forget(now: TimeMs): void {
+    for (const [key, entry] of this.#requests) {
+      // One that is still being worked on holds its place: it ends by itself.
+      if (entry.forgetAt > now || !entry.done) break;
+      this.#requests.delete(key);
+      remembered--;
+    }
+  }
+}

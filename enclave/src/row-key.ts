@@ -1,0 +1,29 @@
+/**
+ * The fleet's row key: made once, handed to each host process at its start (design 4). It lets a host refuse edited
+ * rows before they cost enclave time; no check in here depends on it.
+ */
+import { codeOf } from '@quantumvault/shared/errors.ts';
+import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { Context } from './context.ts';
+import type { EncryptionContext } from './kms.ts';
+
+function rowKeyContext(context: Context): EncryptionContext {
+  return { 'qv:purpose': 'row-key', 'qv:deployment': context.config.deployment, 'qv:v': '1' };
+}
+
+/** @throws QvError kms_* */
+export async function createRowKey(context: Context): Promise<ReplyOf<'rowKeyCreate'>> {
+  const { ciphertext } = await context.kms.generateDataKey(rowKeyContext(context));
+  return { blob: ciphertext };
+}
+
+/** @throws QvError kms_*, key_blob_invalid */
+export async function unwrapRowKey(context: Context, blob: Uint8Array): Promise<ReplyOf<'rowKeyUnwrap'>> {
+  const { attested, envelope } = await context.kms.decrypt(blob, rowKeyContext(context));
+  try {
+    return { rowKey: context.vault.openRowKey(attested.recipient, envelope) };
+  } catch (error) {
+    if (codeOf(error) === 'kms_response_invalid') context.recipients.burn(attested);
+    throw error;
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * Requests from the host: framed, bounded, checked against the phase, dispatched. A fault of one request is that
+ * request's refusal; a broken frame ends its connection; neither touches another request.
+ */
+import type { Duplex } from 'node:stream';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { printableFact } from '@quantumvault/shared/evidence/leaf.ts';
+import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import {
+  decodeRequestHead,
+  encodeRefusal,
+  encodeReply,
+  type MessageName,
+  type Phase,
+  type Refusal,
+  type ReplyOf,
+  type RequestOf,
+} from '@quantumvault/shared/protocol/messages.ts';
+import { LEGAL } from './phases.ts';
+import { Denial } from './sign.ts';
+
+export type Handlers = {
+  readonly [N in MessageName]: (request: RequestOf<N>) => ReplyOf<N> | Promise<ReplyOf<N>>;
+};
+
+export interface Served {
+  readonly phase: () => Phase;
+  readonly handlers: Handlers;
+  /** What this listener serves; on the control connection only the stop button. */
+  readonly names: readonly MessageName[];
+  readonly log: (line: string) => void;
+}
+
+/** Requests and bytes under way on all connections of one listener. */
+export class InFlight {
+  #requests = 0;
+  #bytes = 0;
+
+  /** @throws QvError overloaded */
+  enter(bytes: number): () => void {
+    if (this.#requests >= LIMITS.inFlightRequests || this.#bytes + bytes > LIMITS.inFlightBytes) {
+      throw new QvError('overloaded', { path: 'inFlight' });
+    }
+    this.#requests++;
+    this.#bytes += bytes;
+    return () => {
+      this.#requests--;
+      this.#bytes -= bytes;
+    };
+  }
+}
+
+export function serve(stream: Duplex, inFlight: InFlight, served: Served): void {
+  const reply = (payload: Uint8Array): void => {
+    if (stream.destroyed) return;
+    // A peer that does not read its replies is not read from either.
+    if (!writeFrame(stream, payload) && !stream.isPaused()) {
+      stream.pause();
+      stream.once('drain', () => stream.resume());
+    }
+  };
+  readFrames(stream, (payload) => {
+    const { id, name, body } = decodeRequestHead(payload);
+    let leave: (() => void) | undefined;
+    try {
+      requireLegal(served, name);
+      leave = inFlight.enter(payload.length);
+    } catch (error) {
+      reply(encodeRefusal(id, toRefusal(error, name, served.log)));
+      return;
+    }
+    // The handler starts after this turn of the loop, so that one chunk full of frames cannot hold the stop button up.
+    setImmediate(async () => {
+      try {
+        // The phase may have changed in between.
+        requireLegal(served, name);
+        const handle = served.handlers[name] as (request: unknown) => unknown;
+        reply(encodeReply(id, name, (await handle(body())) as never));
+      } catch (error) {
+        reply(encodeRefusal(id, toRefusal(error, name, served.log)));
+      } finally {
+        leave();
+      }
+    });
+  });
+  stream.on('end', () => stream.end());
+  stream.on('error', (error) => served.log(`connection: ${codeOf(error)}`));
+}
+
+/** @throws QvError frozen, enclave_not_ready */
+function requireLegal({ phase, names }: Served, name: MessageName): void {
+  const now = phase();
+  if (!names.includes(name)) throw new QvError('enclave_not_ready', { path: name, value: 'not served here' });
+  if (LEGAL[now].includes(name)) return;
+  throw now === 'frozen' ? new QvError('frozen') : new QvError('enclave_not_ready', { path: name, value: now });
+}
+
+function toRefusal(error: unknown, name: MessageName, log: Served['log']): Refusal {
+  const code = codeOf(error);
+  // What nobody foresaw is logged by its kind alone: its text could hold bytes of a request.
+  if (code === 'internal') log(`${name}: unexpected ${error instanceof Error ? error.name : typeof error}`);
+  if (!(error instanceof QvError)) return { code };
+  const path = error.facts.path === undefined ? undefined : printableFact(error.facts.path, 128);
+  const value = error.facts.value === undefined ? undefined : printableFact(error.facts.value, 256);
+  return {
+    code,
+    ...(path !== undefined && { path }),
+    ...(value !== undefined && { value }),
+    ...(error instanceof Denial && { receipt: error.receipt }),
+  };
+}

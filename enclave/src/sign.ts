@@ -1,0 +1,192 @@
+/**
+ * Signing one transaction: the order of design 6, step 4. What needs no key comes first; then everything that decides
+ * happens in one synchronous call with the wallet's keys, so nothing can slip in between judging and signing.
+ */
+import { type Address, addressBytes, type Hash, type TimeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { judge, type Verdict } from '@quantumvault/shared/policy/judge.ts';
+import { type Policy, policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
+import {
+  parseSignBody,
+  parseTimestamp,
+  requireFresh,
+  type SignBody,
+  signedContent,
+} from '@quantumvault/shared/protocol/sign-request.ts';
+import { decodeTransaction, messageHash, type Transaction } from '@quantumvault/shared/solana/transaction.ts';
+import type { Context } from './context.ts';
+import type { Held } from './holdings.ts';
+import type { Ticket } from './requests.ts';
+import { encodeState, policyMacInput, seedAssociated, stateAssociated } from './state.ts';
+import { sha256, verifyEd25519, type WalletKeys } from './vault.ts';
+
+type Request = RequestOf<'sign'>;
+type Reply = ReplyOf<'sign'>;
+
+/** A denial under the policy that counts. Its leaf is its receipt. */
+export class Denial extends QvError {
+  readonly receipt: Receipt;
+
+  constructor(denied: { rule: string; value: string }, receipt: Receipt) {
+    super('policy_denied', { path: denied.rule, value: denied.value });
+    this.receipt = receipt;
+  }
+}
+
+/** A request that is authentic under the policy it came with. Whether that policy counts is not known yet. */
+interface Claim {
+  readonly request: Request;
+  readonly policy: Policy;
+  readonly policyHash: Hash;
+  readonly requester: Address;
+  readonly timestamp: TimeMs;
+  readonly body: SignBody;
+  readonly transaction: Transaction;
+  readonly messageHash: Hash;
+}
+
+/**
+ * @throws QvError frozen, time_untrusted, policy_*, request_*, purpose_mismatch, audience_mismatch, wallet_mismatch,
+ * transaction_*, kms_*, key_blob_invalid, state_*, policy_mac_invalid, policy_not_current, sealed_seed_invalid;
+ * Denial
+ */
+export async function sign(context: Context, request: Request): Promise<Reply> {
+  context.freeze.requireOpen();
+  const now = context.time.now();
+  const claim = readClaim(context, request, now);
+  const { policy, requester } = claim;
+  const held = context.holdings.get(policy.wallet);
+  if (held !== undefined) requireCurrent(held, claim);
+  const ticket = claim.body.dryRun ? undefined : held?.requests.begin(requester, request.id, sha256(request.body), now);
+  let signed = false;
+  try {
+    const reply = await context.unwrapper.withKeys(policy.wallet, policy.owner, request.blobs, (keys) =>
+      decide(context, claim, keys, ticket),
+    );
+    signed = reply.signature !== undefined;
+    return reply;
+  } finally {
+    // Only a refusal before signing gives the id back (design 6).
+    if (signed) ticket?.signed();
+    else ticket?.refused();
+  }
+}
+
+function readClaim(context: Context, request: Request, now: TimeMs): Claim {
+  const policy = policyFromBytes(request.policy.bytes);
+  const timestamp = parseTimestamp(request.timestamp);
+  requireFresh(timestamp, now);
+  const content = signedContent(request.id, request.timestamp, request.body);
+  const requester = policy.requesters.find((key) => verifyEd25519(request.signature, content, addressBytes(key)));
+  if (requester === undefined) throw new QvError('request_signature_invalid');
+  const body = parseSignBody(request.body);
+  if (body.audience !== context.config.deployment) throw new QvError('audience_mismatch', { path: 'audience' });
+  if (body.wallet !== policy.wallet) throw new QvError('wallet_mismatch', { path: 'wallet' });
+  const transaction = decodeTransaction(body.transaction);
+  return {
+    request,
+    policy,
+    policyHash: policyHash(request.policy.bytes),
+    requester,
+    timestamp,
+    body,
+    transaction,
+    messageHash: messageHash(transaction.messageBytes),
+  };
+}
+
+/** Memory knows which policy counts before any key is unwrapped. */
+function requireCurrent(held: Held, claim: Claim): void {
+  const { state } = held;
+  if (state.owner !== claim.policy.owner) throw new QvError('wallet_owner_mismatch');
+  if (state.policyHash === undefined) throw new QvError('wallet_without_policy');
+  // An old policy's MAC stays valid for ever; the state names the one that counts (design 4).
+  if (!equalBytes(state.policyHash, claim.policyHash)) throw new QvError('policy_not_current');
+}
+
+/** Everything that decides. Synchronous. */
+function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket | undefined): Reply {
+  const { request, policy } = claim;
+  const held = context.holdings.compare(keys, request.blobs, policy.wallet, policy.owner);
+  if (!keys.policyMacHolds(request.policy.mac, policyMacInput(request.policy.bytes))) {
+    throw new QvError('policy_mac_invalid');
+  }
+  // Again: a policy may have been enabled, or a freeze latched, while KMS was asked.
+  requireCurrent(held, claim);
+  const now = context.time.now();
+  requireFresh(claim.timestamp, now);
+  context.freeze.requireOpen();
+  const verdict = judge(policy, claim.transaction.message, now);
+  const facts = { messageHash: claim.messageHash, amounts: amountsOf(verdict) };
+  if (claim.body.dryRun) return { ...facts, allow: verdict.allow, rules: verdict.rules };
+  if (verdict.denied !== undefined) throw deny(context, claim, verdict.denied, facts.amounts, now);
+  return { ...facts, ...reserveAndSign(context, claim, held, keys, facts.amounts, ticket, now) };
+}
+
+/** Reserves in memory, then signs, then records. A fault before the signature takes the reservation back. */
+function reserveAndSign(
+  context: Context,
+  claim: Claim,
+  held: Held,
+  keys: WalletKeys,
+  amounts: Amounts,
+  ticket: Ticket | undefined,
+  now: TimeMs,
+): Pick<Reply, 'signature' | 'state' | 'receipt'> {
+  const { policy, request, transaction } = claim;
+  const before = held.state;
+  const repeat = ticket?.repeat === true;
+  const version = repeat ? before.version : before.version + 1n;
+  const requestFloor = claim.timestamp > before.requestFloor ? claim.timestamp : before.requestFloor;
+  if (!repeat) held.state = { ...before, version, requestFloor };
+  let signature: Reply['signature'];
+  try {
+    const associated = seedAssociated(policy.wallet, policy.owner);
+    signature = keys.sign(request.blobs.sealedSeed, associated, policy.wallet, transaction.messageBytes);
+  } catch (error) {
+    held.state = before;
+    throw error;
+  }
+  const { receipt, sequence } = context.log.append(
+    { ...leafFacts(claim), kind: 'signed', amounts, stateVersion: version },
+    now,
+  );
+  if (!repeat) {
+    held.state = { ...held.state, logPosition: sequence };
+    const blob = keys.sealState(encodeState(held.state), stateAssociated(policy.wallet, policy.owner));
+    held.sealed = { blob, version };
+  }
+  return { signature, state: held.sealed, receipt };
+}
+
+function deny(
+  context: Context,
+  claim: Claim,
+  denied: { rule: string; value: string },
+  amounts: Amounts,
+  now: TimeMs,
+): Denial {
+  const rule = printableFact(denied.rule, 64);
+  const value = printableFact(denied.value, 128);
+  const { receipt } = context.log.append({ ...leafFacts(claim), kind: 'denied', rule, value, amounts }, now);
+  return new Denial({ rule, value }, receipt);
+}
+
+function leafFacts(claim: Claim) {
+  return {
+    wallet: claim.policy.wallet,
+    actor: claim.requester,
+    requestId: claim.request.id,
+    messageHash: claim.messageHash,
+    policyHash: claim.policyHash,
+  };
+}
+
+/** A denied transaction may claim sums beyond u64; the record then says the largest there is. */
+function amountsOf(verdict: Verdict): Amounts {
+  const u64 = (value: bigint): bigint => (value < 1n << 64n ? value : (1n << 64n) - 1n);
+  return { lamportsOut: u64(verdict.lamportsOut), feeLamports: u64(verdict.feeLamports) };
+}

@@ -1,0 +1,176 @@
+/**
+ * The host's configuration: one JSON file, read once, checked and frozen. Unknown keys are refused, because a
+ * misspelt limit that is silently ignored is worse than a host that does not start. Secrets are file paths only.
+ */
+import { readFileSync } from 'node:fs';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import {
+  formatTransportAddress,
+  parseTransportAddress,
+  type TransportAddress,
+} from '@quantumvault/shared/transport.ts';
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface HostConfig {
+  /**
+   * The deployment's name, as statements and signed requests spell it. Must equal the name measured into the enclave.
+   * Hazard: the database is bound to it at the first start; another name is refused from then on.
+   */
+  readonly deployment: string;
+  /** Where HTTP listens. `port` 0 lets the system choose. Hazard: this is plain HTTP; TLS ends in front of it. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /**
+   * The Unix socket for `qv` on this machine, mode 0660. `groupId` (numeric) may use it besides the host's own user;
+   * default: the process's group. Hazard: whoever can open it can freeze the fleet.
+   */
+  readonly adminSocket: { readonly path: string; readonly groupId?: number };
+  /**
+   * `unix:/path` or `vsock:CID:port` of the enclave: `data` for requests, `control` for freezes alone, so that a
+   * freeze never queues behind signing.
+   */
+  readonly enclave: { readonly data: TransportAddress; readonly control: TransportAddress };
+  /**
+   * Path of the SQLite file; made at the first start. Hazard: a wrong path starts an empty database, which shows as
+   * `not_initialised` because the row key is only ever created by `qv init`.
+   */
+  readonly store: { readonly sqlite: string };
+  /** The byte tunnel for the enclave's TLS: where the enclave reaches us, and the only endpoint we connect it to. */
+  readonly kmsTunnel: {
+    readonly listen: TransportAddress;
+    readonly endpoint: { readonly host: string; readonly port: number };
+  };
+  /**
+   * Path of a JSON file {accessKeyId, secretAccessKey, sessionToken?, expiresAt?: RFC 3339}, handed to the enclave
+   * and read again when it changes. Hazard: refused when other users may read it.
+   */
+  readonly credentialsFile: string;
+  /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
+  readonly logLevel: LogLevel;
+}
+
+const DEPLOYMENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
+
+const invalid = (path: string, value: string): QvError => new QvError('config_invalid', { path, value });
+
+/** @throws QvError config_invalid naming the field */
+export function parseHostConfig(bytes: Uint8Array): HostConfig {
+  try {
+    if (bytes.length > LIMITS.configBytes) throw invalid('(file)', 'too large');
+    return deepFreeze(readConfig(new JsonFields(parseStrictJson(bytes))));
+  } catch (error) {
+    throw asConfigFault(error, '(file)');
+  }
+}
+
+/** @throws QvError config_invalid, also when the file cannot be read */
+export function loadHostConfig(path: string): HostConfig {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    throw new QvError('config_invalid', { path: '(file)', value: 'cannot be read' }, { cause: error });
+  }
+  return parseHostConfig(bytes);
+}
+
+function readConfig(fields: JsonFields): HostConfig {
+  const config: HostConfig = {
+    deployment: matching(fields, 'deployment', DEPLOYMENT),
+    listen: nested(fields, 'listen', (inner) => ({ host: filled(inner, 'host'), port: inner.integer('port', 0xffff) })),
+    adminSocket: nested(fields, 'adminSocket', (inner) => ({
+      path: absolutePath(inner, 'path'),
+      ...(inner.optional('groupId') === undefined ? {} : { groupId: inner.integer('groupId', 0xffff_fffe) }),
+    })),
+    enclave: nested(fields, 'enclave', (inner) => ({
+      data: transportAddress(inner, 'data'),
+      control: transportAddress(inner, 'control'),
+    })),
+    store: nested(fields, 'store', (inner) => ({ sqlite: absolutePath(inner, 'sqlite') })),
+    kmsTunnel: nested(fields, 'kmsTunnel', (inner) => ({
+      listen: transportAddress(inner, 'listen'),
+      endpoint: endpoint(inner, 'endpoint'),
+    })),
+    credentialsFile: absolutePath(fields, 'credentialsFile'),
+    logLevel: logLevel(fields),
+  };
+  fields.end();
+  if (formatTransportAddress(config.enclave.data) === formatTransportAddress(config.enclave.control)) {
+    throw fields.fault('enclave.control', 'same as data');
+  }
+  return config;
+}
+
+function nested<T>(fields: JsonFields, key: string, read: (inner: JsonFields) => T): T {
+  const inner = new JsonFields(fields.required(key), fields.path(key));
+  const value = read(inner);
+  inner.end();
+  return value;
+}
+
+function filled(fields: JsonFields, key: string): string {
+  const value = fields.text(key);
+  if (value.length === 0 || value.length > 255 || value.includes('\0')) throw fields.fault(key, 'empty or too long');
+  return value;
+}
+
+function matching(fields: JsonFields, key: string, pattern: RegExp): string {
+  const value = fields.text(key);
+  if (!pattern.test(value)) throw fields.fault(key, `must match ${pattern.source}`);
+  return value;
+}
+
+/** Absolute, because a service manager's working directory is nobody's intention. */
+function absolutePath(fields: JsonFields, key: string): string {
+  const value = fields.text(key);
+  if (!value.startsWith('/') || value.length > 4095 || value.includes('\0'))
+    throw fields.fault(key, 'not an absolute path');
+  return value;
+}
+
+function transportAddress(fields: JsonFields, key: string): TransportAddress {
+  try {
+    return parseTransportAddress(fields.text(key));
+  } catch (error) {
+    if (codeOf(error) !== 'address_malformed') throw error;
+    throw fields.fault(key, 'neither unix:/path nor vsock:CID:port');
+  }
+}
+
+function endpoint(fields: JsonFields, key: string): { host: string; port: number } {
+  const match = ENDPOINT.exec(fields.text(key));
+  const port = Number(match?.[2]);
+  if (match?.[1] === undefined || port > 0xffff) throw fields.fault(key, 'not host:port');
+  return { host: match[1], port };
+}
+
+function logLevel(fields: JsonFields): LogLevel {
+  const value = fields.optional('logLevel') ?? 'info';
+  const level = LOG_LEVELS.find((candidate) => candidate === value);
+  if (level === undefined) throw fields.fault('logLevel', `one of ${LOG_LEVELS.join(', ')}`);
+  return level;
+}
+
+/** Everything wrong with a file is `config_invalid`; where it is wrong stays. */
+export function asConfigFault(error: unknown, where: string): QvError {
+  if (!(error instanceof QvError)) return new QvError('config_invalid', { path: where }, { cause: error });
+  if (error.code === 'config_invalid') return error;
+  const value = error.facts.value;
+  return new QvError(
+    'config_invalid',
+    { path: error.facts.path ?? where, ...(value === undefined ? {} : { value }) },
+    { cause: error },
+  );
+}
+
+export function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) {
+    for (const inner of Object.values(value)) deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}

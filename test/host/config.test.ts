@@ -1,0 +1,108 @@
+import { chmodSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadHostConfig, parseHostConfig } from '@quantumvault/host/config.ts';
+import { CredentialsFile, readCredentials } from '@quantumvault/host/credentials.ts';
+import { silentLog } from '@quantumvault/host/log.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { expectCode } from '../support/codes.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+
+const GOOD = {
+  deployment: 'test',
+  listen: { host: '127.0.0.1', port: 0 },
+  adminSocket: { path: '/run/qv/admin.sock' },
+  enclave: { data: 'vsock:16:5000', control: 'vsock:16:5001' },
+  store: { sqlite: '/var/lib/qv/host.db' },
+  kmsTunnel: { listen: 'vsock:3:8000', endpoint: 'kms.eu-west-1.amazonaws.com:443' },
+  credentialsFile: '/run/qv/credentials.json',
+};
+const parse = (value: unknown) => parseHostConfig(Buffer.from(JSON.stringify(value)));
+
+describe('host configuration', () => {
+  it('reads a whole file, fills the default and freezes all of it', () => {
+    const config = parse(GOOD);
+    expect(config.logLevel).toBe('info');
+    expect(config.enclave.data).toEqual({ kind: 'vsock', cid: 16, port: 5000 });
+    expect(config.kmsTunnel.endpoint).toEqual({ host: 'kms.eu-west-1.amazonaws.com', port: 443 });
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.kmsTunnel.endpoint)).toBe(true);
+  });
+
+  const wrong: [string, string, unknown][] = [
+    ['an unknown key', 'colour', { ...GOOD, colour: 'red' }],
+    ['an unknown inner key', 'listen.backlog', { ...GOOD, listen: { ...GOOD.listen, backlog: 1 } }],
+    ['a missing key', 'store', { ...GOOD, store: undefined }],
+    ['a port out of range', 'listen.port', { ...GOOD, listen: { host: '::1', port: 65_536 } }],
+    ['an empty host', 'listen.host', { ...GOOD, listen: { host: '', port: 1 } }],
+    ['a deployment with a space', 'deployment', { ...GOOD, deployment: 'a b' }],
+    ['a relative path', 'store.sqlite', { ...GOOD, store: { sqlite: 'host.db' } }],
+    ['an address of no kind', 'enclave.data', { ...GOOD, enclave: { ...GOOD.enclave, data: 'tcp:1' } }],
+    ['one address twice', 'enclave.control', { ...GOOD, enclave: { data: 'unix:/a', control: 'unix:/a' } }],
+    ['an endpoint without port', 'kmsTunnel.endpoint', { ...GOOD, kmsTunnel: { listen: 'unix:/a', endpoint: 'x' } }],
+    ['an unknown level', 'logLevel', { ...GOOD, logLevel: 'loud' }],
+    ['a secret in place of a path', 'credentialsFile', { ...GOOD, credentialsFile: { accessKeyId: 'x' } }],
+    ['a list', '(body)', []],
+  ];
+  it.each(wrong)('refuses %s and names %s', async (_, path, value) => {
+    const error = await expectCode(() => parse(value), 'config_invalid');
+    expect(error.facts.path).toBe(path);
+  });
+
+  it('refuses duplicate keys and files that are not there', async () => {
+    await expectCode(() => parseHostConfig(Buffer.from('{"deployment":"a","deployment":"b"}')), 'config_invalid');
+    await expectCode(() => loadHostConfig('/nonexistent/host.json'), 'config_invalid');
+  });
+});
+
+describe('credentials file', () => {
+  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  beforeAll(async () => {
+    folder = await temporaryFolder();
+  });
+  afterAll(() => folder.remove());
+
+  const write = (name: string, value: unknown, mode = 0o600): string => {
+    const path = join(folder.path, name);
+    writeFileSync(path, JSON.stringify(value), { mode });
+    chmodSync(path, mode);
+    return path;
+  };
+  const KEYS = { accessKeyId: 'AKIA', secretAccessKey: 'aaa' };
+
+  it('reads what the enclave is to get', () => {
+    const path = write('full', { ...KEYS, sessionToken: 't', expiresAt: '2026-11-22T12:00:00Z' });
+    expect(readCredentials(path).body).toEqual({
+      accessKeyId: new Uint8Array(Buffer.from('AKIA')),
+      secretAccessKey: new Uint8Array(Buffer.from('aaa')),
+      sessionToken: new Uint8Array(Buffer.from('t')),
+      expiresAt: Date.UTC(2026, 10, 22, 12),
+    });
+  });
+
+  it('refuses a file that other users may read', async () => {
+    await expectCode(() => readCredentials(write('open', KEYS, 0o644)), 'config_invalid');
+  });
+
+  it('refuses unknown and malformed fields without quoting them', async () => {
+    await expectCode(() => readCredentials(write('extra', { ...KEYS, region: 'x' })), 'config_invalid');
+    await expectCode(() => readCredentials(write('when', { ...KEYS, expiresAt: 'soon' })), 'config_invalid');
+    const error = await expectCode(
+      () => readCredentials(write('odd', { ...KEYS, secretAccessKey: 'q q' })),
+      'config_invalid',
+    );
+    expect(error.facts).toEqual({ path: 'credentialsFile.secretAccessKey', value: 'not such text' });
+  });
+
+  it('notices a file renamed over the path, and keeps the last good one', () => {
+    const path = write('live', KEYS);
+    const file = new CredentialsFile(path, silentLog, 3_600_000);
+    expect(file.current.version).toBe(1);
+    renameSync(write('next', { ...KEYS, accessKeyId: 'AKIB' }), path);
+    file.refresh();
+    expect(file.current.version).toBe(2);
+    writeFileSync(path, 'half a fi');
+    file.refresh();
+    expect(file.current).toMatchObject({ version: 2, body: { accessKeyId: new Uint8Array(Buffer.from('AKIB')) } });
+    file.close();
+  });
+});

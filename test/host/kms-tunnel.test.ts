@@ -1,0 +1,101 @@
+import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { startKmsTunnel } from '@quantumvault/host/kms-tunnel.ts';
+import { silentLog } from '@quantumvault/host/log.ts';
+import { type Listener, parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryFolder, until } from '../support/temporary.ts';
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let server: Server;
+let tunnel: Listener;
+let path: string;
+const sockets = new Set<Socket>();
+
+/** The endpoint: answers only when the other side has finished sending, with everything it got. */
+beforeEach(async () => {
+  folder = await temporaryFolder();
+  path = join(folder.path, 'tunnel.sock');
+  server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('end', () => socket.end(Buffer.concat(chunks)));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await start((server.address() as AddressInfo).port);
+});
+afterEach(async () => {
+  await tunnel.close();
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
+  await folder.remove();
+});
+
+async function start(port: number): Promise<void> {
+  tunnel = await startKmsTunnel({
+    transport: unixTransport,
+    listen: parseTransportAddress(`unix:${path}`),
+    endpoint: { host: '127.0.0.1', port },
+    log: silentLog,
+    connections: 3,
+  });
+}
+
+const connect = (): Socket => {
+  const socket = createConnection({ path, allowHalfOpen: true });
+  socket.on('error', () => {});
+  return socket;
+};
+/** A Unix socket knows no reset: what its peer sees of an abrupt loss is the end, when it reads. */
+const closed = (socket: Socket): Promise<void> =>
+  new Promise((resolve) => {
+    socket.once('end', () => socket.end());
+    socket.once('close', () => resolve());
+    socket.resume();
+  });
+
+async function roundTrip(bytes: Buffer): Promise<Buffer> {
+  const socket = connect();
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk) => chunks.push(chunk));
+  socket.end(bytes);
+  await new Promise((resolve) => socket.once('end', resolve));
+  socket.destroy();
+  return Buffer.concat(chunks);
+}
+
+describe('kms tunnel', () => {
+  it('carries bytes both ways and passes on the end of one direction', async () => {
+    const bytes = Buffer.alloc(1_000_000, 'abcdefghij');
+    expect((await roundTrip(bytes)).equals(bytes)).toBe(true);
+  });
+
+  it('tells the enclave when the endpoint breaks off, and the endpoint when the enclave does', async () => {
+    const first = connect();
+    await until('the endpoint sees it', () => sockets.size === 1);
+    for (const socket of sockets) socket.resetAndDestroy();
+    await closed(first);
+    const second = connect();
+    await until('the endpoint sees it', () => sockets.size === 1);
+    second.destroy();
+    await until('the endpoint lost it', () => sockets.size === 0);
+  });
+
+  it('takes no more connections than its limit, and more again later', async () => {
+    const open = [connect(), connect(), connect()];
+    await until('three are through', () => sockets.size === 3);
+    await closed(connect());
+    for (const socket of open) socket.destroy();
+    await until('they are gone', () => sockets.size === 0);
+    expect((await roundTrip(Buffer.from('x'))).toString()).toBe('x');
+  });
+
+  it('hangs up when nothing listens at the endpoint', async () => {
+    await tunnel.close();
+    await start(1);
+    await closed(connect());
+  });
+});

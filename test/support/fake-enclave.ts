@@ -1,0 +1,267 @@
+/**
+ * An enclave for the host's tests: real frames over a Unix socket, a real boot key, no secrets and no judgement.
+ * Each kind of message has a handler that a test may replace.
+ */
+import { createHash } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import {
+  type Address,
+  addressOf,
+  bootIdOf,
+  type Hash,
+  hash,
+  type Signature,
+  timeMs,
+} from '@quantumvault/shared/brands.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import {
+  enableReceiptCodec,
+  encodeLeaf,
+  freezeAckCodec,
+  type Leaf,
+  leafHash,
+  type Receipt,
+  walletCertificateCodec,
+} from '@quantumvault/shared/evidence/leaf.ts';
+import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
+import {
+  decodeRequestHead,
+  encodeRefusal,
+  encodeReply,
+  type MessageName,
+  type Phase,
+  type Refusal,
+  type ReplyOf,
+  type RequestOf,
+} from '@quantumvault/shared/protocol/messages.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { type Listener, parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import nacl from 'tweetnacl';
+
+/** Thrown by a handler: a refusal with a receipt. */
+export class Refused extends Error {
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    super(refusal.code);
+    this.refusal = refusal;
+  }
+}
+
+/** Answered by a handler: these raw bytes are written instead of a reply, `hang` nothing, `drop` hangs up. */
+export type Misbehaviour = { readonly raw: Uint8Array } | { readonly frame: Uint8Array } | 'hang' | 'drop';
+
+type Handler<N extends MessageName> = (
+  body: RequestOf<N>,
+) => ReplyOf<N> | Misbehaviour | Promise<ReplyOf<N> | Misbehaviour>;
+export type Handlers = { [N in MessageName]?: Handler<N> };
+
+const sha256 = (bytes: Uint8Array): Hash => hash(new Uint8Array(createHash('sha256').update(bytes).digest()));
+
+export class FakeEnclave {
+  readonly handlers: Handlers;
+  /** Every request in order of arrival, with the socket it came by. */
+  readonly requests: { readonly name: MessageName; readonly body: RequestOf<MessageName>; readonly path: string }[] =
+    [];
+  readonly deployment: string;
+  phase: Phase = 'serving';
+  stateVersion = 0n;
+  rowKey = new Uint8Array(32).fill(7);
+  #keys = nacl.sign.keyPair();
+  #sequence = 0n;
+  #previous: Hash | undefined;
+  #bootRecord: Receipt | undefined;
+  #freezeId: Uint8Array | undefined;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #streams = new Set<Duplex>();
+
+  constructor(deployment = 'test', handlers: Handlers = {}) {
+    this.deployment = deployment;
+    this.handlers = handlers;
+  }
+
+  get boot() {
+    return bootIdOf(this.#keys.publicKey);
+  }
+
+  get bootKey(): Uint8Array {
+    return this.#keys.publicKey;
+  }
+
+  async listen(path: string): Promise<void> {
+    const listener = await unixTransport.listen(parseTransportAddress(`unix:${path}`), (stream) => {
+      this.#streams.add(stream);
+      stream.on('error', () => {});
+      stream.on('end', () => stream.end());
+      stream.on('close', () => this.#streams.delete(stream));
+      readFrames(stream, (payload) => void this.#answer(stream, payload, path));
+    });
+    this.#listeners.set(path, listener);
+  }
+
+  async close(path?: string): Promise<void> {
+    for (const [key, listener] of this.#listeners) {
+      if (path !== undefined && key !== path) continue;
+      this.#listeners.delete(key);
+      await listener.close();
+    }
+  }
+
+  hangUp(): void {
+    for (const stream of this.#streams) stream.destroy();
+  }
+
+  /** A new start of the enclave: new key, new log, no freeze. */
+  reboot(): void {
+    this.#keys = nacl.sign.keyPair();
+    this.#sequence = 0n;
+    this.#previous = undefined;
+    this.#bootRecord = undefined;
+    this.#freezeId = undefined;
+    this.phase = 'serving';
+    this.hangUp();
+  }
+
+  count(name: MessageName): number {
+    return this.requests.filter((request) => request.name === name).length;
+  }
+
+  leaf(facts: Omit<Leaf, 'boot' | 'sequence' | 'previous' | 'time'>): Receipt {
+    const bytes = encodeLeaf({
+      boot: this.boot,
+      sequence: this.#sequence++,
+      ...(this.#previous === undefined ? {} : { previous: this.#previous }),
+      time: timeMs(Date.now()),
+      ...facts,
+    });
+    this.#previous = sha256(bytes);
+    return { leaf: bytes, signature: this.sign(bytes) };
+  }
+
+  sign(bytes: Uint8Array): Signature {
+    return nacl.sign.detached(bytes, this.#keys.secretKey) as Signature;
+  }
+
+  async #answer(stream: Duplex, payload: Uint8Array, path: string): Promise<void> {
+    const { id, name, body } = decodeRequestHead(payload);
+    const request = body();
+    this.requests.push({ name, body: request, path });
+    let answer: Uint8Array;
+    try {
+      const handler = (this.handlers[name] ?? this.#defaults[name]) as Handler<MessageName>;
+      const reply = await handler(request);
+      if (reply === 'hang') return;
+      if (reply === 'drop') return void stream.destroy();
+      if ('raw' in reply) return void stream.write(reply.raw);
+      answer = 'frame' in reply ? reply.frame : encodeReply(id, name, reply as never);
+    } catch (error) {
+      if (error instanceof Refused) answer = encodeRefusal(id, error.refusal);
+      else answer = encodeRefusal(id, { code: error instanceof QvError ? error.code : 'internal' });
+    }
+    if (!stream.destroyed) writeFrame(stream, answer);
+  }
+
+  readonly #defaults: { [N in MessageName]: Handler<N> } = {
+    status: () => ({
+      phase: this.phase,
+      boot: this.boot,
+      deployment: this.deployment,
+      configHash: sha256(new Uint8Array(1)),
+      time: timeMs(Date.now()),
+      leaves: this.#sequence,
+      version: 'fake',
+      kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
+      ...(this.#freezeId === undefined ? {} : { freezeId: this.#freezeId }),
+      wallets: 0,
+    }),
+    attest: ({ nonce }) => ({ document: nonce }),
+    credentials: () => ({}),
+    rowKeyCreate: () => ({ blob: new Uint8Array(100).fill(3) }),
+    rowKeyUnwrap: () => ({ rowKey: this.rowKey }),
+    bootRecord: () => {
+      this.#bootRecord ??= this.leaf({
+        kind: 'boot',
+        attestation: new Uint8Array(64),
+        configHash: sha256(new Uint8Array(1)),
+      });
+      return { receipt: this.#bootRecord };
+    },
+    walletCreate: ({ owner, nonce, requesters, deployment }) => {
+      const wallet = this.#walletOf(owner, nonce);
+      const receipt = this.leaf({ kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n });
+      const bytes = encodeAs(walletCertificateCodec, {
+        deployment,
+        boot: this.boot,
+        wallet,
+        owner,
+        requesters,
+        kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
+        nonce,
+        leafHash: leafHash(receipt.leaf),
+      });
+      this.stateVersion = 1n;
+      const blobs = {
+        salt: new Uint8Array(32).fill(1),
+        executionKey: new Uint8Array(180).fill(2),
+        sealedSeed: new Uint8Array(72).fill(3),
+        sealedState: new Uint8Array(90).fill(4),
+      };
+      return { wallet, blobs, stateVersion: 1n, certificate: { bytes, signature: this.sign(bytes) }, receipt };
+    },
+    policyEnable: ({ policy, previousHash }) => {
+      const receipt = this.leaf({ kind: 'policy-enabled', policyHash: sha256(policy) });
+      const bytes = encodeAs(enableReceiptCodec, {
+        deployment: this.deployment,
+        boot: this.boot,
+        wallet: addressOf(new Uint8Array(32).fill(1)),
+        owner: addressOf(new Uint8Array(32).fill(2)),
+        epoch: 1,
+        policyHash: sha256(policy),
+        ...(previousHash === undefined ? {} : { previousHash }),
+        leafHash: leafHash(receipt.leaf),
+      });
+      return {
+        mac: new Uint8Array(32).fill(5),
+        state: { blob: new Uint8Array(90).fill(6), version: ++this.stateVersion },
+        enableReceipt: { bytes, signature: this.sign(bytes) },
+        receipt,
+      };
+    },
+    sign: ({ id, body }) => {
+      const amounts = { lamportsOut: 1_000_000n, feeLamports: 5_000n };
+      const messageHash = sha256(body);
+      if (new TextDecoder().decode(body).includes('"dryRun":true')) {
+        return { messageHash, amounts, allow: true, rules: [{ rule: 'sol.maxPerTransaction', outcome: 'allow' }] };
+      }
+      if (this.phase === 'frozen') throw new QvError('frozen');
+      const receipt = this.leaf({ kind: 'signed', requestId: id, messageHash, amounts });
+      const version = ++this.stateVersion;
+      return {
+        messageHash,
+        amounts,
+        signature: new Uint8Array(64).fill(Number(version % 251n)) as Signature,
+        state: { blob: new Uint8Array(90).fill(Number(version % 251n)), version },
+        receipt,
+      };
+    },
+    freeze: ({ scope, reason }) => {
+      this.phase = 'frozen';
+      this.#freezeId ??= new Uint8Array(16).fill(9);
+      const receipt = this.leaf({ kind: 'frozen', freezeId: this.#freezeId, scope, reason });
+      const bytes = encodeAs(freezeAckCodec, {
+        deployment: this.deployment,
+        boot: this.boot,
+        freezeId: this.#freezeId,
+        scope,
+        time: timeMs(Date.now()),
+        leafHash: leafHash(receipt.leaf),
+      });
+      return { ack: { bytes, signature: this.sign(bytes) }, receipt };
+    },
+    stateGet: () => ({ state: { blob: new Uint8Array(90), version: this.stateVersion } }),
+  };
+
+  #walletOf(owner: Address, nonce: Uint8Array): Address {
+    return addressOf(sha256(new TextEncoder().encode(`${owner}${Buffer.from(nonce).toString('hex')}`)));
+  }
+}

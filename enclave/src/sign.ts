@@ -2,7 +2,7 @@
  * Signing one transaction: the order of design 6, step 4. What needs no key comes first; then everything that decides
  * happens in one synchronous call with the wallet's keys, so nothing can slip in between judging and signing.
  */
-import { type Address, addressBytes, type Hash, type TimeMs } from '@quantumvault/shared/brands.ts';
+import { type Address, addressBytes, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
@@ -140,7 +140,7 @@ function reserveAndSign(
   const before = held.state;
   const repeat = ticket?.repeat === true;
   const version = repeat ? before.version : before.version + 1n;
-  const requestFloor = claim.timestamp > before.requestFloor ? claim.timestamp : before.requestFloor;
+  const requestFloor = timeMs(Math.max(claim.timestamp, before.requestFloor));
   if (!repeat) held.state = { ...before, version, requestFloor };
   let signature: Reply['signature'];
   try {

@@ -4,7 +4,7 @@
  * The enclave renders it again from the policy and verifies the signature over that, so no line is ever parsed.
  *
  * Long lists shrink to `N entries, SHA-256 …` over their canonical bytes. Which lists shrink depends on the policy
- * alone: the most explicit of three renderings that fits is the statement.
+ * alone: the most explicit rendering that fits is the statement.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Address, Hash, TimeMs } from '../brands.ts';
@@ -41,9 +41,9 @@ export interface CreationStatement {
 
 type Entries = readonly Parameters<typeof cborOf>[0][];
 
-/** How much is written out: 'all', long lists as hashes, or tokens and programs as hashes too. */
-type Detail = 'all' | 'lists' | 'sections';
-const DETAILS: readonly Detail[] = ['all', 'lists', 'sections'];
+/** How much is written out: all; lists of several as hashes; also tokens and programs; also lists of one. */
+type Detail = 'all' | 'lists' | 'sections' | 'hashes';
+const DETAILS: readonly Detail[] = ['all', 'lists', 'sections', 'hashes'];
 const DEPLOYMENT = /^[A-Za-z0-9._:/-]{1,64}$/;
 
 /** @throws QvError statement_too_long; field_malformed for a deployment that could break out of its line */
@@ -55,13 +55,14 @@ export function renderPolicyStatement(statement: PolicyStatement): string {
   throw new QvError('statement_too_long');
 }
 
-/** @throws QvError statement_too_long; field_malformed */
+/** @throws QvError field_malformed for a nonce, list of requesters or deployment of the wrong form */
 export function renderCreationStatement(statement: CreationStatement): string {
   const { deployment, owner, nonce, requesters, createBeforeMs } = statement;
   if (nonce.length !== 16) throw new QvError('field_malformed', { path: 'nonce' });
   if (requesters.length < 1 || requesters.length > LIMITS.requesters || new Set(requesters).size !== requesters.length)
     throw new QvError('field_malformed', { path: 'requesters' });
-  const text = [
+  // The longest one, of 16 requesters and 64 characters of deployment, has 976 bytes.
+  return [
     `${CREATE_PURPOSE}: create a wallet`,
     `Deployment: ${checkedDeployment(deployment)}`,
     `Owner: ${owner}`,
@@ -70,8 +71,6 @@ export function renderCreationStatement(statement: CreationStatement): string {
     `Requesters: ${requesters.length}`,
     ...requesters,
   ].join('\n');
-  if (utf8(text).length > LIMITS.statementBytes) throw new QvError('statement_too_long');
-  return text;
 }
 
 function policyLines(statement: PolicyStatement, detail: Detail): string[] {
@@ -101,10 +100,12 @@ function policyLines(statement: PolicyStatement, detail: Detail): string[] {
 function signalLines({ signals }: Policy, detail: Detail): string[] {
   if (signals === undefined) return [];
   const sources = signals.sources.map((source) =>
-    'key' in source ? `${source.name} ${source.key}` : `${source.name} (HOST VERIFIED ONLY)`,
+    'key' in source ? `${source.name} ${source.key}` : `${source.name} HOST VERIFIED ONLY`,
   );
+  const byHost = signals.sources.filter((source) => 'hostVerified' in source).length;
   const each = `${signals.signaturesPerSignal} per signal, ${signals.maxAgeSeconds} s`;
-  return [`Signals ${signals.required ? 'required' : 'optional'}, ${each}: ${entries(sources, detail)}`];
+  const lines = [`Signals ${signals.required ? 'required' : 'optional'}, ${each}: ${entries(sources, detail)}`];
+  return byHost === 0 ? lines : [...lines, `WARNING: only the host verifies ${byHost} of the signal sources`];
 }
 
 function tableLines(policy: Policy): string[] {
@@ -117,7 +118,8 @@ function tableLines(policy: Policy): string[] {
 function tokenLines(policy: Policy, detail: Detail): string[] {
   const { tokens } = policy;
   if (tokens.length === 0) return ['Tokens: none'];
-  if (detail === 'sections') return [`Tokens: ${hashed(policyJson(policy)['tokens'] as Entries)}`];
+  if (detail === 'sections' || detail === 'hashes')
+    return [`Tokens: ${hashed(policyJson(policy)['tokens'] as Entries)}`];
   return tokens.map(
     (rule: TokenRule) =>
       `Token ${rule.mint}: up to ${units(rule.maxPerTransaction, rule.decimals)} each${within(rule.window, rule.decimals)}, to ${entries(rule.destinations, detail)}`,
@@ -128,7 +130,7 @@ function programLines(policy: Policy, detail: Detail): string[] {
   const { programs } = policy;
   if (programs.length === 0) return ['Programs: none'];
   const listed =
-    detail === 'sections'
+    detail === 'sections' || detail === 'hashes'
       ? [`Programs: ${hashed(policyJson(policy)['programs'] as Entries)}`]
       : programs.map((rule) => `Program ${rule.program}: ${rule.instructions.map(({ name }) => name).join(', ')}`);
   return [...listed, 'WARNING: an upgradeable program can take what it is passed'];
@@ -136,7 +138,8 @@ function programLines(policy: Policy, detail: Detail): string[] {
 
 function entries(list: readonly string[], detail: Detail): string {
   if (list.length === 0) return 'nobody';
-  return detail === 'all' || list.length === 1 ? list.join(', ') : hashed(list);
+  const written = detail === 'all' || (list.length === 1 && detail !== 'hashes');
+  return written ? list.join(', ') : hashed(list);
 }
 
 /** The count and the first 16 bytes of SHA-256 over the canonical CBOR of the list. */

@@ -31,7 +31,7 @@ const oneAddon: Plugin = {
   setup: ({ onResolve, onLoad }) => {
     onResolve({ filter: /^require-addon$/ }, ({ path }) => ({ path, namespace: 'one-addon' }));
     onLoad({ filter: /.*/, namespace: 'one-addon' }, () => ({
-      contents: "exports.addon = () => require('./sodium-native.node')",
+      contents: "module.exports = () => require('./sodium-native.node')",
       resolveDir: here,
     }));
     onResolve({ filter: /sodium-native\.node$/ }, () => ({ path: './sodium-native.node', external: true }));

@@ -3,7 +3,7 @@
  * simulated security module. argv: config file, module's socket, data address, control address, tunnel address.
  */
 import { spawn } from 'node:child_process';
-import { openSync, readFileSync, writeSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { boot } from '@quantumvault/enclave/boot.ts';
@@ -39,7 +39,7 @@ process.on('uncaughtException', (error) => {
 boot({
   configBytes: readFileSync(configPath),
   nsm: socketNsm(nsm),
-  mixRandomness: (bytes) => void writeSync(openSync('/dev/urandom', 'w'), bytes),
+  mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   transport: unixTransport,
   data: parseTransportAddress(data),
   control: parseTransportAddress(control),

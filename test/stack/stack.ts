@@ -1,0 +1,214 @@
+/**
+ * The whole appliance on one machine: simulated security module, local KMS, enclave with its kms-agent, host; real
+ * processes and sockets. What differs from production is named by the folder this file is in.
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CreateKeyCommand, KMSClient, PutKeyPolicyCommand } from '@aws-sdk/client-kms';
+import { type BundleFiles, bundleEnclave } from '@quantumvault/enclave/bundle.ts';
+import { keyPolicy } from '@quantumvault/host/cli/key-policy.ts';
+import { addressOf } from '@quantumvault/shared/brands.ts';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { persistentSimulatedRoot } from './nsm/root.ts';
+import { type StackProcess, startProcess } from './process.ts';
+
+export const DEPLOYMENT = 'local-stack';
+export const INSTANCE_ID = 'i-0a1b2c3d4e5f60718';
+const ACCOUNT = '000000000000';
+export const REGION = 'eu-central-1';
+const INSTANCE_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-instance`;
+const BREAK_GLASS_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-break-glass`;
+const STACK = import.meta.dirname;
+const HOST_MAIN = join(STACK, '..', '..', 'host', 'src', 'main.ts');
+
+export interface StackOptions {
+  /** Told as each part starts. */
+  readonly onStep?: (what: string) => void;
+  /** Zero PCR0-2: KMS refuses it. */
+  readonly debugEnclave?: boolean;
+  /** Log level of the host. */
+  readonly logLevel?: string;
+  readonly port?: number;
+}
+
+export interface Stack {
+  readonly dir: string;
+  readonly url: string;
+  readonly deployment: string;
+  readonly adminSocket: string;
+  readonly kmsAdmin: string;
+  readonly kmsKeyArn: string;
+  readonly nsmRootDer: Uint8Array;
+  readonly nsmRootPem: string;
+  /** Lower-case hex by register number. */
+  readonly pcrs: Readonly<Record<string, string>>;
+  readonly hostConfigFile: string;
+  readonly databaseFile: string;
+  readonly enclaveAddresses: { readonly data: string; readonly control: string };
+  readonly bundle: BundleFiles;
+  readonly processes: { nsm: StackProcess; kms: StackProcess; enclave: StackProcess; host: StackProcess };
+  restartEnclave(): Promise<void>;
+  restartHost(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Creates everything anew in a temporary folder, which `stop` removes. */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const step = options.onStep ?? (() => undefined);
+  const dir = mkdtempSync(join(tmpdir(), 'qv-'));
+  const started: StackProcess[] = [];
+  const start = async (name: string, args: readonly string[]): Promise<StackProcess> => {
+    const process = await startProcess(name, args, join(dir, `${name}.log`));
+    started.push(process);
+    return process;
+  };
+  const stop = async (): Promise<void> => {
+    for (const process of [...started].reverse()) await process.stop();
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    const file = (name: string, value: unknown): string => {
+      const path = join(dir, name);
+      writeFileSync(path, JSON.stringify(value, undefined, 2), { mode: 0o600 });
+      return path;
+    };
+    step('building the enclave bundle');
+    const bundle = await bundleEnclave({
+      vaultEntry: join(STACK, 'enclave', 'main.ts'),
+      agentEntry: join(STACK, 'enclave', 'kms-agent.ts'),
+      outDir: join(dir, 'image'),
+    });
+    step('starting the local KMS');
+    const rootDir = join(dir, 'nsm-root');
+    const root = await persistentSimulatedRoot(rootDir);
+    const operator = { accessKeyId: 'AKIALOCALBREAKGLASS1', secretAccessKey: randomSecret() };
+    const instance = { accessKeyId: 'AKIALOCALINSTANCE001', secretAccessKey: randomSecret() };
+    const kmsAdmin = `unix:${join(dir, 'kms-admin.sock')}`;
+    const kms = await start('kms', [
+      join(STACK, 'kms', 'main.ts'),
+      file('kms.json', {
+        dir: join(dir, 'kms'),
+        nsmRootPem: join(rootDir, 'root.pem'),
+        adminSocket: kmsAdmin,
+        region: REGION,
+        accountId: ACCOUNT,
+        principals: [
+          { ...operator, arn: BREAK_GLASS_ROLE },
+          { ...instance, arn: INSTANCE_ROLE },
+        ],
+      }),
+    ]);
+    const endpoint = String(kms.ready['endpoint']);
+    const ca = readFileSync(String(kms.ready['caPem']), 'utf8');
+    const admin = new KMSClient({
+      region: REGION,
+      endpoint,
+      credentials: operator,
+      requestHandler: new NodeHttpHandler({ httpsAgent: { ca } }),
+    });
+    const created = await admin.send(new CreateKeyCommand({ Description: 'QuantumVault execution keys' }));
+    const kmsKeyArn = created.KeyMetadata?.Arn ?? '';
+
+    step('measuring the image, starting the security module');
+    const socket = (name: string): string => `unix:${join(dir, `${name}.sock`)}`;
+    const enclaveConfig = file('enclave.json', {
+      version: 1,
+      deployment: DEPLOYMENT,
+      logOrigin: `${DEPLOYMENT}.example/qv`,
+      kms: { keyArn: kmsKeyArn, endpoint, rootCertificates: [ca] },
+      parentCid: 3,
+      operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
+    });
+    const enclaveArgs = [bundle.vault, enclaveConfig, ...['nsm', 'enclave', 'control', 'tunnel'].map(socket)];
+    const nsmConfig = file('nsm.json', {
+      socket: socket('nsm'),
+      rootDir,
+      instanceId: INSTANCE_ID,
+      roleArn: INSTANCE_ROLE,
+      region: REGION,
+      debug: options.debugEnclave ?? false,
+      measure: {
+        cmdline: 'node enclave.cjs',
+        addon: bundle.addon,
+        files: [bundle.vault, bundle.agent, enclaveConfig],
+      },
+    });
+    const nsm = await start('nsm', [join(STACK, 'nsm', 'main.ts'), nsmConfig]);
+    const pcrs = nsm.ready['pcrs'] as Record<string, string>;
+    const pcr0 = pcrs['0'] ?? '';
+    // A debug enclave's zeros are refused by the policy's author; the policy then names an image that nobody runs.
+    const policy = keyPolicy({
+      breakGlassArn: BREAK_GLASS_ROLE,
+      instanceRoleArn: INSTANCE_ROLE,
+      pcr0s: [options.debugEnclave === true ? 'f'.repeat(96) : pcr0],
+    });
+    await admin.send(new PutKeyPolicyCommand({ KeyId: kmsKeyArn, Policy: JSON.stringify(policy) }));
+    admin.destroy();
+
+    step('booting the enclave');
+    const enclave = await start('enclave', enclaveArgs);
+    step('starting the host');
+    const adminSocket = join(dir, 'admin.sock');
+    const databaseFile = join(dir, 'qv.db');
+    const hostConfigFile = file('host.json', {
+      deployment: DEPLOYMENT,
+      listen: { host: '127.0.0.1', port: options.port ?? 0 },
+      adminSocket: { path: adminSocket },
+      enclave: { data: socket('enclave'), control: socket('control') },
+      store: { sqlite: databaseFile },
+      kmsTunnel: { listen: socket('tunnel'), endpoint: new URL(endpoint).host },
+      credentialsFile: file('credentials.json', instance),
+      logLevel: options.logLevel ?? 'info',
+    });
+    const hostArgs = [HOST_MAIN, '--config', hostConfigFile, '--exit-with-parent'];
+    const host = await start('host', hostArgs);
+    const processes = { nsm, kms, enclave, host };
+    const stack = {
+      dir,
+      url: String(host.ready['http']),
+      deployment: DEPLOYMENT,
+      adminSocket,
+      kmsAdmin,
+      kmsKeyArn,
+      nsmRootDer: root.certificateDer,
+      nsmRootPem: root.certificatePem,
+      pcrs,
+      hostConfigFile,
+      databaseFile,
+      enclaveAddresses: { data: socket('enclave'), control: socket('control') },
+      bundle,
+      processes,
+      restartEnclave: async () => {
+        await processes.enclave.stop();
+        rmSync(join(dir, 'enclave.sock'), { force: true });
+        rmSync(join(dir, 'control.sock'), { force: true });
+        processes.enclave = await start('enclave', enclaveArgs);
+      },
+      restartHost: async () => {
+        await processes.host.stop();
+        processes.host = await start('host', hostArgs);
+        stack.url = String(processes.host.ready['http']);
+      },
+      stop,
+    };
+    return stack;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** A throwaway operator key; the local stack has its own operators and uses the same commands as production. */
+function testOperator(dir: string, index: number): string {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  mkdirSync(join(dir, 'operators'), { recursive: true, mode: 0o700 });
+  const pem = privateKey.export({ format: 'pem', type: 'pkcs8' });
+  writeFileSync(join(dir, 'operators', `${index}.pem`), pem, { mode: 0o600 });
+  return addressOf(new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)));
+}
+
+function randomSecret(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(30))).toString('base64');
+}

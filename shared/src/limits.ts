@@ -102,6 +102,10 @@ export const LIMITS = {
   // Policy documents.
   policyWindowSeconds: 31 * 24 * 3600,
   policyNameCharacters: 64,
+  /** Spends kept one by one; more are merged conservatively (design 8). */
+  spendEntries: 512,
+  /** Signals whose uses are remembered; full means no new signal counts, never eviction. */
+  signalUses: 4_096,
 
   // Host.
   httpBodyBytes: 96 * 1024,

@@ -3,21 +3,22 @@
  * only with exact data and exactly the accounts that the program's own client passes.
  */
 import type { Address } from '../brands.ts';
-import { decodeComputeBudget } from '../solana/compute-budget.ts';
 import type { Message } from '../solana/message.ts';
-import { COMPUTE_BUDGET_PROGRAM, MEMO_PROGRAM, MEMO_V1_PROGRAM, SYSTEM_PROGRAM } from '../solana/programs.ts';
-import { decodeSystem } from '../solana/system.ts';
+import {
+  ASSOCIATED_TOKEN_PROGRAM,
+  COMPUTE_BUDGET_PROGRAM,
+  MEMO_PROGRAM,
+  MEMO_V1_PROGRAM,
+  SYSTEM_PROGRAM,
+  TOKEN_2022_PROGRAM,
+  TOKEN_PROGRAM,
+} from '../solana/programs.ts';
+import type { Call } from './call.ts';
+import { judgeComputeBudget, judgeMemo, judgeSystem } from './judge-builtin.ts';
+import { judgeProgram } from './judge-program.ts';
+import { judgeAssociatedToken, judgeToken } from './judge-token.ts';
 import type { Policy } from './policy.ts';
 import type { Tally } from './tally.ts';
-
-/** One instruction with its accounts resolved. */
-export interface Call {
-  /** For people: `#2`. */
-  readonly label: string;
-  readonly program: Address;
-  readonly accounts: readonly Address[];
-  readonly data: Uint8Array;
-}
 
 export function judgeInstructions(policy: Policy, message: Message, accounts: readonly Address[], tally: Tally): void {
   const calls = message.instructions.map(
@@ -57,61 +58,13 @@ function judgeCall(policy: Policy, call: Call, requested: Set<string>, tally: Ta
     case MEMO_PROGRAM:
     case MEMO_V1_PROGRAM:
       return judgeMemo(policy, call, tally);
-    default:
-      tally.deny('program-not-allowed', `${call.label} ${call.program}`);
-      return '';
+    case TOKEN_PROGRAM:
+    case TOKEN_2022_PROGRAM:
+      return judgeToken(policy, call, tally);
+    case ASSOCIATED_TOKEN_PROGRAM:
+      return judgeAssociatedToken(policy, call, tally);
   }
-}
-
-/** The runtime refuses a repeated request; so do we, also in version 1, where all of them are ignored. */
-function judgeComputeBudget(call: Call, requested: Set<string>, tally: Tally): string {
-  const decoded = decodeComputeBudget(call.data);
-  if (typeof decoded === 'string') {
-    tally.deny(decoded, `${call.label} ComputeBudget`);
-    return '';
-  }
-  if (call.accounts.length > 0) tally.deny('unexpected-accounts', `${call.label} ComputeBudget`);
-  if (requested.has(decoded.kind)) tally.deny('duplicate-compute-budget', `${call.label} ${decoded.kind}`);
-  requested.add(decoded.kind);
-  return `ComputeBudget ${decoded.kind}`;
-}
-
-function judgeSystem(policy: Policy, call: Call, tally: Tally): string {
-  const decoded = decodeSystem(call.data);
-  if (typeof decoded === 'string') {
-    tally.deny(decoded, `${call.label} System`);
-    return '';
-  }
-  tally.spendLamports(decoded.lamports);
-  if (decoded.kind === 'denied') {
-    tally.deny(decoded.rule, `${call.label} System ${decoded.lamports}`);
-    return '';
-  }
-  const [from, to] = call.accounts;
-  if (from === undefined || to === undefined || call.accounts.length !== 2) {
-    tally.deny('unexpected-accounts', `${call.label} System Transfer`);
-    return '';
-  }
-  const summary = `System Transfer ${decoded.lamports} to ${to}`;
-  if (from !== policy.wallet) tally.deny('authority-not-wallet', `${call.label} ${from}`);
-  if (!policy.sol.destinations.includes(to)) tally.deny('sol.destinations', `${call.label} ${summary}`);
-  return summary;
-}
-
-/** A memo is text; it may name the wallet as its signer and nobody else. */
-function judgeMemo(policy: Policy, call: Call, tally: Tally): string {
-  if (call.accounts.some((account) => account !== policy.wallet))
-    tally.deny('memo-other-account', `${call.label} Memo`);
-  if (!isUtf8(call.data)) tally.deny('non-canonical-data', `${call.label} Memo`);
-  return 'Memo';
-}
-
-/** The program fails on anything else. */
-function isUtf8(bytes: Uint8Array): boolean {
-  try {
-    new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    return true;
-  } catch {
-    return false;
-  }
+  const listed = policy.programs.find((rule) => rule.program === call.program);
+  if (listed === undefined) return tally.deny('program-not-allowed', `${call.label} ${call.program}`);
+  return judgeProgram(policy, listed, call, tally);
 }

@@ -11,6 +11,7 @@ import { judgeFee } from './fee.ts';
 import { judgeInstructions } from './instructions.ts';
 import type { Policy } from './policy.ts';
 import { resolveAccounts } from './resolve.ts';
+import { judgeSignal, judgeWindows, type Signal, type SpendState } from './state.ts';
 import { type RuleOutcome, Tally } from './tally.ts';
 
 export type { RuleOutcome } from './tally.ts';
@@ -28,8 +29,14 @@ export interface Verdict {
   readonly tokens: ReadonlyMap<Address, bigint>;
 }
 
+/** What windows, rates and signals need. Without a state, a policy that has any of them allows nothing. */
+export interface JudgeContext {
+  readonly state?: SpendState;
+  readonly signal?: Signal;
+}
+
 /** @param message as decodeTransaction returned it: this function trusts its indexes. */
-export function judge(policy: Policy, message: Message, nowMs: TimeMs): Verdict {
+export function judge(policy: Policy, message: Message, nowMs: TimeMs, context: JudgeContext = {}): Verdict {
   const tally = new Tally();
 
   tally.check('validFrom', nowMs >= policy.validFrom, formatTime(nowMs));
@@ -50,6 +57,8 @@ export function judge(policy: Policy, message: Message, nowMs: TimeMs): Verdict 
   if (accounts !== undefined) judgeInstructions(policy, message, accounts, tally);
   const feeLamports = judgeFee(policy, message, tally);
   judgeTotals(policy, tally);
+  judgeWindows(policy, context.state, nowMs, feeLamports, tally);
+  judgeSignal(policy, context.state, context.signal, nowMs, tally);
 
   const denied = tally.rules.find((rule) => rule.outcome === 'deny');
   return {
@@ -66,4 +75,8 @@ export function judge(policy: Policy, message: Message, nowMs: TimeMs): Verdict 
 function judgeTotals(policy: Policy, tally: Tally): void {
   const { lamportsOut } = tally;
   tally.check('sol.maxPerTransaction', lamportsOut <= policy.sol.maxPerTransaction, lamportsOut.toString());
+  for (const [index, rule] of policy.tokens.entries()) {
+    const units = tally.tokens.get(rule.mint) ?? 0n;
+    tally.check(`tokens[${index}].maxPerTransaction`, units <= rule.maxPerTransaction, units.toString());
+  }
 }

@@ -106,8 +106,11 @@ export interface Policy {
 export const POLICY_FEATURES = ['lookupTables', 'tokens', 'programs', 'windows', 'rate', 'signals'] as const;
 export type PolicyFeature = (typeof POLICY_FEATURES)[number];
 
-/** What the enclave enforces today: the features whose judging and state exist there. */
-export const ENCLAVE_FEATURES: readonly PolicyFeature[] = [];
+/**
+ * What the enclave enforces today. Windows, rates and signals can be judged (`state.ts`), but the wallet's sealed state
+ * does not hold what they need yet.
+ */
+export const ENCLAVE_FEATURES: readonly PolicyFeature[] = ['lookupTables', 'tokens', 'programs'];
 
 export interface ParseOptions {
   readonly support?: readonly PolicyFeature[];

@@ -15,6 +15,7 @@ import { LIMITS } from '../limits.ts';
 import { formatTime } from '../rfc3339.ts';
 import { cborOf, policyJson } from './canonical.ts';
 import type { Policy, TokenRule, Window } from './policy.ts';
+import { policyWarnings } from './warnings.ts';
 
 export const ENABLE_PURPOSE = 'qv/enable-policy/v1';
 export const CREATE_PURPOSE = 'qv/create-wallet/v1';
@@ -133,7 +134,12 @@ function programLines(policy: Policy, detail: Detail): string[] {
     detail === 'sections' || detail === 'hashes'
       ? [`Programs: ${hashed(policyJson(policy)['programs'] as Entries)}`]
       : programs.map((rule) => `Program ${rule.program}: ${rule.instructions.map(({ name }) => name).join(', ')}`);
-  return [...listed, 'WARNING: an upgradeable program can take what it is passed'];
+  const uncounted = policyWarnings(policy).filter(({ weakness }) => weakness === 'rule-counts-nothing').length;
+  return [
+    ...listed,
+    'WARNING: an upgradeable program can take what it is passed',
+    ...(uncounted === 0 ? [] : [`WARNING: ${uncounted} program rules count nothing`]),
+  ];
 }
 
 function entries(list: readonly string[], detail: Detail): string {

@@ -21,9 +21,10 @@ export class Tally {
     this.rules.push({ rule, outcome: holds ? 'allow' : 'deny', value });
   }
 
-  /** Something found that no policy allows, or that this one does not. */
-  deny(rule: string, value: string): void {
+  /** Something found that no policy allows, or that this one does not. The answer is the summary of nothing done. */
+  deny(rule: string, value: string): string {
     this.check(rule, false, value);
+    return '';
   }
 
   get denials(): number {

@@ -1,0 +1,163 @@
+/**
+ * What a wallet has spent, for windows and rates: pure functions over an immutable list, so that the enclave can keep
+ * it in its sealed state and `qv` can replay it. Spends are recorded before signing and are final from then on.
+ *
+ * Windows slide and are closed at both ends: a spend counts until strictly more than the window's seconds have
+ * passed. Sums are exact up to LIMITS.spendEntries entries; beyond, the two neighbours that lie closest in time become
+ * one at the later time, which can only make a window fuller than it is.
+ */
+import { type Address, type TimeMs, timeMs } from '../brands.ts';
+import { LIMITS } from '../limits.ts';
+import type { Policy, Window } from './policy.ts';
+import type { Tally } from './tally.ts';
+
+export interface Spend {
+  readonly at: TimeMs;
+  /** Signatures in this entry: 1, or more after merging. */
+  readonly count: number;
+  readonly lamportsOut: bigint;
+  readonly feeLamports: bigint;
+  readonly tokens: ReadonlyMap<Address, bigint>;
+}
+
+export interface SignalUse {
+  readonly source: string;
+  readonly id: string;
+  readonly at: TimeMs;
+  readonly uses: number;
+}
+
+export interface SpendState {
+  /** In order of time. */
+  readonly spends: readonly Spend[];
+  readonly signals: readonly SignalUse[];
+}
+
+export const NOTHING_SPENT: SpendState = { spends: [], signals: [] };
+
+/** A signal as it was verified. Who verified it is the enclave's to say, never the caller's. */
+export interface Signal {
+  readonly source: string;
+  readonly id: string;
+  readonly at: TimeMs;
+  readonly verifiedBy: 'enclave' | 'host';
+}
+
+/** What one signature reserves: the amounts of its verdict. */
+export interface Reservation {
+  readonly lamportsOut: bigint;
+  readonly feeLamports: bigint;
+  readonly tokens: ReadonlyMap<Address, bigint>;
+  readonly signal?: Signal;
+}
+
+const MINUTE_SECONDS = 60;
+const DAY_SECONDS = 86_400;
+
+/** The state after one more signature at `now`. Time that steps back counts as the latest time seen. */
+export function reserve(state: SpendState, reservation: Reservation, now: TimeMs): SpendState {
+  const { lamportsOut, feeLamports, tokens, signal } = reservation;
+  const at = timeMs(Math.max(now, state.spends.at(-1)?.at ?? 0));
+  const kept = state.spends.filter((spend) => isWithin(spend.at, LIMITS.policyWindowSeconds, at));
+  const spends = merged([...kept, { at, count: 1, lamportsOut, feeLamports, tokens: new Map(tokens) }]);
+  return { spends, signals: signal === undefined ? state.signals : used(state.signals, signal, at) };
+}
+
+function used(signals: readonly SignalUse[], signal: Signal, now: TimeMs): readonly SignalUse[] {
+  const before = signals.find((use) => use.source === signal.source && use.id === signal.id);
+  const others = signals.filter((use) => use !== before && isWithin(use.at, LIMITS.policyWindowSeconds, now));
+  return [...others, { source: signal.source, id: signal.id, at: signal.at, uses: (before?.uses ?? 0) + 1 }];
+}
+
+function merged(spends: readonly Spend[]): readonly Spend[] {
+  if (spends.length <= LIMITS.spendEntries) return spends;
+  let closest = 0;
+  let least = Number.POSITIVE_INFINITY;
+  for (const [index, spend] of spends.entries()) {
+    const next = spends[index + 1];
+    if (next !== undefined && next.at - spend.at < least) {
+      least = next.at - spend.at;
+      closest = index;
+    }
+  }
+  const [first, second] = [spends[closest], spends[closest + 1]];
+  if (first === undefined || second === undefined) return spends;
+  const tokens = new Map(first.tokens);
+  for (const [mint, units] of second.tokens) tokens.set(mint, (tokens.get(mint) ?? 0n) + units);
+  const both: Spend = {
+    at: second.at,
+    count: first.count + second.count,
+    lamportsOut: first.lamportsOut + second.lamportsOut,
+    feeLamports: first.feeLamports + second.feeLamports,
+    tokens,
+  };
+  return merged([...spends.slice(0, closest), both, ...spends.slice(closest + 2)]);
+}
+
+const isWithin = (at: TimeMs, seconds: number, now: TimeMs): boolean => now - at <= seconds * 1000;
+
+/** Windows and rates, with this transaction included. Without a state nothing that needs one is allowed. */
+export function judgeWindows(
+  policy: Policy,
+  state: SpendState | undefined,
+  now: TimeMs,
+  feeLamports: bigint,
+  tally: Tally,
+): void {
+  const { rate } = policy;
+  const window = (rule: string, limit: Window | undefined, amount: bigint, of: (spend: Spend) => bigint): void => {
+    if (limit === undefined) return;
+    if (state === undefined) return void tally.deny(rule, 'no state');
+    const recent = state.spends.filter((spend) => isWithin(spend.at, limit.seconds, now));
+    const sum = recent.reduce((total, spend) => total + of(spend), amount);
+    tally.check(rule, sum <= limit.max, sum.toString());
+  };
+  const within = (rule: string, most: number, seconds: number): void => {
+    if (state === undefined) return void tally.deny(rule, 'no state');
+    const recent = state.spends.filter((spend) => isWithin(spend.at, seconds, now));
+    const count = recent.reduce((total, spend) => total + spend.count, 1);
+    tally.check(rule, count <= most, String(count));
+  };
+  window('fees.window', policy.fees.window, feeLamports, (spend) => spend.feeLamports);
+  window('sol.window', policy.sol.window, tally.lamportsOut, (spend) => spend.lamportsOut);
+  for (const [index, rule] of policy.tokens.entries()) {
+    const of = (spend: Spend): bigint => spend.tokens.get(rule.mint) ?? 0n;
+    window(`tokens[${index}].window`, rule.window, tally.tokens.get(rule.mint) ?? 0n, of);
+  }
+  if (rate === undefined) return;
+  within('rate.perMinute', rate.perMinute, MINUTE_SECONDS);
+  within('rate.perDay', rate.perDay, DAY_SECONDS);
+}
+
+/** A signal triggers, never authorises: it can only be missing, unknown, unverified, too old or used up. */
+export function judgeSignal(
+  policy: Policy,
+  state: SpendState | undefined,
+  signal: Signal | undefined,
+  now: TimeMs,
+  tally: Tally,
+): void {
+  const rules = policy.signals;
+  if (rules === undefined) {
+    if (signal !== undefined) tally.deny('signals', signal.source);
+    return;
+  }
+  if (signal === undefined) {
+    tally.check('signals.required', !rules.required, 'none');
+    return;
+  }
+  const source = rules.sources.find((candidate) => candidate.name === signal.source);
+  if (source === undefined) return void tally.deny('signals.sources', signal.source);
+  const verified = 'hostVerified' in source || signal.verifiedBy === 'enclave';
+  tally.check('signals.sources', verified, `${signal.source} ${signal.verifiedBy}`);
+  const age = now - signal.at;
+  const fresh = age >= -LIMITS.requestMaxFutureSeconds * 1000 && age <= rules.maxAgeSeconds * 1000;
+  tally.check('signals.maxAgeSeconds', fresh, String(Math.floor(age / 1000)));
+  if (state === undefined) return void tally.deny('signals.signaturesPerSignal', 'no state');
+  const remembered = state.signals.filter((use) => isWithin(use.at, LIMITS.policyWindowSeconds, now));
+  const use = remembered.find((candidate) => candidate.source === signal.source && candidate.id === signal.id);
+  if (use === undefined && remembered.length >= LIMITS.signalUses)
+    return void tally.deny('signals.remembered', String(remembered.length));
+  const uses = (use?.uses ?? 0) + 1;
+  tally.check('signals.signaturesPerSignal', uses <= rules.signaturesPerSignal, String(uses));
+}

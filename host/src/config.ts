@@ -52,7 +52,8 @@ export interface HostConfig {
   readonly logLevel: LogLevel;
 }
 
-const DEPLOYMENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** As statements print it (shared/src/policy/statement.ts). */
+const DEPLOYMENT = /^[A-Za-z0-9._:/-]{1,64}$/;
 const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
 
 const invalid = (path: string, value: string): QvError => new QvError('config_invalid', { path, value });

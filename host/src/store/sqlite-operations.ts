@@ -1,0 +1,270 @@
+/**
+ * The statements behind each operation of the store. They run in the database thread; writes run inside the
+ * transaction that sqlite-worker.ts has opened, and change nothing when they throw (it rolls them back).
+ */
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
+import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import type { CreationRecord, FreezeRecord, LeafRecord, ReplyRecord, Store, WalletRow } from './store.ts';
+
+type Name = Exclude<keyof Store, 'close'>;
+
+/** Operations that write, and so share a COMMIT with others. */
+export const WRITES: ReadonlySet<Name> = new Set<Name>([
+  'insertWallet',
+  'applySigned',
+  'enablePolicy',
+  'putLeaf',
+  'deleteExpiredReplies',
+  'createMeta',
+  'latchFreeze',
+]);
+
+type Row = Record<string, SQLOutputValue>;
+
+/** SQLite's integers are signed 64-bit; a version beyond that is nothing our enclave ever counted. */
+const LARGEST = (1n << 63n) - 1n;
+
+/** What each operation answers: the same as the Store, at once. */
+export type Operations = { [N in Name]: (...parameters: Parameters<Store[N]>) => Awaited<ReturnType<Store[N]>> };
+
+export function operations(database: DatabaseSync): Operations {
+  const statements = new Map<string, StatementSync>();
+  const prepared = (sql: string): StatementSync => {
+    let statement = statements.get(sql);
+    if (statement === undefined) {
+      statement = database.prepare(sql);
+      statement.setReadBigInts(true);
+      statements.set(sql, statement);
+    }
+    return statement;
+  };
+  const one = (sql: string, ...values: SQLInputValue[]): Row | undefined => prepared(sql).get(...values);
+  const all = (sql: string, ...values: SQLInputValue[]): Row[] => prepared(sql).all(...values);
+  const changed = (sql: string, ...values: SQLInputValue[]): boolean => prepared(sql).run(...values).changes !== 0n;
+
+  function putLeaf({ boot, sequence, leaf, signature }: LeafRecord): void {
+    if (
+      changed(
+        'INSERT INTO leaves (boot, sequence, leaf, signature) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
+        boot,
+        stored(sequence),
+        leaf,
+        signature,
+      )
+    )
+      return;
+    const kept = one('SELECT leaf FROM leaves WHERE boot = ? AND sequence = ?', boot, sequence);
+    // Two leaves in one place are evidence against the enclave: keep the first, and let nobody act on the second.
+    if (!equalBytes(blob(kept?.['leaf']), leaf)) throw new QvError('store_conflict', { path: 'leaf' });
+  }
+
+  function putReply(reply: ReplyRecord): void {
+    changed(
+      `INSERT INTO replies (wallet, requester, id, body_hash, status, reply, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET body_hash = excluded.body_hash, status = excluded.status, reply = excluded.reply,
+         expires_at = excluded.expires_at WHERE body_hash = excluded.body_hash OR expires_at < excluded.expires_at`,
+      reply.wallet,
+      reply.requester,
+      reply.id,
+      reply.bodyHash,
+      reply.status,
+      reply.reply,
+      reply.expiresAt,
+    );
+  }
+
+  return {
+    getWallet: (wallet) => walletRow(one('SELECT * FROM wallets WHERE wallet = ?', wallet)),
+
+    insertWallet({ row, creation, leaf }) {
+      putLeaf(leaf);
+      const exists =
+        one('SELECT 1 FROM wallets WHERE wallet = ?', row.wallet) ??
+        one('SELECT 1 FROM creations WHERE owner = ? AND nonce = ?', creation.owner, creation.nonce);
+      if (exists !== undefined) return 'exists';
+      changed(
+        `INSERT INTO wallets (wallet, owner, salt, execution_key, sealed_seed, policy, policy_mac, sealed_state,
+           state_version, frozen, generation, created_at, row_mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        row.wallet,
+        row.owner,
+        row.salt,
+        row.executionKey,
+        row.sealedSeed,
+        row.policy ?? null,
+        row.policyMac ?? null,
+        row.sealedState,
+        stored(row.stateVersion),
+        row.frozen ? 1 : 0,
+        row.generation,
+        row.createdAt,
+        row.rowMac,
+      );
+      changed(
+        'INSERT INTO creations (owner, nonce, statement_hash, wallet, reply) VALUES (?, ?, ?, ?, ?)',
+        creation.owner,
+        creation.nonce,
+        creation.statementHash,
+        creation.wallet,
+        creation.reply,
+      );
+      return 'inserted';
+    },
+
+    getCreation: (owner, nonce) =>
+      creationRecord(one('SELECT * FROM creations WHERE owner = ? AND nonce = ?', owner, nonce)),
+
+    applySigned({ wallet, generation, sealedState, stateVersion, rowMac, leaf, reply }) {
+      const kept = one('SELECT generation, state_version FROM wallets WHERE wallet = ?', wallet);
+      if (kept === undefined || Number(kept['generation']) !== generation) return 'changed';
+      putLeaf(leaf);
+      putReply(reply);
+      if (BigInt(kept['state_version'] as bigint) >= stateVersion) return 'older';
+      changed(
+        'UPDATE wallets SET sealed_state = ?, state_version = ?, row_mac = ? WHERE wallet = ?',
+        sealedState,
+        stored(stateVersion),
+        rowMac,
+        wallet,
+      );
+      return 'applied';
+    },
+
+    enablePolicy({ from, to, leaf }) {
+      putLeaf(leaf);
+      return changed(
+        `UPDATE wallets SET policy = ?, policy_mac = ?, sealed_state = ?, state_version = ?, generation = ?, row_mac = ?
+         WHERE wallet = ? AND generation = ? AND state_version = ?`,
+        to.policy ?? null,
+        to.policyMac ?? null,
+        to.sealedState,
+        stored(to.stateVersion),
+        to.generation,
+        to.rowMac,
+        from.wallet,
+        from.generation,
+        from.stateVersion,
+      )
+        ? 'applied'
+        : 'changed';
+    },
+
+    putLeaf(leaf, reply) {
+      putLeaf(leaf);
+      if (reply !== undefined) putReply(reply);
+    },
+
+    getLeaves: (boot, first, count) =>
+      all('SELECT * FROM leaves WHERE boot = ? AND sequence >= ? ORDER BY sequence LIMIT ?', boot, first, count).map(
+        (row) =>
+          ({
+            boot: row['boot'],
+            sequence: row['sequence'],
+            leaf: row['leaf'],
+            signature: row['signature'],
+          }) as unknown as LeafRecord,
+      ),
+
+    getReply: (wallet, requester, id, now) =>
+      replyRecord(
+        one(
+          'SELECT * FROM replies WHERE wallet = ? AND requester = ? AND id = ? AND expires_at > ?',
+          wallet,
+          requester,
+          id,
+          now,
+        ),
+      ),
+
+    // A bounded slice at a time: clearing a day's replies must not hold the writers up.
+    deleteExpiredReplies(now) {
+      changed(
+        `DELETE FROM replies WHERE (wallet, requester, id) IN
+           (SELECT wallet, requester, id FROM replies WHERE expires_at <= ? ORDER BY expires_at LIMIT 1000)`,
+        now,
+      );
+    },
+
+    getMeta(name) {
+      const row = one('SELECT value FROM meta WHERE name = ?', name);
+      return row === undefined ? undefined : blob(row['value']);
+    },
+
+    createMeta: (name, value) =>
+      changed('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING', name, value),
+
+    latchFreeze({ scope, reason, latchedAt }) {
+      changed(
+        'INSERT INTO freezes (scope, reason, latched_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+        scope,
+        reason,
+        latchedAt,
+      );
+    },
+
+    getFreezes: () => all('SELECT * FROM freezes ORDER BY scope').map(freezeRecord),
+
+    ping() {
+      one('SELECT 1 FROM meta');
+    },
+  };
+}
+
+function stored(value: bigint): bigint {
+  if (value > LARGEST) throw new QvError('internal', { value: 'version beyond 2^63' });
+  return value;
+}
+
+function blob(value: SQLOutputValue | undefined): Uint8Array {
+  return value instanceof Uint8Array ? value : new Uint8Array();
+}
+
+const time = (value: SQLOutputValue | undefined): TimeMs => Number(value) as TimeMs;
+
+// STRICT tables hold what their columns declare. Who edited them is for the row MAC to find out, not for these.
+function walletRow(row: Row | undefined): WalletRow | undefined {
+  if (row === undefined) return undefined;
+  return {
+    wallet: row['wallet'],
+    owner: row['owner'],
+    salt: row['salt'],
+    executionKey: row['execution_key'],
+    sealedSeed: row['sealed_seed'],
+    ...(row['policy'] === null ? {} : { policy: row['policy'], policyMac: row['policy_mac'] }),
+    sealedState: row['sealed_state'],
+    stateVersion: row['state_version'],
+    frozen: row['frozen'] !== 0n,
+    generation: Number(row['generation']),
+    createdAt: time(row['created_at']),
+    rowMac: row['row_mac'],
+  } as unknown as WalletRow;
+}
+
+function creationRecord(row: Row | undefined): CreationRecord | undefined {
+  if (row === undefined) return undefined;
+  return {
+    owner: row['owner'],
+    nonce: row['nonce'],
+    statementHash: row['statement_hash'],
+    wallet: row['wallet'],
+    reply: row['reply'],
+  } as unknown as CreationRecord;
+}
+
+function replyRecord(row: Row | undefined): ReplyRecord | undefined {
+  if (row === undefined) return undefined;
+  return {
+    wallet: row['wallet'],
+    requester: row['requester'],
+    id: row['id'],
+    bodyHash: row['body_hash'],
+    status: Number(row['status']),
+    reply: row['reply'],
+    expiresAt: time(row['expires_at']),
+  } as unknown as ReplyRecord;
+}
+
+function freezeRecord(row: Row): FreezeRecord {
+  return { scope: String(row['scope']), reason: String(row['reason']), latchedAt: time(row['latched_at']) };
+}

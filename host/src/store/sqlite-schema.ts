@@ -1,0 +1,88 @@
+/**
+ * The schema of the SQLite store, as forward-only migrations: the database's user_version says how many have run.
+ * A shipped migration never changes; append.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import { QvError } from '@quantumvault/shared/errors.ts';
+
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE wallets (
+    wallet        TEXT PRIMARY KEY,              -- base58
+    owner         TEXT NOT NULL,                 -- base58
+    salt          BLOB NOT NULL,
+    execution_key BLOB NOT NULL,                 -- KMS ciphertext
+    sealed_seed   BLOB NOT NULL,
+    policy        BLOB,
+    policy_mac    BLOB,
+    sealed_state  BLOB NOT NULL,
+    state_version INTEGER NOT NULL CHECK (state_version >= 0),
+    frozen        INTEGER NOT NULL CHECK (frozen IN (0, 1)),
+    generation    INTEGER NOT NULL CHECK (generation >= 0),
+    created_at    INTEGER NOT NULL,              -- milliseconds since 1970
+    row_mac       BLOB NOT NULL,
+    CHECK ((policy IS NULL) = (policy_mac IS NULL))
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE creations (
+    owner          TEXT NOT NULL,
+    nonce          BLOB NOT NULL,
+    statement_hash BLOB NOT NULL,
+    wallet         TEXT NOT NULL REFERENCES wallets (wallet),
+    reply          TEXT NOT NULL,
+    PRIMARY KEY (owner, nonce)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE leaves (
+    boot      TEXT NOT NULL,                     -- base58
+    sequence  INTEGER NOT NULL CHECK (sequence >= 0),
+    leaf      BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    PRIMARY KEY (boot, sequence)
+  ) STRICT;
+
+  CREATE TABLE replies (
+    wallet     TEXT NOT NULL REFERENCES wallets (wallet),
+    requester  TEXT NOT NULL,
+    id         TEXT NOT NULL,
+    body_hash  BLOB NOT NULL,
+    status     INTEGER NOT NULL,
+    reply      TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,                 -- milliseconds since 1970
+    PRIMARY KEY (wallet, requester, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX replies_by_expiry ON replies (expires_at);
+
+  CREATE TABLE freezes (
+    scope      TEXT PRIMARY KEY,
+    reason     TEXT NOT NULL,
+    latched_at INTEGER NOT NULL                  -- milliseconds since 1970
+  ) STRICT;
+
+  CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+  ) STRICT;
+  `,
+];
+
+/** @throws QvError store_unavailable when a newer release has written this file */
+export function migrate(database: DatabaseSync): void {
+  if (versionOf(database) === MIGRATIONS.length) return;
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    // Read again under the lock: another process may have migrated meanwhile.
+    const version = versionOf(database);
+    if (version > MIGRATIONS.length) throw new QvError('store_unavailable', { value: `schema ${version} is newer` });
+    for (const migration of MIGRATIONS.slice(version)) database.exec(migration);
+    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    database.exec('COMMIT');
+  } catch (error) {
+    database.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+function versionOf(database: DatabaseSync): number {
+  return Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+}

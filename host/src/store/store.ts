@@ -1,0 +1,123 @@
+/**
+ * What the host keeps, and the few operations on it. Each operation is one transaction and is answered after its
+ * COMMIT. Nothing stored authorises a signature: the enclave opens, or refuses, every blob itself.
+ *
+ * Every operation throws QvError store_unavailable (locked, failing or not answering) or overloaded (queue full).
+ */
+import {
+  type Address,
+  type BootId,
+  type Hash,
+  type Signature,
+  type TimeMs,
+  timeMs,
+} from '@quantumvault/shared/brands.ts';
+import { decodeLeaf, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+
+/** One wallet, as stored. `rowMac` covers every other field (see row-mac.ts). */
+export interface WalletRow {
+  readonly wallet: Address;
+  readonly owner: Address;
+  readonly salt: Uint8Array;
+  readonly executionKey: Uint8Array;
+  readonly sealedSeed: Uint8Array;
+  /** Absent together until the owner enables the first policy. */
+  readonly policy?: Uint8Array;
+  readonly policyMac?: Uint8Array;
+  readonly sealedState: Uint8Array;
+  readonly stateVersion: bigint;
+  readonly frozen: boolean;
+  /** Grows when anything but the sealed state changes; so two writers of a row notice each other. */
+  readonly generation: number;
+  readonly createdAt: TimeMs;
+  readonly rowMac: Uint8Array;
+}
+
+export interface LeafRecord {
+  readonly boot: BootId;
+  readonly sequence: bigint;
+  readonly leaf: Uint8Array;
+  readonly signature: Signature;
+}
+
+/** The answer to one signing request, repeated until it expires. */
+export interface ReplyRecord {
+  readonly wallet: Address;
+  readonly requester: Address;
+  readonly id: string;
+  readonly bodyHash: Hash;
+  readonly status: number;
+  /** The JSON body as it was sent. */
+  readonly reply: string;
+  readonly expiresAt: TimeMs;
+}
+
+/** The answer to one creation statement, kept for good: an owner's nonce makes one wallet. */
+export interface CreationRecord {
+  readonly owner: Address;
+  readonly nonce: Uint8Array;
+  readonly statementHash: Hash;
+  readonly wallet: Address;
+  readonly reply: string;
+}
+
+export interface FreezeRecord {
+  readonly scope: string;
+  readonly reason: string;
+  readonly latchedAt: TimeMs;
+}
+
+export interface SignedUpdate {
+  readonly wallet: Address;
+  /** The row as it was read: the MAC below is only right for its other fields. */
+  readonly generation: number;
+  readonly sealedState: Uint8Array;
+  readonly stateVersion: bigint;
+  readonly rowMac: Uint8Array;
+  readonly leaf: LeafRecord;
+  readonly reply: ReplyRecord;
+}
+
+export interface Store {
+  getWallet(wallet: Address): Promise<WalletRow | undefined>;
+  /** `exists` when this wallet or this owner's nonce has a row; nothing but the leaf is written then. */
+  insertWallet(insert: { row: WalletRow; creation: CreationRecord; leaf: LeafRecord }): Promise<'inserted' | 'exists'>;
+  getCreation(owner: Address, nonce: Uint8Array): Promise<CreationRecord | undefined>;
+  /**
+   * Leaf and reply, and the state if it is newer. `older`: a newer state was there, leaf and reply are written.
+   * `changed`: another generation is there, nothing is written.
+   */
+  applySigned(update: SignedUpdate): Promise<'applied' | 'older' | 'changed'>;
+  /** Replaces policy and state if the row is still as it was read. `changed`: only the leaf is written. */
+  enablePolicy(update: { from: WalletRow; to: WalletRow; leaf: LeafRecord }): Promise<'applied' | 'changed'>;
+  /** A leaf of a decision without a row to change; a denial brings its reply. */
+  putLeaf(leaf: LeafRecord, reply?: ReplyRecord): Promise<void>;
+  /** Leaves of one boot in sequence, from `first` on. */
+  getLeaves(boot: BootId, first: bigint, count: number): Promise<readonly LeafRecord[]>;
+  /** Undefined also when it has expired. */
+  getReply(wallet: Address, requester: Address, id: string, now: TimeMs): Promise<ReplyRecord | undefined>;
+  deleteExpiredReplies(now: TimeMs): Promise<void>;
+  getMeta(name: MetaName): Promise<Uint8Array | undefined>;
+  /** False when it exists already; then it stays as it is. */
+  createMeta(name: MetaName, value: Uint8Array): Promise<boolean>;
+  /** Keeps the first freeze of a scope. */
+  latchFreeze(freeze: FreezeRecord): Promise<void>;
+  getFreezes(): Promise<readonly FreezeRecord[]>;
+  /** Resolves when the database answers a read. */
+  ping(): Promise<void>;
+  /** Finishes what is queued. */
+  close(): Promise<void>;
+}
+
+/** `row-key`: the KMS blob of the fleet's row key. `deployment`: whose database this is. */
+export type MetaName = 'row-key' | 'deployment';
+
+/** @throws QvError cbor_malformed, message_malformed */
+export function leafRecord(receipt: Receipt): LeafRecord {
+  const { boot, sequence } = decodeLeaf(receipt.leaf);
+  return { boot, sequence, leaf: receipt.leaf, signature: receipt.signature };
+}
+
+export function expiry(now: TimeMs, seconds: number): TimeMs {
+  return timeMs(now + seconds * 1000);
+}

@@ -1,0 +1,75 @@
+import { RowMac } from '@quantumvault/host/row-mac.ts';
+import type { WalletRow } from '@quantumvault/host/store/store.ts';
+import { timeMs } from '@quantumvault/shared/brands.ts';
+import { describe, expect, it } from 'vitest';
+import { expectCode } from '../support/codes.ts';
+import { bytes, key, row } from './store-fixtures.ts';
+
+const rowKey = () => new Uint8Array(32).fill(42);
+const mac = new RowMac(rowKey());
+const { rowMac: _, ...unsealed } = { ...row(key(1)), policy: bytes(300, 8), policyMac: bytes(32, 9) };
+const sealed = mac.seal(unsealed);
+
+describe('row MAC', () => {
+  it('holds for the row it was made for, under its key only', async () => {
+    expect(mac.verify(sealed)).toBe(sealed);
+    await expectCode(() => new RowMac(bytes(32, 41)).verify(sealed), 'row_tampered');
+  });
+
+  it('takes the key over and wipes what it was given', () => {
+    const given = rowKey();
+    expect(new RowMac(given).verify(sealed)).toBe(sealed);
+    expect(given).toEqual(new Uint8Array(32));
+  });
+
+  const flip = (value: unknown): unknown => {
+    if (value instanceof Uint8Array) return value.map((byte, index) => (index === value.length - 1 ? byte ^ 1 : byte));
+    if (typeof value === 'bigint') return value + 1n;
+    if (typeof value === 'number') return value + 1;
+    if (typeof value === 'boolean') return !value;
+    return key(77);
+  };
+  const columns = Object.keys(sealed) as (keyof WalletRow)[];
+
+  it('knows of every column', () => {
+    expect(columns).toHaveLength(13);
+  });
+
+  it.each(columns)('refuses a row whose %s was edited', async (column) => {
+    const edited = { ...sealed, [column]: flip(sealed[column]) };
+    expect(edited[column]).not.toEqual(sealed[column]);
+    await expectCode(() => mac.verify(edited as WalletRow), 'row_tampered');
+  });
+
+  it.each(columns.filter((column) => sealed[column] instanceof Uint8Array))('refuses a cut %s', async (column) => {
+    const value = sealed[column] as Uint8Array;
+    await expectCode(() => mac.verify({ ...sealed, [column]: value.subarray(1) }), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, [column]: new Uint8Array() }), 'row_tampered');
+  });
+
+  it('refuses bytes moved from one column to the next, and swapped columns', async () => {
+    const { sealedSeed, sealedState } = sealed;
+    const moved = {
+      ...sealed,
+      sealedSeed: sealedSeed.subarray(0, -1),
+      sealedState: new Uint8Array([...sealedSeed.subarray(-1), ...sealedState]),
+    };
+    await expectCode(() => mac.verify(moved), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, sealedSeed: sealedState, sealedState: sealedSeed }), 'row_tampered');
+  });
+
+  it('refuses a policy taken away, and values that no row of ours has', async () => {
+    const { policy, policyMac, ...without } = sealed;
+    await expectCode(() => mac.verify(without), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, wallet: 'not base58' as never }), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, createdAt: timeMs(0) }), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, sealedState: bytes(70_000, 1) }), 'row_tampered');
+    expect([policy, policyMac]).toBeDefined();
+  });
+
+  it('verifies nothing once closed', async () => {
+    const closed = new RowMac(rowKey());
+    closed.close();
+    await expectCode(() => closed.verify(sealed), 'row_tampered');
+  });
+});

@@ -1,0 +1,136 @@
+/** What every Store has to do. A database's own test file calls this with a way to open it. */
+import type { Store } from '@quantumvault/host/store/store.ts';
+import { timeMs } from '@quantumvault/shared/brands.ts';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { expectCode } from '../support/codes.ts';
+import { BOOT, bytes, hashOf, insert, key, leaf, NOW, row, signed } from './store-fixtures.ts';
+
+export function storeSuite(open: () => Promise<Store>): void {
+  let store: Store;
+  const wallet = key(1);
+  beforeEach(async () => {
+    store = await open();
+    expect(await store.insertWallet(insert(wallet, 1, 0))).toBe('inserted');
+  });
+  afterEach(() => store.close());
+
+  it('gives back a row as it was put', async () => {
+    expect(await store.getWallet(wallet)).toEqual(row(wallet));
+    expect(await store.getWallet(key(99))).toBeUndefined();
+    expect(await store.getCreation(key(2), bytes(16, 1))).toEqual(insert(wallet, 1, 0).creation);
+    expect(await store.getCreation(key(2), bytes(16, 2))).toBeUndefined();
+  });
+
+  it('makes one wallet per nonce of an owner, and keeps the leaf of a second try', async () => {
+    expect(await store.insertWallet(insert(key(11), 1, 1))).toBe('exists');
+    expect(await store.getWallet(key(11))).toBeUndefined();
+    expect(await store.insertWallet(insert(wallet, 2, 2))).toBe('exists');
+    expect(await store.getLeaves(BOOT, 0n, 10)).toEqual([leaf(0), leaf(1), leaf(2)]);
+  });
+
+  it('writes state, leaf and reply of a signature together', async () => {
+    const update = signed(wallet, 2);
+    expect(await store.applySigned(update)).toBe('applied');
+    expect(await store.getWallet(wallet)).toMatchObject({
+      sealedState: update.sealedState,
+      stateVersion: 2n,
+      rowMac: update.rowMac,
+      generation: 0,
+    });
+    expect(await store.getReply(wallet, key(8), 'id-2', NOW)).toEqual(update.reply);
+  });
+
+  it('never goes back to an older state, and keeps the older leaf and reply', async () => {
+    expect(await store.applySigned(signed(wallet, 5))).toBe('applied');
+    expect(await store.applySigned(signed(wallet, 3))).toBe('older');
+    expect(await store.applySigned(signed(wallet, 5, 6, 'again'))).toBe('older');
+    expect(await store.getWallet(wallet)).toMatchObject({ stateVersion: 5n, sealedState: bytes(90, 5) });
+    expect((await store.getLeaves(BOOT, 0n, 10)).map(({ sequence }) => sequence)).toEqual([0n, 3n, 5n, 6n]);
+    expect(await store.getReply(wallet, key(8), 'id-3', NOW)).toBeDefined();
+  });
+
+  it('writes nothing when the row is of another generation or gone', async () => {
+    expect(await store.applySigned({ ...signed(wallet, 2), generation: 1 })).toBe('changed');
+    expect(await store.applySigned(signed(key(99), 2))).toBe('changed');
+    expect(await store.getReply(wallet, key(8), 'id-2', NOW)).toBeUndefined();
+    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([]);
+  });
+
+  it('enables a policy on the row that was read, and on no other', async () => {
+    const from = row(wallet);
+    const to = {
+      ...from,
+      policy: bytes(300, 1),
+      policyMac: bytes(32, 2),
+      sealedState: bytes(90, 9),
+      stateVersion: 2n,
+      generation: 1,
+      rowMac: bytes(32, 3),
+    };
+    expect(await store.enablePolicy({ from, to, leaf: leaf(1) })).toBe('applied');
+    expect(await store.getWallet(wallet)).toEqual(to);
+    expect(await store.enablePolicy({ from, to, leaf: leaf(2) })).toBe('changed');
+    expect(await store.applySigned(signed(wallet, 3))).toBe('changed');
+    expect(await store.enablePolicy({ from: { ...to, stateVersion: 1n }, to, leaf: leaf(3) })).toBe('changed');
+    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([leaf(1), leaf(2), leaf(3)]);
+  });
+
+  it('refuses a second leaf in the place of a first, with all that came along', async () => {
+    await expectCode(store.applySigned({ ...signed(wallet, 2), leaf: leaf(0, 77) }), 'store_conflict');
+    await expectCode(store.putLeaf(leaf(0, 77)), 'store_conflict');
+    expect(await store.getWallet(wallet)).toEqual(row(wallet));
+    await store.putLeaf(leaf(0));
+    expect(await store.getLeaves(BOOT, 0n, 10)).toEqual([leaf(0)]);
+  });
+
+  it('one refused write does not take the others of its group along', async () => {
+    const outcomes = await Promise.allSettled([
+      store.putLeaf(leaf(1)),
+      store.putLeaf(leaf(0, 77)),
+      store.putLeaf(leaf(2)),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(await store.getLeaves(BOOT, 0n, 10)).toEqual([leaf(0), leaf(1), leaf(2)]);
+  });
+
+  it('keeps replies until they expire, per wallet, requester and id', async () => {
+    const { reply } = signed(wallet, 2);
+    await store.putLeaf(leaf(1), reply);
+    expect(await store.getReply(wallet, key(8), reply.id, NOW)).toEqual(reply);
+    expect(await store.getReply(wallet, key(7), reply.id, NOW)).toBeUndefined();
+    expect(await store.getReply(wallet, key(8), 'other', NOW)).toBeUndefined();
+    expect(await store.getReply(wallet, key(8), reply.id, reply.expiresAt)).toBeUndefined();
+    await store.deleteExpiredReplies(timeMs(reply.expiresAt - 1));
+    expect(await store.getReply(wallet, key(8), reply.id, NOW)).toEqual(reply);
+    await store.deleteExpiredReplies(reply.expiresAt);
+    expect(await store.getReply(wallet, key(8), reply.id, NOW)).toBeUndefined();
+  });
+
+  it('an id used anew after its reply expired has the new reply', async () => {
+    const { reply } = signed(wallet, 2);
+    await store.putLeaf(leaf(1), reply);
+    const next = { ...reply, bodyHash: hashOf('next'), reply: '{}', expiresAt: timeMs(reply.expiresAt + 5000) };
+    await store.putLeaf(leaf(2), next);
+    expect(await store.getReply(wallet, key(8), reply.id, timeMs(reply.expiresAt + 1))).toEqual(next);
+  });
+
+  it('creates each piece of meta once', async () => {
+    expect(await store.getMeta('row-key')).toBeUndefined();
+    const outcomes = await Promise.all([1, 2, 3].map((value) => store.createMeta('row-key', bytes(5, value))));
+    expect(outcomes.filter(Boolean)).toHaveLength(1);
+    const kept = await store.getMeta('row-key');
+    expect(await store.createMeta('row-key', bytes(5, 9))).toBe(false);
+    expect(await store.getMeta('row-key')).toEqual(kept);
+  });
+
+  it('keeps the first freeze of a scope', async () => {
+    await store.latchFreeze({ scope: 'fleet', reason: 'first', latchedAt: NOW });
+    await store.latchFreeze({ scope: 'fleet', reason: 'second', latchedAt: timeMs(NOW + 1) });
+    expect(await store.getFreezes()).toEqual([{ scope: 'fleet', reason: 'first', latchedAt: NOW }]);
+  });
+
+  it('answers nothing after it was closed', async () => {
+    await store.close();
+    await expectCode(store.ping(), 'store_unavailable');
+  });
+}

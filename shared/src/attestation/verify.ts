@@ -74,16 +74,16 @@ const CHECKS: readonly Check[] = [
  */
 export async function verifyAttestation(bytes: Uint8Array, expected: Expectations): Promise<AttestationReport> {
   requireExpectations(expected);
-  const trusted = await trustedRoot(expected.unsafeTrustedRootDer);
   const steps: Step[] = [];
   let failure: AttestationFailure | undefined;
   const record = (name: StepName, verdict: Verdict, facts: ErrorFacts = { path: name }): void => {
     steps.push({ name, title: STEPS[name], ...verdict });
     if (verdict.status === 'fail') failure ??= { step: name, code: verdict.code, facts };
   };
+  // Copies before the first await: the caller may go on using its buffer.
   const opened = open(bytes, record);
   if (opened !== undefined) {
-    const evidence = { ...opened, expected, trusted };
+    const evidence = { ...opened, expected, trusted: await trustedRoot(expected.unsafeTrustedRootDer) };
     for (const [name, check] of CHECKS) record(name, await check(evidence));
   }
   const mode = expected.mode.kind;

@@ -117,7 +117,8 @@ export function scanCbor(bytes: Uint8Array): void {
 /** @throws QvError cbor_malformed */
 export function decodeCbor(bytes: Uint8Array): CborValue {
   scanCbor(bytes);
-  return decoder.decode(bytes) as CborValue;
+  // A copy: cbor-x marks the array it reads with a property of its own.
+  return decoder.decode(Uint8Array.from(bytes)) as CborValue;
 }
 
 /** Deterministic bytes of a value; map entries are put in order here. A value outside the profile is a defect. */

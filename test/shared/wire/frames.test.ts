@@ -1,0 +1,79 @@
+import { Duplex, duplexPair } from 'node:stream';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { FrameReader, framePieces, readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { expectCode } from '../../support/codes.ts';
+
+const frame = fc.uint8Array({ minLength: 1, maxLength: 2000 });
+
+describe('frames', () => {
+  it('arrive whole however the stream is cut', () => {
+    fc.assert(
+      fc.property(
+        fc.array(frame, { maxLength: 8 }),
+        fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }),
+        (frames, cuts) => {
+          const bytes = Buffer.concat(frames.flatMap((payload) => framePieces(payload)));
+          const reader = new FrameReader();
+          const received: Uint8Array[] = [];
+          for (let at = 0, turn = 0; at < bytes.length; turn++) {
+            const size = cuts[turn % cuts.length] ?? 1;
+            received.push(...reader.push(bytes.subarray(at, at + size)));
+            at += size;
+          }
+          expect(received).toEqual(frames);
+          expect(reader.idle).toBe(true);
+        },
+      ),
+    );
+  });
+
+  it('are never written in pieces above the limit', () => {
+    const payload = new Uint8Array(LIMITS.frameBytes);
+    const pieces = framePieces(payload);
+    expect(Math.max(...pieces.map((piece) => piece.length))).toBeLessThanOrEqual(LIMITS.writeBytes);
+    expect(Buffer.concat(pieces)).toHaveLength(payload.length + 4);
+  });
+
+  it('refuse an empty or oversized payload on both sides', async () => {
+    await expectCode(() => framePieces(new Uint8Array(0)), 'frame_malformed');
+    await expectCode(() => framePieces(new Uint8Array(LIMITS.frameBytes + 1)), 'frame_malformed');
+    await expectCode(() => new FrameReader().push(Uint8Array.of(0, 0, 0, 0)), 'frame_malformed');
+    await expectCode(() => new FrameReader().push(Uint8Array.of(0xff, 0xff, 0xff, 0xff)), 'frame_malformed');
+    await expectCode(() => new FrameReader().push(Uint8Array.of(0, 1, 0, 1)), 'frame_malformed');
+  });
+
+  it('go over a stream; a broken prefix or a cut frame ends it', async () => {
+    const [left, right] = duplexPair();
+    const received: Uint8Array[] = [];
+    readFrames(right, (payload) => received.push(payload));
+    writeFrame(left, Uint8Array.of(1, 2, 3));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(received).toEqual([Uint8Array.of(1, 2, 3)]);
+    const broken = new Promise<unknown>((resolve) => right.once('error', resolve));
+    left.write(Uint8Array.of(0xff, 0, 0, 0));
+    expect(codeOf(await broken)).toBe('frame_malformed');
+
+    const cut = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
+    const ended = new Promise<unknown>((resolve) => cut.once('error', resolve));
+    readFrames(cut, () => undefined);
+    cut.push(Uint8Array.of(0, 0, 0, 9, 1));
+    cut.push(null);
+    expect(codeOf(await ended)).toBe('frame_malformed');
+  });
+
+  it('never throw anything but their own error on arbitrary bytes', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 100 })), (chunks) => {
+        const reader = new FrameReader();
+        try {
+          for (const chunk of chunks) reader.push(chunk);
+        } catch (error) {
+          expect(error).toBeInstanceOf(QvError);
+        }
+      }),
+    );
+  });
+});

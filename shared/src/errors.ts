@@ -150,6 +150,10 @@ export const ERRORS = {
   attestation_expectations_invalid: row(400, 'What to verify against is incomplete; the path names it.'),
   attestation_pcr_set_malformed: row(400, 'Expected PCRs are not in the JSON form that nitro-cli prints.'),
 
+  // What a boot key signed: receipts, certificates, acknowledgements (design 10).
+  evidence_signature_invalid: row(403, 'The boot key did not sign this receipt, certificate or acknowledgement.'),
+  evidence_mismatch: row(403, 'Evidence says something else than was asked for; the path names what.'),
+
   // The host and its store.
   store_unavailable: retry(503, 'The database does not answer or is locked.'),
   store_conflict: retry(409, 'The row changed meanwhile.'),
@@ -159,6 +163,13 @@ export const ERRORS = {
   shutting_down: retry(503, 'The host is draining.'),
   http_malformed: row(400, 'The HTTP request itself does not parse.'),
   admin_command_unknown: row(400, 'The admin socket knows no such command.'),
+
+  // Clients: the SDK and qv.
+  usage_invalid: row(400, 'The command line has an unknown, missing or wrong argument; the value names it.'),
+  input_unreadable: row(400, 'A file named on the command line cannot be read; the path names it.'),
+  host_unreachable: retry(503, 'The host does not answer.'),
+  response_malformed: row(502, 'The host’s answer is not of the documented form.'),
+  freeze_not_held: row(503, 'The freeze does not hold everywhere; what does hold is listed.'),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -1,0 +1,86 @@
+import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
+import { sha256 } from '@quantumvault/enclave/vault.ts';
+import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { describe, expect, it } from 'vitest';
+import { expectCode } from '../support/codes.ts';
+
+const KEYS = [
+  'A33DLsX9NtxMY6vBKWCfu52gKnb3xdVBZr6KDbhQwN9q',
+  '2CFnHtiWX7NV2SxGmBcb4PNRu9rTcs4h65QLvicfRmyg',
+  'AXQZghs6Pm6C8JWSA8ASoHXemyetSLoGERrhTZKU1fbN',
+];
+
+function config(): Record<string, unknown> {
+  return {
+    version: 1,
+    deployment: 'prod-eu-1',
+    logOrigin: 'example.com/qv/prod-eu-1',
+    kms: {
+      keyArn: 'arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab',
+      endpoint: 'https://kms.eu-central-1.amazonaws.com',
+      rootCertificates: ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'],
+    },
+    parentCid: 3,
+    operators: { threshold: 2, keys: KEYS },
+  };
+}
+
+const parse = (value: unknown) => parseEnclaveConfig(utf8(JSON.stringify(value)));
+
+/** The config with one member, named by its path, replaced. Undefined removes it. */
+function changed(path: string, value: unknown): Record<string, unknown> {
+  const root = config();
+  const keys = path.split('.');
+  let at = root;
+  for (const key of keys.slice(0, -1)) at = at[key] as Record<string, unknown>;
+  at[keys.at(-1) ?? ''] = value;
+  return root;
+}
+
+describe('the measured configuration', () => {
+  it('is read, hashed and frozen', () => {
+    const bytes = utf8(JSON.stringify(config()));
+    const parsed = parseEnclaveConfig(bytes);
+    expect(parsed.kms.region).toBe('eu-central-1');
+    expect(parsed.hash).toEqual(sha256(bytes));
+    expect(Object.isFrozen(parsed) && Object.isFrozen(parsed.kms) && Object.isFrozen(parsed.operators.keys)).toBe(true);
+  });
+
+  it.each([
+    ['version', 2],
+    ['deployment', 'Prod'],
+    ['deployment', ''],
+    ['logOrigin', 'has space'],
+    ['kms.keyArn', 'alias/execution'],
+    ['kms.keyArn', 'arn:aws:kms:eu-central-1:123456789012:alias/execution'],
+    ['kms.endpoint', 'http://kms.eu-central-1.amazonaws.com'],
+    ['kms.endpoint', 'https://user@kms.eu-central-1.amazonaws.com'],
+    ['kms.endpoint', 'https://kms.eu-central-1.amazonaws.com/path'],
+    ['kms.endpoint', 'nonsense'],
+    ['kms.rootCertificates', []],
+    ['kms.rootCertificates', ['not a certificate']],
+    ['parentCid', 4294967295],
+    ['parentCid', -1],
+    ['parentCid', '3'],
+    ['operators.threshold', 1],
+    ['operators.threshold', 4],
+    ['operators.threshold', 0],
+    ['operators.keys', []],
+    ['operators.keys', [KEYS[0], KEYS[0]]],
+    ['operators.keys', ['short']],
+    ['operators.extra', 1],
+    ['kms.extra', 1],
+    ['extra', 1],
+    ['kms', undefined],
+    ['operators', undefined],
+  ])('is refused with a wrong %s: %j', async (path, value) => {
+    const error = await expectCode(() => parse(changed(path, value)), 'config_invalid');
+    // A threshold is judged against the keys, so either of the two may be named.
+    expect(error.facts.path?.split('.')[0]).toBe(path.split('.')[0]);
+  });
+
+  it('is refused with a duplicate key', async () => {
+    const text = JSON.stringify(config()).replace('"version":1', '"version":1,"version":1');
+    await expectCode(() => parseEnclaveConfig(utf8(text)), 'config_invalid');
+  });
+});

@@ -1,0 +1,127 @@
+import { createHmac, createPrivateKey, createPublicKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseEnvelope } from '@quantumvault/enclave/cms.ts';
+import { lockedKilobytes } from '@quantumvault/enclave/locked-memory.ts';
+import { Vault, verifyEd25519, type WalletKeys } from '@quantumvault/enclave/vault.ts';
+import { addressBytes } from '@quantumvault/shared/brands.ts';
+import { fromHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import nacl from 'tweetnacl';
+import { describe, expect, it } from 'vitest';
+import { expectCode } from '../support/codes.ts';
+
+const VECTORS = join(import.meta.dirname, '..', 'vectors', 'cms');
+const privateKey = createPrivateKey({
+  key: readFileSync(join(VECTORS, 'edgebit-go-datakey32.rsa-pkcs8.der')),
+  format: 'der',
+  type: 'pkcs8',
+});
+const recipient = {
+  privateKey,
+  spki: new Uint8Array(createPublicKey(privateKey).export({ type: 'spki', format: 'der' })),
+};
+const envelope = parseEnvelope(new Uint8Array(readFileSync(join(VECTORS, 'edgebit-go-datakey32.cms.bin'))));
+/** The plaintext of that public vector. */
+const EXECUTION_KEY = fromHex('3be82c440f06cb4d44c4c2ec3bf30d472407d3a9125aa4c1842b98f6bdd26e41');
+const SALT = new Uint8Array(32).fill(7);
+const ASSOCIATED = utf8('associated');
+
+const vault = new Vault();
+const withKeys = <T>(use: (keys: WalletKeys) => T, salt = SALT): T =>
+  vault.withWalletKeys(recipient, envelope, salt, use);
+
+/** HMAC-SHA-512 cut to 32 bytes, which is libsodium's crypto_auth, by another implementation. */
+const crypto_auth = (key: Uint8Array, input: Uint8Array): Uint8Array =>
+  new Uint8Array(createHmac('sha512', key).update(input).digest().subarray(0, 32));
+
+describe('the vault', () => {
+  it('locks its memory', () => {
+    expect(lockedKilobytes()).toBeGreaterThan(0);
+  });
+
+  it('signs as boot, verifiably', () => {
+    const message = utf8('a leaf');
+    expect(nacl.sign.detached.verify(message, vault.signAsBoot(message), vault.bootPublicKey)).toBe(true);
+    expect(new Vault().bootPublicKey).not.toEqual(vault.bootPublicKey);
+  });
+
+  it('derives by HKDF (RFC 5869) over HMAC-SHA-512-256, as another implementation does', () => {
+    const extracted = crypto_auth(SALT, EXECUTION_KEY);
+    const policyKey = crypto_auth(extracted, Buffer.concat([utf8('qv/v1/policy'), Uint8Array.of(1)]));
+    expect(withKeys((keys) => keys.policyMac(ASSOCIATED))).toEqual(crypto_auth(policyKey, ASSOCIATED));
+  });
+
+  it('makes wallets whose signatures verify, also by tweetnacl', () => {
+    const { slot, wallet } = vault.beginWallet();
+    const sealed = withKeys((keys) => keys.sealPendingSeed(slot, ASSOCIATED));
+    vault.endWallet(slot);
+    const message = utf8('a transaction');
+    const signature = withKeys((keys) => keys.sign(sealed, ASSOCIATED, wallet, message));
+    expect(nacl.sign.detached.verify(message, signature, addressBytes(wallet))).toBe(true);
+    expect(verifyEd25519(signature, message, addressBytes(wallet))).toBe(true);
+  });
+
+  it('refuses a seed that is changed, of another wallet, under another salt or other data', async () => {
+    const one = vault.beginWallet();
+    const two = vault.beginWallet();
+    const sealed = withKeys((keys) => keys.sealPendingSeed(one.slot, ASSOCIATED));
+    vault.endWallet(one.slot);
+    vault.endWallet(two.slot);
+    const sign = (blob: Uint8Array, associated: Uint8Array, wallet = one.wallet, salt = SALT) =>
+      withKeys((keys) => keys.sign(blob, associated, wallet, ASSOCIATED), salt);
+    for (let at = 0; at < sealed.length; at++) {
+      const changed = sealed.map((byte, index) => (index === at ? byte ^ 1 : byte));
+      await expectCode(() => sign(changed, ASSOCIATED), 'sealed_seed_invalid');
+    }
+    await expectCode(() => sign(sealed.subarray(0, 71), ASSOCIATED), 'sealed_seed_invalid');
+    await expectCode(() => sign(new Uint8Array(0), ASSOCIATED), 'sealed_seed_invalid');
+    await expectCode(() => sign(sealed, utf8('other')), 'sealed_seed_invalid');
+    await expectCode(() => sign(sealed, ASSOCIATED, two.wallet), 'sealed_seed_invalid');
+    await expectCode(() => sign(sealed, ASSOCIATED, one.wallet, new Uint8Array(32)), 'sealed_seed_invalid');
+    expect(sign(sealed, ASSOCIATED)).toHaveLength(64);
+  });
+
+  it('seals state so that any change shows', () => {
+    const plaintext = utf8('state');
+    const blob = withKeys((keys) => keys.sealState(plaintext, ASSOCIATED));
+    withKeys((keys) => {
+      expect(keys.openState(blob, ASSOCIATED)).toEqual(plaintext);
+      expect(keys.openState(blob, utf8('other'))).toBeUndefined();
+      expect(keys.openState(blob.subarray(1), ASSOCIATED)).toBeUndefined();
+      expect(keys.openState(new Uint8Array(3), ASSOCIATED)).toBeUndefined();
+      for (let at = 0; at < blob.length; at++) {
+        const changed = blob.map((byte, index) => (index === at ? byte ^ 0x80 : byte));
+        expect(keys.openState(changed, ASSOCIATED)).toBeUndefined();
+      }
+    });
+    // Two seals of the same state share no nonce.
+    expect(withKeys((keys) => keys.sealState(plaintext, ASSOCIATED))).not.toEqual(blob);
+  });
+
+  it('gives no key out of the call that opened it', () => {
+    let escaped: WalletKeys | undefined;
+    withKeys((keys) => {
+      escaped = keys;
+    });
+    expect(() => escaped?.policyMac(ASSOCIATED)).toThrow('after their call');
+    expect(() => escaped?.sealState(ASSOCIATED, ASSOCIATED)).toThrow('after their call');
+  });
+
+  it('wipes and closes also when its user throws', () => {
+    expect(() =>
+      withKeys(() => {
+        throw new Error('user fault');
+      }),
+    ).toThrow('user fault');
+    expect(withKeys((keys) => keys.policyMac(ASSOCIATED))).toHaveLength(32);
+  });
+
+  it('bounds wallets under way, and takes slots back', async () => {
+    const begun = Array.from({ length: LIMITS.pendingWalletCreations }, () => vault.beginWallet());
+    await expectCode(() => vault.beginWallet(), 'overloaded');
+    for (const { slot } of begun) vault.endWallet(slot);
+    const again = vault.beginWallet();
+    vault.endWallet(again.slot);
+  });
+});

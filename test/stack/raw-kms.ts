@@ -30,7 +30,16 @@ export async function rawCall(
   const sent = options.tamper?.(headers, body) ?? body;
   return await new Promise((resolve, reject) => {
     const call = request(
-      { host: 'localhost', port: kms.port, ca: kms.caPem, method: 'POST', path: '/', headers, agent: false },
+      {
+        host: 'localhost',
+        servername: 'localhost',
+        port: kms.port,
+        ca: kms.caPem,
+        method: 'POST',
+        path: '/',
+        headers,
+        agent: false,
+      },
       (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));

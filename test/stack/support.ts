@@ -141,12 +141,17 @@ export function kmsClient(
     region: 'us-east-1',
     maxAttempts: 1,
     credentials: { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) },
-    requestHandler: new NodeHttpHandler({
-      httpsAgent: new Agent({ ca: caPem, keepAlive: true }),
-      requestTimeout: 5_000,
-      throwOnRequestTimeout: true,
-    }),
+    requestHandler: httpHandler(caPem, 5_000),
     ...config,
+  });
+}
+
+/** A hanging call ends: without `throwOnRequestTimeout` the SDK would only warn. */
+export function httpHandler(caPem: string, timeoutMilliseconds: number): NodeHttpHandler {
+  return new NodeHttpHandler({
+    httpsAgent: new Agent({ ca: caPem, keepAlive: true }),
+    requestTimeout: timeoutMilliseconds,
+    throwOnRequestTimeout: true,
   });
 }
 

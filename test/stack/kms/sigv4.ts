@@ -28,6 +28,8 @@ export interface HttpRequest {
 
 export interface Signing {
   readonly region: string;
+  /** `kms` unless a test vector is of another. */
+  readonly service?: string;
   readonly now: number;
   readonly principals: readonly Principal[];
 }
@@ -41,7 +43,7 @@ export function authenticate(request: HttpRequest, signing: Signing): Principal 
   const match = AUTHORIZATION.exec(authorization);
   if (match === null) throw new KmsError('IncompleteSignatureException', 'The Authorization header is malformed.');
   const [, accessKeyId = '', date = '', region = '', service = '', signedHeaders = '', signature = ''] = match;
-  requireScope(region, service, signing.region);
+  requireScope({ region, service }, signing);
   const timestamp = requireFresh(request.headers['x-amz-date'], date, signing.now);
   const principal = signing.principals.find((candidate) => candidate.accessKeyId === accessKeyId);
   if (principal === undefined) {
@@ -62,11 +64,12 @@ export function authenticate(request: HttpRequest, signing: Signing): Principal 
   return principal;
 }
 
-function requireScope(region: string, service: string, ours: string): void {
-  if (service !== 'kms') {
-    throw new KmsError('InvalidSignatureException', "Credential should be scoped to correct service: 'kms'. ");
+function requireScope(scope: { region: string; service: string }, signing: Signing): void {
+  const { service = 'kms' } = signing;
+  if (scope.service !== service) {
+    throw new KmsError('InvalidSignatureException', `Credential should be scoped to correct service: '${service}'.`);
   }
-  if (region !== ours) {
+  if (scope.region !== signing.region) {
     throw new KmsError('InvalidSignatureException', 'Credential should be scoped to a valid region. ');
   }
 }

@@ -33,29 +33,40 @@ export interface StackOptions {
   readonly port?: number;
 }
 
-export interface Stack {
+/** Everything behind the host. Tests that stand where a malicious host would stand use this alone. */
+export interface Backend {
   readonly dir: string;
-  readonly url: string;
   readonly deployment: string;
-  readonly adminSocket: string;
+  /** Side door of the local KMS: faults, counts. */
   readonly kmsAdmin: string;
+  readonly kmsEndpoint: { readonly host: string; readonly port: number };
   readonly kmsKeyArn: string;
   readonly nsmRootDer: Uint8Array;
   readonly nsmRootPem: string;
   /** Lower-case hex by register number. */
   readonly pcrs: Readonly<Record<string, string>>;
-  readonly hostConfigFile: string;
-  readonly databaseFile: string;
-  readonly enclaveAddresses: { readonly data: string; readonly control: string };
+  /** JSON file with the instance role's credentials, as the host reads it. */
+  readonly credentialsFile: string;
+  readonly enclaveAddresses: { readonly data: string; readonly control: string; readonly tunnel: string };
   readonly bundle: BundleFiles;
-  readonly processes: { nsm: StackProcess; kms: StackProcess; enclave: StackProcess; host: StackProcess };
+  readonly processes: { nsm: StackProcess; kms: StackProcess; enclave: StackProcess };
+  /** Starts a further process with the others; it ends with them. */
+  start(name: string, args: readonly string[]): Promise<StackProcess>;
   restartEnclave(): Promise<void>;
-  restartHost(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Creates everything anew in a temporary folder, which `stop` removes. */
-export async function startStack(options: StackOptions = {}): Promise<Stack> {
+export interface Stack extends Backend {
+  url: string;
+  readonly adminSocket: string;
+  readonly hostConfigFile: string;
+  readonly databaseFile: string;
+  host: StackProcess;
+  restartHost(): Promise<void>;
+}
+
+/** Creates everything behind the host anew in a temporary folder, which `stop` removes. */
+export async function startBackend(options: StackOptions = {}): Promise<Backend> {
   const step = options.onStep ?? (() => undefined);
   const dir = mkdtempSync(join(tmpdir(), 'qv-'));
   const started: StackProcess[] = [];
@@ -149,53 +160,74 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 
     step('booting the enclave');
     const enclave = await start('enclave', enclaveArgs);
-    step('starting the host');
-    const adminSocket = join(dir, 'admin.sock');
-    const databaseFile = join(dir, 'qv.db');
-    const hostConfigFile = file('host.json', {
-      deployment: DEPLOYMENT,
-      listen: { host: '127.0.0.1', port: options.port ?? 0 },
-      adminSocket: { path: adminSocket },
-      enclave: { data: socket('enclave'), control: socket('control') },
-      store: { sqlite: databaseFile },
-      kmsTunnel: { listen: socket('tunnel'), endpoint: new URL(endpoint).host },
-      credentialsFile: file('credentials.json', instance),
-      logLevel: options.logLevel ?? 'info',
-    });
-    const hostArgs = [HOST_MAIN, '--config', hostConfigFile, '--exit-with-parent'];
-    const host = await start('host', hostArgs);
-    const processes = { nsm, kms, enclave, host };
-    const stack = {
+    const processes = { nsm, kms, enclave };
+    const { hostname, port } = new URL(endpoint);
+    return {
       dir,
-      url: String(host.ready['http']),
       deployment: DEPLOYMENT,
-      adminSocket,
       kmsAdmin,
+      kmsEndpoint: { host: hostname, port: Number(port) },
       kmsKeyArn,
       nsmRootDer: root.certificateDer,
       nsmRootPem: root.certificatePem,
       pcrs,
-      hostConfigFile,
-      databaseFile,
-      enclaveAddresses: { data: socket('enclave'), control: socket('control') },
+      credentialsFile: file('credentials.json', instance),
+      enclaveAddresses: { data: socket('enclave'), control: socket('control'), tunnel: socket('tunnel') },
       bundle,
       processes,
+      start,
       restartEnclave: async () => {
         await processes.enclave.stop();
         rmSync(join(dir, 'enclave.sock'), { force: true });
         rmSync(join(dir, 'control.sock'), { force: true });
         processes.enclave = await start('enclave', enclaveArgs);
       },
-      restartHost: async () => {
-        await processes.host.stop();
-        processes.host = await start('host', hostArgs);
-        stack.url = String(processes.host.ready['http']);
-      },
       stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The whole appliance. */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const backend = await startBackend(options);
+  try {
+    options.onStep?.('starting the host');
+    const { dir, enclaveAddresses, kmsEndpoint } = backend;
+    const adminSocket = join(dir, 'admin.sock');
+    const databaseFile = join(dir, 'qv.db');
+    const hostConfigFile = join(dir, 'host.json');
+    const hostConfig = {
+      deployment: DEPLOYMENT,
+      listen: { host: '127.0.0.1', port: options.port ?? 0 },
+      adminSocket: { path: adminSocket },
+      enclave: { data: enclaveAddresses.data, control: enclaveAddresses.control },
+      store: { sqlite: databaseFile },
+      kmsTunnel: { listen: enclaveAddresses.tunnel, endpoint: `${kmsEndpoint.host}:${kmsEndpoint.port}` },
+      credentialsFile: backend.credentialsFile,
+      logLevel: options.logLevel ?? 'info',
+    };
+    writeFileSync(hostConfigFile, JSON.stringify(hostConfig, undefined, 2), { mode: 0o600 });
+    const startHost = () => backend.start('host', [HOST_MAIN, '--config', hostConfigFile, '--exit-with-parent']);
+    const host = await startHost();
+    const stack: Stack = {
+      ...backend,
+      url: String(host.ready['http']),
+      adminSocket,
+      hostConfigFile,
+      databaseFile,
+      host,
+      restartHost: async () => {
+        await stack.host.stop();
+        stack.host = await startHost();
+        stack.url = String(stack.host.ready['http']);
+      },
     };
     return stack;
   } catch (error) {
-    await stop();
+    await backend.stop();
     throw error;
   }
 }

@@ -66,9 +66,6 @@ export async function bundleEnclave({ vaultEntry, agentEntry, outDir }: BundleOp
   const addon = join(outDir, 'sodium-native.node');
   const [vaultInputs] = await Promise.all([bundle(vaultEntry, vault), bundle(agentEntry, agent)]);
   const sodium = dirname(createRequire(join(here, 'src', 'vault.ts')).resolve('sodium-native/package.json'));
-  copyFileSync(
-    realpathSync(join(sodium, 'prebuilds', `linux-${process.arch}`, 'sodium-native.node')),
-    addon,
-  );
+  copyFileSync(realpathSync(join(sodium, 'prebuilds', `linux-${process.arch}`, 'sodium-native.node')), addon);
   return { vault, agent, addon, vaultInputs };
 }

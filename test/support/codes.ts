@@ -1,6 +1,7 @@
 /** How tests say which error they expect. */
 import { ERRORS, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { expect } from 'vitest';
+import { noteCode } from './codes-seen.ts';
 
 /** The refusal, for further checks. Takes a promise, or a function that throws or rejects. */
 export async function expectCode(subject: Promise<unknown> | (() => unknown), code: ErrorCode): Promise<QvError> {
@@ -10,6 +11,7 @@ export async function expectCode(subject: Promise<unknown> | (() => unknown), co
   } catch (error) {
     if (!(error instanceof QvError)) throw error;
     expect(error.code).toBe(code);
+    noteCode(code);
     return error;
   }
   throw new Error(`expected ${code}, but it went through: ${String(outcome)}`);
@@ -33,6 +35,7 @@ export interface Problem {
 export async function expectProblem(response: Response, code: ErrorCode): Promise<Problem> {
   const problem = (await response.json()) as Problem;
   expect(problem.code).toBe(code);
+  noteCode(code);
   const row = ERRORS[code];
   expect(response.status).toBe(row.status);
   expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);

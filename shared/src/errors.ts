@@ -162,12 +162,13 @@ export const ERRORS = {
   config_invalid: row(500, 'The configuration has an unknown, missing or wrong value; the path names it.'),
   shutting_down: retry(503, 'The host is draining.'),
   http_malformed: row(400, 'The HTTP request itself does not parse.'),
+  host_unavailable: retry(503, 'The host process does not answer on its admin socket.'),
   admin_command_unknown: row(400, 'The admin socket knows no such command.'),
 
   // Clients: the SDK and qv.
   usage_invalid: row(400, 'The command line has an unknown, missing or wrong argument; the value names it.'),
   input_unreadable: row(400, 'A file named on the command line cannot be read; the path names it.'),
-  host_unreachable: retry(503, 'The host does not answer.'),
+  host_unreachable: retry(503, 'The host does not answer HTTP requests.'),
   response_malformed: row(502, 'The host’s answer is not of the documented form.'),
   freeze_not_held: row(503, 'The freeze does not hold everywhere; what does hold is listed.'),
 } as const satisfies Record<string, ErrorRow>;

@@ -1,0 +1,129 @@
+/**
+ * The HTTP app, built apart from listening. Bodies are kept as the bytes that arrived, because signatures are over
+ * those; every refusal is a problem of the error table; every reply names its request id.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  LogController,
+} from 'fastify';
+import type { EnclaveClient } from './enclave/client.ts';
+import type { EnclaveSession } from './enclave/session.ts';
+import type { Freezes } from './freeze.ts';
+import { PROBLEM_TYPE, problemOf, translateForeign } from './problem.ts';
+import type { Records } from './records.ts';
+import { factsOf } from './request-facts.ts';
+import { healthRoutes } from './routes/health.ts';
+import { policyRoutes } from './routes/policy.ts';
+import { signRoute } from './routes/sign.ts';
+import { walletRoutes } from './routes/wallets.ts';
+import type { Store } from './store/store.ts';
+
+export interface AppDeps {
+  readonly deployment: string;
+  readonly store: Store;
+  readonly enclave: EnclaveClient;
+  readonly session: EnclaveSession;
+  readonly freezes: Freezes;
+  readonly records: Records;
+  readonly log: FastifyBaseLogger;
+  readonly now: () => TimeMs;
+  /** True from the moment the process was told to stop. */
+  readonly draining: () => boolean;
+}
+
+export function buildApp(deps: AppDeps): FastifyInstance {
+  const options: FastifyServerOptions = {
+    loggerInstance: deps.log,
+    // One line of our own per request instead, see onResponse below.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    exposeHeadRoutes: false,
+    bodyLimit: LIMITS.httpBodyBytes,
+    requestTimeout: LIMITS.httpRequestMilliseconds,
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
+    clientErrorHandler: refuseSocket,
+  };
+  const app: FastifyInstance = Fastify(options);
+  app.server.maxConnections = LIMITS.httpConnections;
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id).header('cache-control', 'no-store');
+    if (deps.draining()) throw new QvError('shutting_down');
+  });
+  // What is under way when the host drains is answered, and its connection is not kept for another request.
+  app.addHook('onSend', async (_request, reply) => {
+    if (deps.draining()) reply.header('connection', 'close');
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const { code, wallet } = factsOf(request);
+    request.log.info(
+      {
+        method: request.method,
+        // The pattern, not the path: what callers write stays out of the log.
+        route: request.routeOptions.url,
+        status: reply.statusCode,
+        code,
+        wallet,
+        milliseconds: Math.round(reply.elapsedTime),
+      },
+      'request',
+    );
+  });
+  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, new QvError('route_unknown')));
+
+  healthRoutes(app, deps);
+  walletRoutes(app, deps);
+  policyRoutes(app, deps);
+  signRoute(app, deps);
+  return app;
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply {
+  const error = translateForeign(thrown);
+  const problem = problemOf(error, request.id);
+  factsOf(request).code = problem.code;
+  if (problem.code === 'internal') {
+    request.log.error({ reason: error instanceof Error ? error.stack : String(error) }, 'unexpected fault');
+  } else if (error instanceof QvError && error.cause !== undefined) {
+    request.log.info({ code: problem.code, reason: String(error.cause) }, 'refused');
+  }
+  return reply
+    .code(problem.status)
+    .headers({ 'x-request-id': request.id, 'cache-control': 'no-store' })
+    .type(PROBLEM_TYPE)
+    .send(JSON.stringify(problem));
+}
+
+/** Bytes that are not even HTTP never become a request: they are answered on the socket, which is then closed. */
+function refuseSocket(error: Error, socket: Socket): void {
+  if (socket.destroyed || !socket.writable) return void socket.destroy();
+  const requestId = randomUUID();
+  const problem = problemOf(new QvError('http_malformed', {}, { cause: error }), requestId);
+  const body = JSON.stringify(problem);
+  socket.end(
+    [
+      `HTTP/1.1 ${problem.status} Bad Request`,
+      `content-type: ${PROBLEM_TYPE}`,
+      `content-length: ${Buffer.byteLength(body)}`,
+      `x-request-id: ${requestId}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  );
+}

@@ -1,0 +1,197 @@
+/**
+ * What has to be said to an enclave before it is of use, and again after every reconnect or reboot: who it is, a
+ * freeze it may not know of, credentials, its boot record for the log, the row key. One loop asks for the status and
+ * does what is missing; nothing here is done on the path of a request.
+ */
+import type { BootId } from '@quantumvault/shared/brands.ts';
+import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Phase, ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { Credentials } from '../credentials.ts';
+import type { Freezes } from '../freeze.ts';
+import type { Log } from '../log.ts';
+import type { Records } from '../records.ts';
+import { RowMac } from '../row-mac.ts';
+import type { Store } from '../store/store.ts';
+import type { EnclaveClient } from './client.ts';
+
+export interface SessionDeps {
+  readonly deployment: string;
+  readonly data: EnclaveClient;
+  readonly store: Store;
+  readonly credentials: { readonly current: Credentials };
+  readonly freezes: Freezes;
+  readonly records: Records;
+  readonly log: Log;
+  readonly pollMilliseconds?: number;
+}
+
+export interface Boot {
+  readonly id: BootId;
+  /** Leaf 0, which holds the attestation document that names the boot key. */
+  readonly record: Receipt;
+}
+
+/** While something is missing the loop asks this often, at most. */
+const EAGER_MILLISECONDS = 100;
+const SERVES_KMS: readonly Phase[] = ['serving', 'frozen'];
+
+export class EnclaveSession {
+  readonly #deps: SessionDeps;
+  #status: ReplyOf<'status'> | undefined;
+  #boot: Boot | undefined;
+  #rowMac: RowMac | undefined;
+  #rowKeyFault: ErrorCode = 'enclave_unavailable';
+  #pushed = '';
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+  #complaint = '';
+
+  constructor(deps: SessionDeps) {
+    this.#deps = deps;
+  }
+
+  /** What the enclave last said of itself; undefined while it does not answer. */
+  get status(): ReplyOf<'status'> | undefined {
+    return this.#status;
+  }
+
+  /** True when requests for signatures may succeed. */
+  get serving(): boolean {
+    return this.#status?.phase === 'serving' && this.#boot !== undefined;
+  }
+
+  get hasRowKey(): boolean {
+    return this.#rowMac !== undefined;
+  }
+
+  /** @throws QvError enclave_unavailable, enclave_not_ready */
+  requireBoot(): Boot {
+    if (this.#boot !== undefined) return this.#boot;
+    throw new QvError(this.#status === undefined ? 'enclave_unavailable' : 'enclave_not_ready');
+  }
+
+  /** @throws QvError not_initialised, or why the row key could not be had */
+  requireRowMac(): RowMac {
+    if (this.#rowMac === undefined) throw new QvError(this.#rowKeyFault);
+    return this.#rowMac;
+  }
+
+  start(): void {
+    void this.refresh();
+  }
+
+  /** One round now, or the one that is under way. */
+  refresh(): Promise<void> {
+    this.#running ??= this.#round().finally(() => {
+      this.#running = undefined;
+      this.#schedule();
+    });
+    return this.#running;
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    if (this.#stopped) return;
+    const calm = this.#status !== undefined && this.#boot !== undefined && this.#rowMac !== undefined;
+    const poll = this.#deps.pollMilliseconds ?? LIMITS.enclaveStatusMilliseconds;
+    this.#timer = setTimeout(() => void this.refresh(), calm ? poll : Math.min(poll, EAGER_MILLISECONDS));
+  }
+
+  async #round(): Promise<void> {
+    try {
+      // A database that is down must not keep a freeze from reaching the enclave.
+      await this.#deps.freezes.load().catch((error) => this.#complain(error));
+      await this.#askStatus();
+      await this.#passOnFreeze();
+      await this.#pushCredentials();
+      await this.#fetchBootRecord();
+      await this.#unwrapRowKey();
+      this.#complaint = '';
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  /** Once per reason: a loop that fails must not fill the log. */
+  #complain(error: unknown): void {
+    const reason = error instanceof QvError ? error.message : String(error);
+    if (reason !== this.#complaint) this.#deps.log.warn({ code: codeOf(error), reason }, 'enclave session');
+    this.#complaint = reason;
+  }
+
+  async #askStatus(): Promise<void> {
+    const { data, deployment } = this.#deps;
+    try {
+      const status = await data.request('status', {}, { timeoutMilliseconds: LIMITS.freezeTimeoutMilliseconds });
+      if (status.deployment !== deployment) {
+        throw new QvError('deployment_mismatch', { path: 'enclave', value: status.deployment });
+      }
+      if (status.boot !== this.#boot?.id) this.#boot = undefined;
+      this.#status = status;
+    } catch (error) {
+      this.#status = undefined;
+      this.#boot = undefined;
+      // Status needs nothing of the enclave: who does not answer that is stuck, and so is whatever waits behind it.
+      if (codeOf(error) === 'deadline_exceeded') data.drop();
+      throw error;
+    }
+  }
+
+  /** Before anything that could lead to a signature. */
+  async #passOnFreeze(): Promise<void> {
+    const { freezes } = this.#deps;
+    if (this.#status?.phase === 'frozen') freezes.noteEnclaveFrozen();
+    else if (freezes.held !== undefined && this.#status?.phase !== 'booting') {
+      const told = await freezes.tellEnclave(freezes.held.reason);
+      if (!told.held) throw new QvError(told.code, { path: 'freeze' });
+      await this.#askStatus();
+    }
+  }
+
+  async #pushCredentials(): Promise<void> {
+    const { data, credentials } = this.#deps;
+    const { version, body } = credentials.current;
+    const key = `${data.connection}:${this.#status?.boot}:${version}`;
+    if (key === this.#pushed || this.#status?.phase === 'booting') return;
+    await data.request('credentials', body);
+    this.#pushed = key;
+    await this.#askStatus();
+  }
+
+  async #fetchBootRecord(): Promise<void> {
+    const id = this.#status?.boot;
+    if (this.#boot !== undefined || id === undefined) return;
+    const { receipt } = await this.#deps.data.request('bootRecord', {});
+    this.#deps.records.leaf(receipt);
+    this.#boot = { id, record: receipt };
+    this.#deps.log.info({ boot: id, phase: this.#status?.phase }, 'enclave boot');
+  }
+
+  async #unwrapRowKey(): Promise<void> {
+    if (this.#rowMac !== undefined || this.#status === undefined) return;
+    try {
+      const blob = await this.#deps.store.getMeta('row-key');
+      if (blob === undefined) {
+        this.#rowKeyFault = 'not_initialised';
+        return;
+      }
+      if (!SERVES_KMS.includes(this.#status.phase)) throw new QvError('enclave_not_ready');
+      const { rowKey } = await this.#deps.data.request('rowKeyUnwrap', { blob });
+      this.#rowMac = new RowMac(rowKey);
+    } catch (error) {
+      this.#rowKeyFault = codeOf(error);
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+    clearTimeout(this.#timer);
+    this.#rowMac?.close();
+  }
+}

@@ -1,0 +1,66 @@
+/** What callers see of a refusal: RFC 9457, the row of the error table, and the public facts. Nothing else. */
+import { codeOf, ERRORS, type ErrorCode, type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
+import type { ReceiptJson } from './wire-json.ts';
+
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+  /** The field at fault. */
+  readonly path?: string;
+  /** In place of `path` for policy_denied: the rule that denied. */
+  readonly rule?: string;
+  readonly value?: string;
+  readonly receipt?: ReceiptJson;
+  readonly requestId: string;
+}
+
+/** The policy said no, and here is the signed leaf that says so. */
+export class DeniedError extends QvError {
+  readonly receipt: ReceiptJson;
+
+  constructor(facts: ErrorFacts, receipt: ReceiptJson) {
+    super('policy_denied', facts);
+    this.name = 'DeniedError';
+    this.receipt = receipt;
+  }
+}
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+export function problemOf(error: unknown, requestId: string): Problem {
+  const code = codeOf(error);
+  const { meaning, status, retryable } = ERRORS[code];
+  const { path, value } = error instanceof QvError ? error.facts : {};
+  return {
+    type: `urn:quantumvault:error:${code}`,
+    title: meaning,
+    status,
+    code,
+    retryable,
+    ...(path === undefined ? {} : code === 'policy_denied' ? { rule: path } : { path }),
+    ...(value === undefined ? {} : { value }),
+    ...(error instanceof DeniedError ? { receipt: error.receipt } : {}),
+    requestId,
+  };
+}
+
+/** Fastify's and Node's own refusals, by their codes, in our table's terms. */
+const FOREIGN: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'media_type_unsupported',
+  FST_ERR_CTP_INVALID_TYPE: 'media_type_unsupported',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'http_malformed',
+  FST_ERR_BAD_URL: 'http_malformed',
+  FST_ERR_MAX_PARAM_LENGTH: 'route_unknown',
+  FST_ERR_NOT_FOUND: 'route_unknown',
+  ECONNRESET: 'http_malformed',
+};
+
+export function translateForeign(error: unknown): unknown {
+  if (error instanceof QvError || !(error instanceof Error) || !('code' in error)) return error;
+  const code = FOREIGN[String(error.code)];
+  return code === undefined ? error : new QvError(code, {}, { cause: error });
+}

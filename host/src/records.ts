@@ -1,0 +1,190 @@
+/**
+ * Writing down what the enclave decided. A decision whose record the database does not take is not released, but it
+ * was made: it stays in a bounded backlog and is written as soon as the database allows. When the backlog is full
+ * nothing new is decided, because evidence would be lost.
+ */
+import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { policyFromBytes } from '@quantumvault/shared/policy/policy.ts';
+import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { Log } from './log.ts';
+import type { RowMac, UnsealedRow } from './row-mac.ts';
+import { leafRecord, type ReplyRecord, type Store, type WalletRow } from './store/store.ts';
+
+export interface SignedRecord {
+  /** The row as it was read for this request. */
+  readonly row: WalletRow;
+  readonly state: NonNullable<ReplyOf<'sign'>['state']>;
+  readonly receipt: Receipt;
+  readonly reply: ReplyRecord;
+}
+
+export interface EnabledRecord {
+  readonly row: WalletRow;
+  readonly policy: Uint8Array;
+  readonly epoch: number;
+  readonly reply: ReplyOf<'policyEnable'>;
+}
+
+/** Writers of one row that keep overtaking each other: more rounds than this mean something else is wrong. */
+const ROUNDS = 16;
+
+export class Records {
+  readonly #store: Store;
+  readonly #rowMac: () => RowMac;
+  readonly #log: Log;
+  readonly #backlog: (() => Promise<void>)[] = [];
+  readonly #limit: number;
+  #timer: NodeJS.Timeout | undefined;
+  #flushing = false;
+  #closed = false;
+
+  constructor(store: Store, rowMac: () => RowMac, log: Log, limit: number = LIMITS.storeBacklog) {
+    this.#store = store;
+    this.#rowMac = rowMac;
+    this.#log = log;
+    this.#limit = limit;
+  }
+
+  /** @throws QvError overloaded when nothing more may be decided */
+  requireRoom(): void {
+    if (this.#backlog.length >= this.#limit) throw new QvError('overloaded');
+  }
+
+  get backlog(): number {
+    return this.#backlog.length;
+  }
+
+  /** State, leaf and reply in one transaction. @throws QvError store_*, row_tampered, overloaded */
+  signed(record: SignedRecord): Promise<void> {
+    return this.#write(() => this.#applySigned(record));
+  }
+
+  /** @throws QvError store_*, row_tampered, overloaded */
+  enabled(record: EnabledRecord): Promise<void> {
+    return this.#write(() => this.#enable(record));
+  }
+
+  /** A denial's leaf and reply. @throws QvError store_*, overloaded */
+  denied(receipt: Receipt, reply: ReplyRecord): Promise<void> {
+    return this.#write(() => this.#store.putLeaf(leafRecord(receipt), reply));
+  }
+
+  /** A leaf nobody waits for. */
+  leaf(receipt: Receipt): void {
+    this.#write(() => this.#store.putLeaf(leafRecord(receipt))).catch((error) =>
+      this.#log.error({ code: codeOf(error) }, 'a leaf is not stored yet'),
+    );
+  }
+
+  async #write(task: () => Promise<void>): Promise<void> {
+    try {
+      await task();
+    } catch (error) {
+      if (isPassing(error)) this.#keep(task);
+      throw error;
+    }
+  }
+
+  async #applySigned({ row, state, receipt, reply }: SignedRecord): Promise<void> {
+    const leaf = leafRecord(receipt);
+    let current = row;
+    for (let round = 0; round < ROUNDS; round++) {
+      const next = this.#rowMac().seal({ ...unsealed(current), sealedState: state.blob, stateVersion: state.version });
+      const outcome = await this.#store.applySigned({
+        wallet: row.wallet,
+        generation: current.generation,
+        sealedState: next.sealedState,
+        stateVersion: next.stateVersion,
+        rowMac: next.rowMac,
+        leaf,
+        reply,
+      });
+      if (outcome !== 'changed') return;
+      current = await this.#reread(row);
+    }
+    throw new QvError('store_conflict');
+  }
+
+  async #enable({ row, policy, epoch, reply }: EnabledRecord): Promise<void> {
+    const leaf = leafRecord(reply.receipt);
+    let current = row;
+    for (let round = 0; round < ROUNDS; round++) {
+      // A signature that overtook us sealed a newer state, which knows the policy already.
+      const newer = current.stateVersion > reply.state.version;
+      const to = this.#rowMac().seal({
+        ...unsealed(current),
+        policy,
+        policyMac: reply.mac,
+        sealedState: newer ? current.sealedState : reply.state.blob,
+        stateVersion: newer ? current.stateVersion : reply.state.version,
+        generation: current.generation + 1,
+      });
+      if ((await this.#store.enablePolicy({ from: current, to, leaf })) === 'applied') return;
+      current = await this.#reread(row);
+      // So did another policy: its epoch is higher, it counts, ours was replaced.
+      if (current.policy !== undefined && policyFromBytes(current.policy).epoch > epoch) return;
+    }
+    throw new QvError('store_conflict');
+  }
+
+  async #reread({ wallet }: WalletRow): Promise<WalletRow> {
+    const current = await this.#store.getWallet(wallet);
+    if (current === undefined) throw new QvError('store_conflict');
+    return this.#rowMac().verify(current);
+  }
+
+  #keep(task: () => Promise<void>): void {
+    // requireRoom stops new decisions at the limit; those under way then still have their place.
+    this.#backlog.push(task);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#closed || this.#timer !== undefined || this.#backlog.length === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.flush().then(() => this.#schedule());
+    }, LIMITS.storeRetryMilliseconds);
+  }
+
+  /** Writes the backlog in order, until the database refuses again. */
+  async flush(): Promise<void> {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    try {
+      for (let task = this.#backlog[0]; task !== undefined; task = this.#backlog[0]) {
+        try {
+          await task();
+        } catch (error) {
+          if (isPassing(error)) return;
+          this.#log.error({ code: codeOf(error) }, 'a decision cannot be stored');
+        }
+        this.#backlog.shift();
+      }
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+}
+
+function unsealed({ rowMac: _, ...rest }: WalletRow): UnsealedRow {
+  return rest;
+}
+
+function isPassing(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'store_unavailable' || code === 'overloaded';
+}
+
+/** When a reply given at `now` is forgotten. */
+export function replyExpiry(now: TimeMs): TimeMs {
+  return (now + LIMITS.replyKeepSeconds * 1000) as TimeMs;
+}

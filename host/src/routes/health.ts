@@ -1,0 +1,56 @@
+/** What operators and auditors ask: does the process live, is it of use, and who is the enclave. */
+import { fromHex, toBase64 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { FastifyInstance } from 'fastify';
+import type { AppDeps } from '../app.ts';
+import { receiptJson } from '../wire-json.ts';
+
+type ReadyPart = 'enclave' | 'row-key' | 'store' | 'frozen';
+
+export function healthRoutes(app: FastifyInstance, deps: AppDeps): void {
+  app.get('/healthz', async () => ({ alive: true }));
+
+  app.get('/readyz', async (_request, reply) => {
+    const failing = await failingParts(deps);
+    const phase = deps.session.status?.phase;
+    return reply
+      .code(failing.length === 0 ? 200 : 503)
+      .send({ ready: failing.length === 0, failing, enclave: { phase: phase ?? 'unreachable' } });
+  });
+
+  app.get('/v1/attestation', async (request) => {
+    const nonce = parseNonce(request.query);
+    const boot = deps.session.requireBoot();
+    const { document } = await deps.enclave.request('attest', { nonce });
+    // The enclave may have been started anew in between: then document and record are of two boots.
+    if (deps.session.requireBoot().id !== boot.id) throw new QvError('enclave_not_ready');
+    return { document: toBase64(document), boot: boot.id, bootRecord: receiptJson(boot.record) };
+  });
+}
+
+async function failingParts({ session, store, freezes }: AppDeps): Promise<ReadyPart[]> {
+  const answers = await store.ping().then(
+    () => true,
+    () => false,
+  );
+  const parts: ReadyPart[] = [];
+  if (!session.serving) parts.push('enclave');
+  if (!session.hasRowKey) parts.push('row-key');
+  if (!answers) parts.push('store');
+  if (freezes.held !== undefined) parts.push('frozen');
+  return parts;
+}
+
+/** `?nonce=` and nothing else. @throws QvError field_malformed, hex_malformed */
+function parseNonce(query: unknown): Uint8Array {
+  // A repeated parameter arrives as a list, which text() refuses.
+  const fields = new JsonFields({ ...(query as Record<string, JsonValue>) });
+  const nonce = fromHex(fields.text('nonce'), 'nonce');
+  fields.end();
+  if (nonce.length < LIMITS.callerNonceMinBytes || nonce.length > LIMITS.callerNonceMaxBytes) {
+    throw fields.fault('nonce', `${LIMITS.callerNonceMinBytes} to ${LIMITS.callerNonceMaxBytes} bytes`);
+  }
+  return nonce;
+}

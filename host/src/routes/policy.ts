@@ -1,0 +1,109 @@
+/** Enabling a policy, and the statement an owner has to sign for it. */
+import { type Address, address, addressBytes, type Hash, type TimeMs } from '@quantumvault/shared/brands.ts';
+import { fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
+import { type Policy, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
+import type { FastifyInstance } from 'fastify';
+import type { AppDeps } from '../app.ts';
+import { verifyEd25519 } from '../ed25519.ts';
+import { factsOf } from '../request-facts.ts';
+import { blobsOf, verifiedRow } from '../wallet-rows.ts';
+import { bodyBytes, receiptJson, signatureField, signedBytesJson, timeField } from '../wire-json.ts';
+
+interface Draft {
+  readonly policy: Policy;
+  readonly bytes: Uint8Array;
+  readonly hash: Hash;
+  readonly enableBefore: TimeMs;
+}
+
+type WalletRoute = { Params: { wallet: string } };
+
+export function policyRoutes(app: FastifyInstance, deps: AppDeps): void {
+  app.put<WalletRoute>('/v1/wallets/:wallet/policy', async (request) => {
+    const wallet = address(request.params.wallet, 'wallet');
+    factsOf(request).wallet = wallet;
+    const fields = new JsonFields(parseStrictJson(bodyBytes(request.body)));
+    const draft = readDraft(fields, wallet);
+    const previousHash = previousHashField(fields);
+    const signature = signatureField(fields, 'signature');
+    fields.end();
+    const { policy, bytes, hash, enableBefore } = draft;
+    const statement = utf8(statementOf(deps, draft, previousHash));
+    if (!verifyEd25519(signature, statement, addressBytes(policy.owner))) {
+      throw new QvError('statement_signature_invalid');
+    }
+    const row = await verifiedRow(deps.store, deps.session, wallet);
+    if (row.owner !== policy.owner) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
+    deps.records.requireRoom();
+    const record = { row, policy: bytes, epoch: policy.epoch };
+    const reply = await deps.enclave.request(
+      'policyEnable',
+      {
+        policy: bytes,
+        ...(previousHash === undefined ? {} : { previousHash }),
+        enableBefore,
+        signature,
+        blobs: blobsOf(row),
+      },
+      {
+        onLate: (late) => {
+          if (late instanceof Error) return;
+          deps.records
+            .enabled({ ...record, reply: late })
+            .catch((error) => request.log.error({ reason: String(error) }, 'a late policy is not stored yet'));
+        },
+      },
+    );
+    await deps.records.enabled({ ...record, reply });
+    return {
+      policyHash: toHex(hash),
+      epoch: policy.epoch,
+      enableReceipt: signedBytesJson(reply.enableReceipt),
+      receipt: receiptJson(reply.receipt),
+    };
+  });
+
+  /** Gives no authority: it prints what the owner is to read and sign. */
+  app.post<WalletRoute>('/v1/wallets/:wallet/policy/statement', async (request) => {
+    const wallet = address(request.params.wallet, 'wallet');
+    factsOf(request).wallet = wallet;
+    const fields = new JsonFields(parseStrictJson(bodyBytes(request.body)));
+    const draft = readDraft(fields, wallet);
+    fields.end();
+    const row = await verifiedRow(deps.store, deps.session, wallet);
+    if (row.owner !== draft.policy.owner) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
+    const previousHash = row.policy === undefined ? undefined : policyHash(row.policy);
+    return {
+      statement: statementOf(deps, draft, previousHash),
+      policyHash: toHex(draft.hash),
+      previousHash: previousHash === undefined ? null : toHex(previousHash),
+    };
+  });
+}
+
+/** @throws QvError policy_*, wallet_mismatch, field_malformed */
+function readDraft(fields: JsonFields, wallet: Address): Draft {
+  const policy = parsePolicy(fields.required('policy'));
+  const enableBefore = timeField(fields, 'enableBefore');
+  if (policy.wallet !== wallet) throw new QvError('wallet_mismatch', { path: 'policy.wallet' });
+  const bytes = policyBytes(policy);
+  return { policy, bytes, hash: policyHash(bytes), enableBefore };
+}
+
+/** null for a wallet's first policy; never absent, so that nobody forgets it. */
+function previousHashField(fields: JsonFields): Hash | undefined {
+  const value = fields.required('previousHash');
+  if (value === null) return undefined;
+  if (typeof value !== 'string') throw fields.fault('previousHash', 'neither hex nor null');
+  const bytes = fromHex(value, 'previousHash');
+  if (bytes.length !== 32) throw fields.fault('previousHash', 'not 32 bytes');
+  return bytes as Hash;
+}
+
+function statementOf({ deployment }: AppDeps, draft: Draft, previousHash: Hash | undefined): string {
+  const { policy, hash, enableBefore } = draft;
+  return renderPolicyStatement({ policy, policyHash: hash, deployment, previousHash, enableBeforeMs: enableBefore });
+}

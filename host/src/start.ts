@@ -1,0 +1,135 @@
+/** Everything of one host process put together, and taken down in the order that loses nothing. */
+import type { AddressInfo } from 'node:net';
+import { type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Transport } from '@quantumvault/shared/transport.ts';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import { startAdmin } from './admin.ts';
+import { buildApp } from './app.ts';
+import type { HostConfig } from './config.ts';
+import { CredentialsFile } from './credentials.ts';
+import { EnclaveClient } from './enclave/client.ts';
+import { EnclaveSession } from './enclave/session.ts';
+import { Freezes } from './freeze.ts';
+import { startKmsTunnel } from './kms-tunnel.ts';
+import { Records } from './records.ts';
+import { openSqliteStore } from './store/sqlite-store.ts';
+import type { Store } from './store/store.ts';
+import { removeStaleSocket } from './unix-socket.ts';
+
+export interface HostDeps {
+  readonly transport: Transport;
+  readonly log: FastifyBaseLogger;
+  readonly now?: () => TimeMs;
+}
+
+export interface RunningHost {
+  /** `http://127.0.0.1:8080` */
+  readonly url: string;
+  readonly adminSocket: string;
+  /** Refuses new requests, finishes those under way within LIMITS.drainTimeoutMilliseconds, stores, stops. */
+  close(): Promise<void>;
+}
+
+/** Started parts, undone in the reverse order, also when a later one fails to start. */
+class Parts {
+  readonly #undo: (() => unknown)[] = [];
+
+  add<T>(part: T, undo: (part: T) => unknown): T {
+    this.#undo.push(() => undo(part));
+    return part;
+  }
+
+  async close(): Promise<void> {
+    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) await undo();
+  }
+}
+
+const EXPIRY_MILLISECONDS = 60_000;
+
+/** Does not wait for the enclave: /readyz tells. @throws QvError config_invalid, store_unavailable, transport_unsupported */
+export async function startHost(
+  config: HostConfig,
+  { transport, log, now = systemTime }: HostDeps,
+): Promise<RunningHost> {
+  const parts = new Parts();
+  let draining = false;
+  let closing: Promise<void> | undefined;
+  try {
+    const { deployment } = config;
+    const credentials = parts.add(new CredentialsFile(config.credentialsFile, log), (part) => part.close());
+    const store = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
+    await claimDatabase(store, deployment);
+    const records = new Records(store, () => session.requireRowMac(), log);
+    const data = parts.add(new EnclaveClient({ address: config.enclave.data, transport, log }), (part) => part.close());
+    const control = parts.add(new EnclaveClient({ address: config.enclave.control, transport, log }), (part) =>
+      part.close(),
+    );
+    const freezes = parts.add(new Freezes({ store, control, records, log, now }), (part) => part.close());
+    const session = new EnclaveSession({ deployment, data, store, credentials, freezes, records, log });
+    parts.add(session, (part) => part.stop());
+    // Undone before the session is, because what waits to be stored needs the row key.
+    parts.add(records, async (part) => {
+      await part.flush();
+      part.close();
+    });
+    data.connect();
+    control.connect();
+    if (config.kmsTunnel.listen.kind === 'unix') {
+      await removeStaleSocket(config.kmsTunnel.listen.path, 'kmsTunnel.listen');
+    }
+    parts.add(await startKmsTunnel({ transport, ...config.kmsTunnel, log }), (part) => part.close());
+    const shared = { deployment, store, enclave: data, session, freezes, records, log, draining: () => draining };
+    parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
+    const app = parts.add(buildApp({ ...shared, now }), drain);
+    await app.listen({ host: config.listen.host, port: config.listen.port });
+    const expiry = setInterval(() => void store.deleteExpiredReplies(now()).catch(() => {}), EXPIRY_MILLISECONDS);
+    parts.add(expiry, clearInterval);
+    session.start();
+    return {
+      url: urlOf(app.server.address() as AddressInfo),
+      adminSocket: config.adminSocket.path,
+      close() {
+        draining = true;
+        closing ??= parts.close();
+        return closing;
+      },
+    };
+  } catch (error) {
+    await parts.close();
+    throw error;
+  }
+}
+
+/** A database serves one deployment: another one's wallets would all look tampered with. */
+async function claimDatabase(store: Store, deployment: string): Promise<void> {
+  const mine = utf8(deployment);
+  let owner = await store.getMeta('deployment');
+  if (owner === undefined) {
+    await store.createMeta('deployment', mine);
+    owner = await store.getMeta('deployment');
+  }
+  if (owner === undefined || !equalBytes(owner, mine)) {
+    throw new QvError('config_invalid', { path: 'deployment', value: 'the database belongs to another deployment' });
+  }
+}
+
+/** Ends when the last request under way is answered, or at the limit. */
+async function drain(app: FastifyInstance): Promise<void> {
+  const timer = setTimeout(() => {
+    app.log.warn({}, 'drain timed out');
+    app.server.closeAllConnections();
+  }, LIMITS.drainTimeoutMilliseconds);
+  await app.close();
+  clearTimeout(timer);
+}
+
+function systemTime(): TimeMs {
+  return timeMs(Date.now());
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}

@@ -1,0 +1,23 @@
+/** A wallet's row as it may be used: there, and found unedited. */
+import type { Address } from '@quantumvault/shared/brands.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import type { EnabledPolicy, WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
+import type { EnclaveSession } from './enclave/session.ts';
+import type { Store, WalletRow } from './store/store.ts';
+
+/** @throws QvError wallet_unknown, row_tampered, not_initialised, store_*, enclave_* */
+export async function verifiedRow(store: Store, session: EnclaveSession, wallet: Address): Promise<WalletRow> {
+  const row = await store.getWallet(wallet);
+  if (row === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
+  return session.requireRowMac().verify(row);
+}
+
+export function blobsOf({ salt, executionKey, sealedSeed, sealedState }: WalletRow): WalletBlobs {
+  return { salt, executionKey, sealedSeed, sealedState };
+}
+
+/** @throws QvError wallet_without_policy */
+export function policyOf({ policy, policyMac }: WalletRow): EnabledPolicy {
+  if (policy === undefined || policyMac === undefined) throw new QvError('wallet_without_policy', { path: 'wallet' });
+  return { bytes: policy, mac: policyMac };
+}

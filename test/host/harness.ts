@@ -1,0 +1,252 @@
+/** A whole host in this process, over real sockets and a real database, with a fake enclave behind it. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
+import { parseHostConfig } from '@quantumvault/host/config.ts';
+import { createLog } from '@quantumvault/host/log.ts';
+import { type RunningHost, startHost } from '@quantumvault/host/start.ts';
+import { type Address, addressOf, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
+import { toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { type Policy, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { renderCreationStatement, renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
+import { formatTime } from '@quantumvault/shared/rfc3339.ts';
+import { unixTransport } from '@quantumvault/shared/transport.ts';
+import nacl from 'tweetnacl';
+import { FakeEnclave } from '../support/fake-enclave.ts';
+import { temporaryFolder, until } from '../support/temporary.ts';
+
+export const DEPLOYMENT = 'test';
+export const JSON_TYPE = { 'content-type': 'application/json' };
+
+export interface Person {
+  readonly address: Address;
+  sign(bytes: Uint8Array): Uint8Array;
+}
+
+export function person(): Person {
+  const keys = nacl.sign.keyPair();
+  return { address: addressOf(keys.publicKey), sign: (bytes) => nacl.sign.detached(bytes, keys.secretKey) };
+}
+
+export interface SignOptions {
+  readonly id?: string;
+  readonly body?: Record<string, unknown> | string;
+  readonly timestamp?: number | string;
+  readonly signer?: Person;
+  readonly headers?: Record<string, string>;
+}
+
+export class Harness {
+  readonly enclave = new FakeEnclave(DEPLOYMENT);
+  readonly owner = person();
+  readonly requester = person();
+  readonly logLines: string[] = [];
+  /** Added to the host's clock. */
+  clockSkew = 0;
+  folder!: Awaited<ReturnType<typeof temporaryFolder>>;
+  host!: RunningHost;
+  wallet!: Address;
+  policy!: Policy;
+  #ids = 0;
+  #nonces = 0;
+
+  get database(): string {
+    return join(this.folder.path, 'host.db');
+  }
+
+  path(name: string): string {
+    return join(this.folder.path, name);
+  }
+
+  /** Host and enclave up and a row key made. */
+  async start(options: { initialise?: boolean; enclave?: boolean } = {}): Promise<this> {
+    this.folder = await temporaryFolder();
+    if (options.enclave !== false) await this.startEnclave();
+    await this.startHost();
+    if (options.initialise === false || options.enclave === false) return this;
+    await until('the enclave serves', async () => (await this.admin('status', {})).enclave?.phase === 'serving');
+    await this.admin('row-key-create', {});
+    await this.ready();
+    return this;
+  }
+
+  async startEnclave(): Promise<void> {
+    await this.enclave.listen(this.path('enclave.sock'));
+    await this.enclave.listen(this.path('control.sock'));
+  }
+
+  async startHost(): Promise<void> {
+    writeFileSync(
+      this.path('credentials.json'),
+      JSON.stringify({ accessKeyId: 'AKIA', secretAccessKey: 'hidden-key' }),
+      {
+        mode: 0o600,
+      },
+    );
+    this.host = await startHost(this.config(), {
+      transport: unixTransport,
+      log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
+      now: () => timeMs(Date.now() + this.clockSkew),
+    });
+  }
+
+  configJson() {
+    return {
+      deployment: DEPLOYMENT,
+      listen: { host: '127.0.0.1', port: 0 },
+      adminSocket: { path: this.path('admin.sock') },
+      enclave: { data: `unix:${this.path('enclave.sock')}`, control: `unix:${this.path('control.sock')}` },
+      store: { sqlite: this.database },
+      kmsTunnel: { listen: `unix:${this.path('tunnel.sock')}`, endpoint: '127.0.0.1:1' },
+      credentialsFile: this.path('credentials.json'),
+    };
+  }
+
+  config() {
+    return parseHostConfig(utf8(JSON.stringify(this.configJson())));
+  }
+
+  ready(): Promise<void> {
+    return until('the host is ready', async () => (await this.get('/readyz')).status === 200);
+  }
+
+  readonly admin: <C extends Parameters<typeof adminCall>[1]>(
+    command: C,
+    parameters: Parameters<typeof adminCall<C>>[2],
+  ) => ReturnType<typeof adminCall<C>> = (command, parameters) =>
+    adminCall(this.path('admin.sock'), command, parameters);
+
+  async restartHost(): Promise<void> {
+    await this.host.close();
+    await this.startHost();
+  }
+
+  async stop(): Promise<void> {
+    await this.host.close();
+    await this.enclave.close();
+    await this.folder.remove();
+  }
+
+  get(path: string): Promise<Response> {
+    return fetch(this.host.url + path);
+  }
+
+  send(method: string, path: string, body: unknown, headers: Record<string, string> = JSON_TYPE): Promise<Response> {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    return fetch(this.host.url + path, { method, body: text, headers });
+  }
+
+  creation(changes: Record<string, unknown> = {}, signer: Person = this.owner) {
+    const nonce = new Uint8Array(16).fill(++this.#nonces);
+    const createBefore = inAnHour();
+    const statement = renderCreationStatement({
+      deployment: DEPLOYMENT,
+      owner: this.owner.address,
+      nonce,
+      requesters: [this.requester.address],
+      createBeforeMs: createBefore,
+    });
+    return {
+      purpose: 'qv/create-wallet/v1',
+      deployment: DEPLOYMENT,
+      owner: this.owner.address,
+      nonce: toHex(nonce),
+      requesters: [this.requester.address],
+      createBefore: formatTime(createBefore),
+      signature: toBase64(signer.sign(utf8(statement))),
+      ...changes,
+    };
+  }
+
+  async createWallet(): Promise<Address> {
+    const response = await this.send('POST', '/v1/wallets', this.creation());
+    if (response.status !== 201) throw new Error(await response.text());
+    this.wallet = ((await response.json()) as { wallet: Address }).wallet;
+    return this.wallet;
+  }
+
+  policyJson(changes: Record<string, unknown> = {}) {
+    return {
+      version: 1,
+      wallet: this.wallet,
+      owner: this.owner.address,
+      epoch: 1,
+      validFrom: '2020-01-01T00:00:00Z',
+      validUntil: '2100-01-01T00:00:00Z',
+      requesters: [this.requester.address],
+      transaction: { versions: ['legacy', '0'], lookupTables: {}, durableNonce: false, maxInstructions: 16 },
+      fees: { maxLamports: '2000000' },
+      sol: { maxPerTransaction: '1000000000', destinations: [this.owner.address] },
+      tokens: [],
+      programs: [],
+      ...changes,
+    };
+  }
+
+  /** A body for PUT …/policy, signed by the owner. */
+  enabling(policyJson = this.policyJson(), previousHash?: Hash, signer: Person = this.owner) {
+    const policy = parsePolicy(policyJson);
+    const enableBefore = inAnHour();
+    const statement = renderPolicyStatement({
+      policy,
+      policyHash: policyHash(policyBytes(policy)),
+      deployment: DEPLOYMENT,
+      previousHash,
+      enableBeforeMs: enableBefore,
+    });
+    return {
+      policy: policyJson,
+      previousHash: previousHash === undefined ? null : toHex(previousHash),
+      enableBefore: formatTime(enableBefore),
+      signature: toBase64(signer.sign(utf8(statement))),
+    };
+  }
+
+  async enablePolicy(): Promise<void> {
+    const response = await this.send('PUT', `/v1/wallets/${this.wallet}/policy`, this.enabling());
+    if (response.status !== 200) throw new Error(await response.text());
+    this.policy = parsePolicy(this.policyJson());
+  }
+
+  signBody(changes: Record<string, unknown> = {}) {
+    return {
+      purpose: 'qv/sign/v1',
+      audience: DEPLOYMENT,
+      wallet: this.wallet,
+      transaction: toBase64(new Uint8Array(200).fill(1)),
+      ...changes,
+    };
+  }
+
+  nextId(): string {
+    return `request-${++this.#ids}`;
+  }
+
+  /** What a requester would send. */
+  signRequest(options: SignOptions = {}): { body: string; headers: Record<string, string> } {
+    const id = options.id ?? this.nextId();
+    const timestamp = String(options.timestamp ?? Math.floor((Date.now() + this.clockSkew) / 1000));
+    const given = options.body ?? this.signBody();
+    const body = typeof given === 'string' ? given : JSON.stringify(given);
+    const signature = (options.signer ?? this.requester).sign(utf8(`${id}.${timestamp}.${body}`));
+    return {
+      body,
+      headers: {
+        ...JSON_TYPE,
+        'webhook-id': id,
+        'webhook-timestamp': timestamp,
+        'webhook-signature': `v1a,${toBase64(signature)}`,
+        ...options.headers,
+      },
+    };
+  }
+
+  sign(options: SignOptions = {}): Promise<Response> {
+    const { body, headers } = this.signRequest(options);
+    return this.send('POST', '/v1/sign', body, headers);
+  }
+}
+
+export function inAnHour(): TimeMs {
+  return timeMs((Math.floor(Date.now() / 1000) + 3600) * 1000);
+}

@@ -77,6 +77,7 @@ export function policyFromBytes(bytes: Uint8Array, options: ParseOptions = {}): 
   const { purpose, ...fields } = document as { readonly [key: string]: Json };
   if (purpose !== POLICY_PURPOSE) throw invalid('purpose', 'is not that of a policy');
   const policy = parsePolicy(fields, options);
+  // Strict CBOR has one spelling already; this holds even if the reader above ever became more forgiving.
   if (!equalBytes(policyBytes(policy), bytes)) throw invalid('', 'is not in canonical form');
   return policy;
 }

@@ -56,11 +56,10 @@ function mismatchOf(policy: Policy, rule: InstructionRule, call: Call): Mismatch
   for (const account of rule.accounts)
     if (!accountMatches(policy, account, call.accounts[account.index]))
       return found('program-account-not-allowed', `accounts[${account.index}]`, matched + 1);
+  // Positions with a rule have matched it by now, so this asks about the others.
   const exposed = call.accounts.findIndex(
-    (account, index) =>
-      isWalletAccount(policy, account) &&
-      !rule.accounts.some((listed) => listed.index === index) &&
-      !rule.accounts.some((listed) => accountMatches(policy, listed, account)),
+    (account) =>
+      isWalletAccount(policy, account) && !rule.accounts.some((listed) => accountMatches(policy, listed, account)),
   );
   return exposed < 0 ? undefined : found('program-wallet-account-exposed', `accounts[${exposed}]`, matched + 1);
 }

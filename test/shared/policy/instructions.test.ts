@@ -199,6 +199,42 @@ describe('allowed instructions', () => {
   it('wrapping only where the policy lists wrapped SOL', () => {
     const wrap = systemTransfer(5n, ata(WALLET, WRAPPED_SOL_MINT));
     expect(judged([wrap], { tokens: [token(USDC, TOKEN_PROGRAM, 6)] }).denied?.rule).toBe('sol.destinations');
+    // No account of that mint exists under Token-2022, so none is the wallet's.
+    const other = systemTransfer(5n, ata(WALLET, WRAPPED_SOL_MINT, TOKEN_2022_PROGRAM));
+    const tokens = [token(WRAPPED_SOL_MINT, TOKEN_2022_PROGRAM, 9)];
+    expect(judged([other], { tokens }).denied?.rule).toBe('sol.destinations');
+  });
+});
+
+describe('the fee', () => {
+  const price = step(COMPUTE_BUDGET_PROGRAM, [], 3, u64(1_000_000n));
+  const units = (count: number): Step =>
+    step(COMPUTE_BUDGET_PROGRAM, [], 2, count & 0xff, (count >> 8) & 0xff, (count >> 16) & 0xff, count >> 24);
+  it.each<[string, readonly Step[], bigint]>([
+    ['without a price', [units(1_000_000)], 5000n],
+    ['of requested units', [price, units(7)], 5007n],
+    ['of no units', [price, units(0)], 5000n],
+    ['of more units than there are', [price, units(2_000_000)], 1_405_000n],
+    // ComputeBudget and System take 3,000 each, anything else 200,000, all of it 1,400,000 at most.
+    ['of default units', [price], 11_000n],
+    ['of default units with a memo', [price, step(MEMO_PROGRAM, [], 0x61)], 211_000n],
+    ['of many default units', [price, ...Array(8).fill(step(MEMO_PROGRAM, [], 0x61))], 1_405_000n],
+  ])('%s', (_, steps, fee) => {
+    expect(judged([systemTransfer(1n, DESTINATION), ...steps]).feeLamports).toBe(fee);
+  });
+});
+
+describe('validity', () => {
+  const judgedAt = (now: string): string | undefined =>
+    judge(parsePolicy(policyWith()), messageOf([systemTransfer(1n, DESTINATION)]), timeMs(Date.parse(now))).denied
+      ?.rule;
+  it.each([
+    ['2026-10-31T23:59:59.999Z', 'validFrom'],
+    ['2026-11-01T00:00:00Z', undefined],
+    ['2026-12-30T23:59:59.999Z', undefined],
+    ['2026-12-31T00:00:00Z', 'validUntil'],
+  ])('at %s', (now, rule) => {
+    expect(judgedAt(now)).toBe(rule);
   });
 });
 

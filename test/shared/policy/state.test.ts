@@ -67,6 +67,14 @@ describe('windows', () => {
     expect(spend(old, NOON, 1n).spends).toHaveLength(1);
   });
 
+  it('merge at the later time', () => {
+    const most = LIMITS.spendEntries + 1;
+    let state = NOTHING_SPENT;
+    for (let index = 0; index < most; index++) state = spend(state, NOON + index * 1000, 1n);
+    expect(state.spends).toHaveLength(LIMITS.spendEntries);
+    expect(state.spends[0]).toMatchObject({ at: NOON + 1000, count: 2, lamportsOut: 2n, feeLamports: 10000n });
+  });
+
   it('never show less than an exact ledger, and nothing less in total, whatever is merged', () => {
     const anySpends = fc.array(fc.record({ gap: fc.integer({ min: 0, max: 5000 }), lamports: fc.bigInt(1n, 1000n) }), {
       minLength: LIMITS.spendEntries + 1,

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { codeOf } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeMessage, encodeMessage } from '@quantumvault/shared/solana/message.ts';
 import {
   decodeTransaction,
@@ -111,6 +112,25 @@ describe('malformed transactions', () => {
     const { messageBytes } = decodeTransaction(wireOf(v1 ?? { base64: '' }));
     const wire = Uint8Array.of(1, ...new Uint8Array(64), ...messageBytes);
     expect(codeFrom(() => decodeTransaction(wire))).toBe('transaction_envelope_mismatch');
+  });
+
+  it.each([
+    ['legacy', LIMITS.transactionBytes],
+    ['1', LIMITS.transactionV1Bytes],
+  ])('takes version %s up to %i bytes', (version, most) => {
+    const record = corpus.transactions.find((candidate) => candidate.version === version);
+    const { signatures, message } = decodeTransaction(wireOf(record ?? { base64: '' }));
+    const [first, ...rest] = message.instructions;
+    if (first === undefined) throw new Error('no instruction');
+    const withData = (length: number): Uint8Array => {
+      const instructions = [{ ...first, data: new Uint8Array(length) }, ...rest];
+      return encodeTransaction({ signatures, messageBytes: encodeMessage({ ...message, instructions }) });
+    };
+    // From 128 bytes on, a compact length takes two bytes whatever it says.
+    const length = most - withData(300).length + 300;
+    expect(withData(length)).toHaveLength(most);
+    expect(codeFrom(() => decodeTransaction(withData(length)))).toBeUndefined();
+    expect(codeFrom(() => decodeTransaction(withData(length + 1)))).toBe('transaction_too_large');
   });
 
   it('refuses an empty input, and a message with bytes behind it', () => {

@@ -141,4 +141,16 @@ export const LIMITS = {
   storeRetryMilliseconds: 500,
   /** A stored reply is repeated for this long (design 6). */
   replyKeepSeconds: 24 * 3600,
+
+  // Clients: the SDK and qv.
+  /** One attempt; longer than the host waits for its enclave, so that the host's own answer arrives. */
+  clientTimeoutMilliseconds: 20_000,
+  clientResponseBytes: 256 * 1024,
+  clientAttempts: 4,
+  /** Before the second attempt; doubled each time, half of it at random. */
+  clientBackoffMilliseconds: 200,
+  clientBackoffMaxMilliseconds: 2_000,
+  /** How long a statement made by the SDK may be used, unless the caller says. */
+  clientStatementSeconds: 600,
+  cliInputBytes: 256 * 1024,
 } as const;

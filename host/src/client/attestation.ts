@@ -1,0 +1,90 @@
+/** Attested boots: what makes a boot key worth believing, asked for live with a nonce of our own. */
+import type { PcrSet } from '@quantumvault/shared/attestation/pcrs.ts';
+import { fromBase58 } from '@quantumvault/shared/base58.ts';
+import { type BootId, bootIdOf, type Hash } from '@quantumvault/shared/brands.ts';
+import { equalBytes, fromBase64, toHex } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { decodeLeaf, type Receipt, type VerifyEd25519 } from '@quantumvault/shared/evidence/leaf.ts';
+import { type VerifiedBoot, verifyBootAttestation, verifyReceipt } from '@quantumvault/shared/evidence/verify.ts';
+import { type Connection, exchange, readResponse } from './http.ts';
+import { receiptField } from './wire.ts';
+
+/** Which enclaves to believe. */
+export interface Trust {
+  /** The images allowed, by their PCRs; several while an upgrade is under way. Never empty. */
+  readonly pcrSets: readonly PcrSet[];
+  /** SHA-256 of the measured configuration file. */
+  readonly configHash?: Hash;
+  readonly logOrigin?: string;
+  /** The KMS key that wallets' execution keys must be under. */
+  readonly kmsKeyArn?: string;
+  /** Believes another root than AWS's: whoever holds its key can attest anything. For local stacks. */
+  readonly unsafeTrustedRootDer?: Uint8Array;
+}
+
+export interface AttestedBoot extends VerifiedBoot {
+  /** The bytes that were verified, to keep. */
+  readonly documentBytes: Uint8Array;
+  /** Leaf 0 of the boot's log, signed by its key. */
+  readonly bootRecord: Receipt;
+}
+
+export interface AttestationContext {
+  readonly connection: Connection;
+  readonly trust: Trust;
+  readonly nowMs: () => number;
+  readonly verifyEd25519: VerifyEd25519;
+}
+
+/** @throws QvError attestation_*, evidence_*; HostProblem; host_unreachable, response_malformed */
+export async function attest(context: AttestationContext): Promise<AttestedBoot> {
+  const { connection, trust, nowMs, verifyEd25519 } = context;
+  const nonce = crypto.getRandomValues(new Uint8Array(32));
+  const fields = await exchange(connection, { method: 'GET', path: `v1/attestation?nonce=${toHex(nonce)}` });
+  const { documentBytes, boot, bootRecord } = readResponse(() => ({
+    documentBytes: fromBase64(fields.text('document'), 'document'),
+    boot: bootId(fields.text('boot')),
+    bootRecord: receiptField(fields, 'bootRecord'),
+  }));
+  const { kmsKeyArn: _, ...expected } = trust;
+  const mode = { kind: 'live', nowMs: nowMs(), nonce } as const;
+  const verified = await verifyBootAttestation(documentBytes, { ...expected, mode, boot });
+  const { leaf } = verifyReceipt(bootRecord, { boot: verified.boot, kind: 'boot' }, verifyEd25519);
+  if (leaf.configHash === undefined || !equalBytes(leaf.configHash, verified.userData.configHash)) {
+    throw new QvError('evidence_mismatch', { path: 'leaf.configHash' });
+  }
+  return { ...verified, documentBytes, bootRecord };
+}
+
+function bootId(text: string): BootId {
+  return bootIdOf(fromBase58(text, 32, 'boot'));
+}
+
+/**
+ * The boots that have proved themselves to this client, so that not every receipt costs a document. A key that was
+ * attested stays the key of that boot, and a stored reply may carry the receipt of an earlier one.
+ */
+export class AttestedBoots {
+  readonly #context: AttestationContext;
+  readonly #known = new Set<BootId>();
+
+  constructor(context: AttestationContext) {
+    this.#context = context;
+  }
+
+  /** Always asks. */
+  async fresh(): Promise<AttestedBoot> {
+    const attested = await attest(this.#context);
+    this.#known.add(attested.boot);
+    return attested;
+  }
+
+  /**
+   * The attested boot to verify this receipt with. What the receipt says of itself only chooses among boots that have
+   * proved themselves; when it names none of them, the running one has to.
+   */
+  async of(receipt: Receipt): Promise<BootId> {
+    const { boot } = decodeLeaf(receipt.leaf);
+    return this.#known.has(boot) ? boot : (await this.fresh()).boot;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * The client SDK: what a trading backend or an owner's tool needs to use an appliance without trusting its host.
+ *
+ * ```ts
+ * const client = createClient({ url: 'https://signer.example', deployment: 'prod-eu-1', trust: { pcrSets } });
+ * const { signature } = await client.sign({ wallet, transaction, requester });
+ * ```
+ *
+ * Every answer is verified before it is returned: receipts and certificates against a boot key whose attestation was
+ * asked for live, signatures against the wallet. Errors are QvError with the appliance's stable codes.
+ */
+import { requireExpectations } from '@quantumvault/shared/attestation/expectations.ts';
+import type { VerifyEd25519 } from '@quantumvault/shared/evidence/leaf.ts';
+import { type AttestedBoot, AttestedBoots, type Trust } from './attestation.ts';
+import { type ConnectionOptions, connectionTo } from './http.ts';
+import { verifyEd25519 } from './keys.ts';
+import { type DryRun, dryRun, type Signed, type SigningContext, type SignOptions, sign } from './signing.ts';
+import {
+  type CreatedWallet,
+  type CreateWalletOptions,
+  createWallet,
+  type EnabledPolicy,
+  type EnablePolicyOptions,
+  enablePolicy,
+} from './wallets.ts';
+
+export interface ClientOptions extends ConnectionOptions {
+  /** The host's address. Use https: nothing here is secret, but a stranger may read what you trade. */
+  readonly url: string | URL;
+  /** The deployment's name, which every request and statement is for. */
+  readonly deployment: string;
+  readonly trust: Trust;
+  /** Default: tweetnacl, which takes some milliseconds per signature. */
+  readonly verifyEd25519?: VerifyEd25519;
+  /** Milliseconds since 1970. */
+  readonly nowMs?: () => number;
+}
+
+export interface Client {
+  /** Proves, over a fresh nonce, which image runs now and which boot key is its. */
+  attestation(): Promise<AttestedBoot>;
+  createWallet(options: CreateWalletOptions): Promise<CreatedWallet>;
+  enablePolicy(options: EnablePolicyOptions): Promise<EnabledPolicy>;
+  sign(options: SignOptions): Promise<Signed>;
+  dryRun(options: SignOptions): Promise<DryRun>;
+}
+
+/** @throws QvError attestation_expectations_invalid, attestation_pcr_set_malformed: nothing to verify against */
+export function createClient(options: ClientOptions): Client {
+  const { trust } = options;
+  requireExpectations({ mode: { kind: 'replay' }, pcrSets: trust.pcrSets });
+  const connection = connectionTo(options.url, options);
+  const attestation = {
+    connection,
+    trust,
+    nowMs: options.nowMs ?? Date.now,
+    verifyEd25519: options.verifyEd25519 ?? verifyEd25519,
+  };
+  const boots = new AttestedBoots(attestation);
+  const context: SigningContext = { ...attestation, deployment: options.deployment, boots };
+  return {
+    attestation: () => boots.fresh(),
+    createWallet: (wallet) => createWallet(context, wallet),
+    enablePolicy: (policy) => enablePolicy(context, policy),
+    sign: (request) => sign(context, request),
+    dryRun: (request) => dryRun(context, request),
+  };
+}
+
+export type { AttestedBoot, Trust } from './attestation.ts';
+export { HostProblem } from './http.ts';
+export { type Owner, ownerFromSigner, type Signer, signerFromSecretKey } from './keys.ts';
+export { type DryRun, PolicyDenied, type RuleVerdict, type Signed, type SignOptions } from './signing.ts';
+export type { CreatedWallet, CreateWalletOptions, EnabledPolicy, EnablePolicyOptions } from './wallets.ts';

@@ -1,0 +1,159 @@
+/** Creating wallets and enabling policies: the owner reads and signs statements, the answers are verified. */
+import { type Address, address, addressBytes, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
+import { toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import type { EnableReceipt, Receipt, SignedBytes, WalletCertificate } from '@quantumvault/shared/evidence/leaf.ts';
+import { verifyCertificate, verifyEnableReceipt } from '@quantumvault/shared/evidence/verify.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { type Policy, parsePolicy, policyBytes, policyHash, policyJson } from '@quantumvault/shared/policy/policy.ts';
+import {
+  CREATE_PURPOSE,
+  renderCreationStatement,
+  renderPolicyStatement,
+} from '@quantumvault/shared/policy/statement.ts';
+import { formatTime } from '@quantumvault/shared/rfc3339.ts';
+import type { AttestedBoot } from './attestation.ts';
+import { exchange, readResponse } from './http.ts';
+import type { Owner } from './keys.ts';
+import type { SigningContext } from './signing.ts';
+import { hashField, jsonBody, receiptField, requireLength, signedBytesField } from './wire.ts';
+
+export interface CreateWalletOptions {
+  readonly owner: Owner;
+  /** 1 to 16 request keys, which the certificate names. */
+  readonly requesters: readonly Address[];
+  /** 16 bytes, drawn at random unless given. The same statement again gives the same wallet. */
+  readonly nonce?: Uint8Array;
+  /** The statement counts until then. Default: LIMITS.clientStatementSeconds from now; at most a day ahead. */
+  readonly createBefore?: TimeMs;
+  readonly signal?: AbortSignal;
+}
+
+export interface CreatedWallet {
+  readonly wallet: Address;
+  /** The attested boot that made it and holds it. */
+  readonly boot: AttestedBoot;
+  readonly certificate: WalletCertificate;
+  /** To keep: what proves the above to somebody else. */
+  readonly evidence: { readonly certificate: SignedBytes; readonly receipt: Receipt };
+}
+
+/**
+ * Returns only after the certificate and a live attestation of the boot that signed it have been verified (design 4).
+ * @throws QvError statement_signature_invalid when the callback signed something else; attestation_*, evidence_*;
+ * HostProblem; host_unreachable, response_malformed
+ */
+export async function createWallet(context: SigningContext, options: CreateWalletOptions): Promise<CreatedWallet> {
+  const { deployment, connection, trust, verifyEd25519 } = context;
+  const { owner, requesters } = options;
+  const nonce = requireLength(options.nonce ?? crypto.getRandomValues(new Uint8Array(16)), 16, 'nonce');
+  const createBefore = options.createBefore ?? soon(context);
+  const statement = { deployment, owner: owner.address, nonce, requesters, createBeforeMs: createBefore };
+  const signature = await signStatement(context, owner, renderCreationStatement(statement));
+  const fields = await exchange(connection, {
+    method: 'POST',
+    path: 'v1/wallets',
+    signal: options.signal,
+    body: jsonBody({
+      purpose: CREATE_PURPOSE,
+      deployment,
+      owner: owner.address,
+      nonce: toHex(nonce),
+      requesters,
+      createBefore: formatTime(createBefore),
+      signature: toBase64(signature),
+    }),
+  });
+  const claim = readResponse(() => ({
+    wallet: address(fields.text('wallet'), 'wallet'),
+    certificate: signedBytesField(fields, 'certificate'),
+    receipt: receiptField(fields, 'receipt'),
+  }));
+  const boot = await context.boots.fresh();
+  const expected = {
+    deployment,
+    boot: boot.boot,
+    wallet: claim.wallet,
+    owner: owner.address,
+    requesters,
+    nonce,
+    ...(trust.kmsKeyArn !== undefined && { kmsKeyArn: trust.kmsKeyArn }),
+  };
+  const certificate = verifyCertificate(claim.certificate, claim.receipt, expected, verifyEd25519);
+  return {
+    wallet: certificate.wallet,
+    boot,
+    certificate,
+    evidence: { certificate: claim.certificate, receipt: claim.receipt },
+  };
+}
+
+export interface EnablePolicyOptions {
+  readonly owner: Owner;
+  /** The policy document as JSON has it; amounts as decimal strings. */
+  readonly policy: unknown;
+  /** The hash of the policy it replaces; absent for a wallet's first. */
+  readonly previousHash?: Hash;
+  /** The statement counts until then. Default: LIMITS.clientStatementSeconds from now; at most a day ahead. */
+  readonly enableBefore?: TimeMs;
+  readonly signal?: AbortSignal;
+}
+
+export interface EnabledPolicy {
+  readonly policy: Policy;
+  /** Names it as the predecessor of the next one. */
+  readonly policyHash: Hash;
+  readonly epoch: number;
+  readonly enableReceipt: EnableReceipt;
+  readonly evidence: { readonly enableReceipt: SignedBytes; readonly receipt: Receipt };
+}
+
+/**
+ * @throws QvError policy_* before anybody is asked; statement_signature_invalid; attestation_*, evidence_*;
+ * HostProblem; host_unreachable, response_malformed
+ */
+export async function enablePolicy(context: SigningContext, options: EnablePolicyOptions): Promise<EnabledPolicy> {
+  const { deployment, connection, verifyEd25519 } = context;
+  const { owner, previousHash } = options;
+  const policy = parsePolicy(options.policy);
+  const hash = policyHash(policyBytes(policy));
+  const enableBefore = options.enableBefore ?? soon(context);
+  if (policy.owner !== owner.address) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
+  const statement = { policy, policyHash: hash, deployment, previousHash, enableBeforeMs: enableBefore };
+  const signature = await signStatement(context, owner, renderPolicyStatement(statement));
+  const fields = await exchange(connection, {
+    method: 'PUT',
+    path: `v1/wallets/${policy.wallet}/policy`,
+    signal: options.signal,
+    body: jsonBody({
+      policy: policyJson(policy),
+      previousHash: previousHash === undefined ? null : toHex(previousHash),
+      enableBefore: formatTime(enableBefore),
+      signature: toBase64(signature),
+    }),
+  });
+  const evidence = readResponse(() => ({
+    enableReceipt: signedBytesField(fields, 'enableReceipt'),
+    receipt: receiptField(fields, 'receipt'),
+  }));
+  const { wallet, epoch } = policy;
+  const boot = await context.boots.of(evidence.receipt);
+  const expected = { deployment, boot, wallet, owner: owner.address, epoch, policyHash: hash, previousHash };
+  const enableReceipt = verifyEnableReceipt(evidence.enableReceipt, evidence.receipt, expected, verifyEd25519);
+  const agrees = readResponse(() => toHex(hashField(fields, 'policyHash')) === toHex(hash));
+  if (!agrees) throw new QvError('evidence_mismatch', { path: 'policyHash' });
+  return { policy, policyHash: hash, epoch, enableReceipt, evidence };
+}
+
+/** A wrong signature is found here, where it was made. */
+async function signStatement({ verifyEd25519 }: SigningContext, owner: Owner, text: string): Promise<Uint8Array> {
+  const signature = await owner.signStatement(text);
+  if (signature.length !== 64 || !verifyEd25519(signature, utf8(text), addressBytes(owner.address)))
+    throw new QvError('statement_signature_invalid', { path: 'owner' });
+  return signature;
+}
+
+/** Whole seconds, as the statement spells them. */
+function soon({ nowMs }: SigningContext): TimeMs {
+  return timeMs((Math.floor(nowMs() / 1000) + LIMITS.clientStatementSeconds) * 1000);
+}

@@ -16,7 +16,7 @@
 import { type Address, address, type Hash } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
-import { sha256 } from './vault.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 
 export interface EnclaveConfig {
   readonly deployment: string;

@@ -10,10 +10,11 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { Context } from './context.ts';
 import { encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import { executionKeyContext } from './unwrap.ts';
-import { randomBytes, sha256, verifyEd25519 } from './vault.ts';
+import { randomBytes, verifyEd25519 } from './vault.ts';
 
 type Created = ReplyOf<'walletCreate'>;
 

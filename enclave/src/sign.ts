@@ -16,12 +16,13 @@ import {
   type SignBody,
   signedContent,
 } from '@quantumvault/shared/protocol/sign-request.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { decodeTransaction, messageHash, type Transaction } from '@quantumvault/shared/solana/transaction.ts';
 import type { Context } from './context.ts';
 import type { Held } from './holdings.ts';
 import type { Ticket } from './requests.ts';
 import { encodeState, policyMacInput, seedAssociated, stateAssociated } from './state.ts';
-import { sha256, verifyEd25519, type WalletKeys } from './vault.ts';
+import { verifyEd25519, type WalletKeys } from './vault.ts';
 
 type Request = RequestOf<'sign'>;
 type Reply = ReplyOf<'sign'>;

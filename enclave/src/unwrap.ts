@@ -5,9 +5,10 @@
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { concatBytes, toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf } from '@quantumvault/shared/errors.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { EncryptionContext, Kms, Unwrapped } from './kms.ts';
 import type { Recipients } from './recipient.ts';
-import { sha256, type Vault, type WalletKeys } from './vault.ts';
+import type { Vault, WalletKeys } from './vault.ts';
 
 export interface KeyBlobs {
   readonly executionKey: Uint8Array;

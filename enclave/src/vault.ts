@@ -24,7 +24,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import { promisify } from 'node:util';
-import { type Address, addressOf, type Hash, hash, type Signature, signature } from '@quantumvault/shared/brands.ts';
+import { type Address, addressOf, type Signature, signature } from '@quantumvault/shared/brands.ts';
 import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -321,8 +321,4 @@ export function randomBytes(length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   sodium.randombytes_buf(bytes);
   return bytes;
-}
-
-export function sha256(bytes: Uint8Array): Hash {
-  return hash(new Uint8Array(createHash('sha256').update(bytes).digest()));
 }

@@ -1,6 +1,6 @@
 import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
-import { sha256 } from '@quantumvault/enclave/vault.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 

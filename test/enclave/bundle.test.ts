@@ -1,0 +1,84 @@
+/** What the enclave's two programs contain, against what DEPENDENCIES.md says of it. */
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BundleFiles, bundleEnclave } from '@quantumvault/enclave/bundle.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '..', '..');
+const dependencies = readFileSync(join(root, 'enclave', 'DEPENDENCIES.md'), 'utf8');
+const folders = [mkdtempSync(join(tmpdir(), 'qv-bundle-')), mkdtempSync(join(tmpdir(), 'qv-bundle-'))];
+let first: BundleFiles;
+let second: BundleFiles;
+
+beforeAll(async () => {
+  const entries = {
+    vaultEntry: join(root, 'test', 'stack', 'enclave', 'main.ts'),
+    agentEntry: join(root, 'test', 'stack', 'enclave', 'kms-agent.ts'),
+  };
+  first = await bundleEnclave({ ...entries, outDir: folders[0] ?? '' });
+  second = await bundleEnclave({ ...entries, outDir: folders[1] ?? '' });
+});
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** `name version` of each package a bundle has code of, from the paths that the bundler leaves as comments. */
+function packagesIn(file: string): string[] {
+  const paths = readFileSync(file, 'utf8').matchAll(/^\/\/ node_modules\/\.pnpm\/(@?[^@\n]+)@([^_/\n]+)[^/\n]*\//gm);
+  return [...new Set([...paths].map((match) => `${(match[1] ?? '').replace('+', '/')} ${match[2]}`))].sort();
+}
+
+/** The same of the tables in one section of DEPENDENCIES.md. */
+function packagesNamed(section: string): string[] {
+  const text = dependencies.split(/^## /m).find((part) => part.startsWith(section)) ?? '';
+  return [...text.matchAll(/^\| (@?[a-z0-9/-]+) \| (\d[\w.-]*) \|/gm)].map((match) => `${match[1]} ${match[2]}`).sort();
+}
+
+const digest = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
+
+describe('the enclave bundle', () => {
+  it('holds the packages that DEPENDENCIES.md names, and no others', () => {
+    expect(packagesIn(first.vault)).toEqual(packagesNamed('The vault process'));
+    expect(packagesIn(first.agent)).toEqual(packagesNamed('The kms-agent'));
+  });
+
+  it('is the same from two builds', () => {
+    expect([first.vault, first.agent, first.addon].map(digest)).toEqual(
+      [second.vault, second.agent, second.addon].map(digest),
+    );
+  });
+
+  it('has the addon that DEPENDENCIES.md states', () => {
+    expect(dependencies).toContain(
+      `| prebuilds/linux-${process.arch}/sodium-native.node | \`${digest(first.addon)}\` |`,
+    );
+  });
+
+  it('has nothing simulated in the vault process but the entry and its socket to the module', () => {
+    const ours = first.vaultInputs.filter((file) => !file.startsWith('node_modules') && !file.startsWith('one-addon'));
+    expect(ours.filter((file) => !/^(enclave|shared)\/src\//.test(file))).toEqual([
+      'test/stack/enclave/main.ts',
+      'test/stack/nsm/client.ts',
+    ]);
+  });
+
+  it('generates no code from strings, and loads nothing but these modules', () => {
+    const text = readFileSync(first.vault, 'utf8');
+    expect(text).not.toMatch(/\bnew Function\s*\(|[^.\w]eval\s*\(/);
+    expect(text).not.toMatch(/[^.\w]import\s*\(/);
+    const required = new Set([...text.matchAll(/\brequire\(["']([^"']+)["']\)/g)].map((match) => match[1]));
+    // node:child_process starts the kms-agent; node:net carries the local stack's sockets.
+    expect([...required].sort()).toEqual([
+      './sodium-native.node',
+      'assert',
+      'node:child_process',
+      'node:crypto',
+      'node:fs',
+      'node:net',
+      'node:path',
+      'node:util',
+    ]);
+  });
+});

@@ -68,6 +68,7 @@ function splitCertificate(der: Uint8Array, path: string) {
   // check certificate-no-trailing: one SEQUENCE and nothing behind it
   if (certificate.tag !== TAG.sequence || certificate.rest.length > 0) refuse(path, 'trailing bytes');
   const [tbs, outer, bits, ...beyond] = readElements(certificate.body, path);
+  // check certificate-three-parts: RFC 5280 section 4.1
   if (!tbs || !outer || !bits || beyond.length > 0) return refuse(path, 'shape');
   const [version, serial, inner, issuer, validity, subject, key, extensions, ...unknown] = readElements(tbs.body, path);
   // check certificate-shape: version 3, no unique identifiers, extensions, nothing else
@@ -91,6 +92,7 @@ function splitCertificate(der: Uint8Array, path: string) {
 
 /** What the library read, compared with the bytes it read it from (parse, print, compare). */
 function understand(parsed: X509Certificate, [notBefore, notAfter, ...beyond]: readonly Element[], path: string) {
+  // check certificate-two-times: notBefore and notAfter
   if (!notBefore || !notAfter || beyond.length > 0) return refuse(path, 'validity');
   const oids = parsed.extensions.map((extension) => extension.type);
   // check certificate-extension-once: RFC 5280 section 4.2; of two, parsers disagree which counts

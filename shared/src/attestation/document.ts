@@ -89,7 +89,7 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
   // check envelope-algorithm: ES384 and no other parameter, in the one spelling
   if (!equalBytes(header.value, PROTECTED_HEADER))
     throw new QvError('attestation_algorithm_unsupported', { path: 'protected' });
-  // check-within cbor-map-length: the unprotected header is not signed, so anything in it is somebody else's
+  // At most no pairs at all: this header is not signed, so anything in it is somebody else's.
   const unprotected = cbor.readMapHead(header.rest, 0, envelopeAt('unprotected'));
   const payload = cbor.readBytes(unprotected.rest, LIMITS.attestationPayloadBytes, envelopeAt('payload'));
   // check envelope-payload: AWS 3.1, 1 to 16,384 bytes
@@ -165,9 +165,10 @@ function readField(bytes: Uint8Array, draft: Draft): Uint8Array {
     case 'nonce':
       return keep(draft, name, readOptional(rest, LIMITS.attestationNonceBytes, place));
     case 'nitrotpm_pcrs':
-      // An EC2 instance's TPM under the same root: its registers mean other things than an enclave's.
+      // check payload-nitrotpm: an EC2 instance's TPM, the same root; its registers mean other things than an enclave's
       throw new QvError('attestation_nitrotpm_unsupported', { path: name });
     default:
+      // check payload-known-fields: AWS 3.2.2.1 names nine
       throw new QvError('attestation_payload_malformed', { path: 'field', value: 'unknown field' });
   }
 }
@@ -266,6 +267,7 @@ function finish(
 
 function required<Name extends MandatoryField>(draft: Draft, name: Name): Exclude<Draft[Name], undefined> {
   const value = draft[name];
+  // check payload-mandatory: AWS 3.2.2.1
   if (value === undefined) throw new QvError('attestation_payload_malformed', { path: name, value: 'missing' });
   return value as Exclude<Draft[Name], undefined>;
 }

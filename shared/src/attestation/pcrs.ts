@@ -28,6 +28,7 @@ function refuse(name: string, why: string): never {
 export function parsePcrSets(json: Uint8Array, name: string): readonly PcrSet[] {
   const value = parseStrictJson(json);
   const items = Array.isArray(value) ? value : [value];
+  // check pcr-set-count: none would be an expectation of nothing
   if (items.length === 0 || items.length > LIMITS.attestationPcrSets) refuse(name, 'number of sets');
   return items.map((item, index) => readPcrSet(item, items.length === 1 ? name : `${name}#${index}`));
 }
@@ -36,6 +37,7 @@ export function parsePcrSets(json: Uint8Array, name: string): readonly PcrSet[] 
 export function readPcrSet(value: JsonValue, name: string): PcrSet {
   const outer = objectOf(value, name);
   const isWrapped = Object.hasOwn(outer, 'Measurements');
+  // check pcr-set-wrapped: nothing beside Measurements
   if (isWrapped && Object.keys(outer).length !== 1) refuse(name, 'keys beside Measurements');
   const measurements = isWrapped ? objectOf(outer['Measurements'], name) : outer;
   const pcrs = new Map<number, Uint8Array>();
@@ -64,7 +66,8 @@ export function pcrSet(name: string, pcrs: ReadonlyMap<number, Uint8Array>): Pcr
 
 function indexOf(key: string, name: string): number {
   const digits = PCR_NAME.exec(key)?.[1];
-  return digits === undefined ? refuse(name, 'unknown key') : Number(digits);
+  if (digits === undefined) return refuse(name, 'unknown key');
+  return Number(digits);
 }
 
 function measurement(hex: string, name: string, key: string): Uint8Array {

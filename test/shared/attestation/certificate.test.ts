@@ -11,9 +11,20 @@ const DER = 'attestation_certificate_malformed';
 const DAY = 24 * 3600 * 1000;
 const validity = (from: Uint8Array, to: Uint8Array): Uint8Array => s.sequence(from, to);
 
+/** The signature's BIT STRING claims that its last bit does not count. */
+function withUnusedBits(certificate: Uint8Array): Uint8Array {
+  const changed = new Uint8Array(certificate);
+  const at = changed.findLastIndex((byte, index) => byte === 0x03 && changed[index + 1] === changed.length - index - 2);
+  changed[at + 2] = 1;
+  return changed;
+}
+
 const WRONG: readonly Wrong[] = [
   ['a byte after the certificate', DER, () => ({ zonal: { finish: (d) => concatBytes(d, Uint8Array.of(0)) } })],
   ['a certificate twice in one', DER, () => ({ zonal: { finish: (d) => concatBytes(d, d.subarray(0, 4)) } })],
+  ['a whole element after the certificate', DER, () => ({ zonal: { finish: (d) => concatBytes(d, s.integer(1)) } })],
+  ['a fourth part', DER, () => ({ zonal: { finish: (d) => s.sequence(d.subarray(4), s.integer(1)) } })],
+  ['a signature that ends within a byte', DER, () => ({ zonal: { finish: withUnusedBits } })],
   ['a truncated certificate', DER, () => ({ zonal: { finish: (d) => d.subarray(0, -1) } })],
   ['a certificate in PEM', DER, () => ({ leaf: { finish: (d) => utf8(btoa(String.fromCharCode(...d))) } })],
   [

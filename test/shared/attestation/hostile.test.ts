@@ -2,12 +2,12 @@
  * Documents made to hurt whoever reads them, each in a process of its own with a heap of 64 MB and two seconds: the
  * verdict must be a refusal that the process itself prints, not a crash, an abort for memory or a hang.
  */
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { concatBytes, fromHex } from '@quantumvault/shared/bytes.ts';
 import { afterAll, expect, test } from 'vitest';
 import * as s from './synthetic.ts';
@@ -17,14 +17,21 @@ const CHILD = fileURLToPath(new URL('hostile-child.ts', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'qv-hostile-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const run = promisify(execFile);
-
+/** What the child printed, given that it ended by itself within two seconds of having loaded the verifier. */
 async function verdict(file: string): Promise<string> {
-  const { stdout } = await run(process.execPath, ['--max-old-space-size=64', '--max-semi-space-size=4', CHILD, file], {
-    timeout: 2000,
-    killSignal: 'SIGKILL',
+  const child = spawn(process.execPath, ['--max-old-space-size=64', '--max-semi-space-size=4', CHILD, file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
   });
-  return stdout.trim();
+  let printed = '';
+  let watchdog: NodeJS.Timeout | undefined;
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    printed += text;
+    watchdog ??= setTimeout(() => child.kill('SIGKILL'), 2000);
+  });
+  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+  clearTimeout(watchdog);
+  expect([code, signal]).toEqual([0, null]);
+  return printed.trim().replace(/^ready\s+/, '');
 }
 
 const claim = (head: string): Uint8Array => concatBytes(fromHex('8444a1013822a0'), fromHex(head));

@@ -112,6 +112,14 @@ describe('instance', () => {
   ])
     test(`no module_id of an enclave: ${form}`, async () => expect(await named(form)).toBe(mismatch));
 
+  test('PCR4 that measures no name at all', async () => {
+    const pcrs = (await s.measuredPcrs()).set(4, await s.measure(''));
+    const { bytes, expected } = await syntheticCase({
+      fields: (f) => f.set('module_id', s.text('x')).set('pcrs', s.encodePcrs(pcrs)),
+    });
+    expect(await outcome(bytes, { ...expected, pcrSets: ownSet(pcrs) })).toBe(mismatch);
+  });
+
   test('PCR4 absent', async () => {
     const pcrs = await s.measuredPcrs();
     pcrs.delete(4);

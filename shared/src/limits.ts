@@ -86,8 +86,6 @@ export const LIMITS = {
   transactionInstructions: 64,
   /** Accounts one transaction may lock, static and loaded (SIMD-0385 names 64 for all versions). */
   transactionAccounts: 64,
-  /** What an account index can address: beyond it, sanitization fails rather than locking. */
-  transactionIndexableAccounts: 256,
   lamportsPerSignature: 5_000,
   heapMinBytes: 32 * 1024,
   heapMaxBytes: 256 * 1024,
@@ -153,4 +151,6 @@ export const LIMITS = {
   /** How long a statement made by the SDK may be used, unless the caller says. */
   clientStatementSeconds: 600,
   cliInputBytes: 256 * 1024,
+  /** How long `qv init row-key` waits for a host and an enclave that are only just starting. */
+  cliInitWaitMilliseconds: 10_000,
 } as const;

@@ -42,9 +42,21 @@ export interface CreationStatement {
 
 type Entries = readonly Parameters<typeof cborOf>[0][];
 
-/** How much is written out: all; lists of several as hashes; also tokens and programs; also lists of one. */
-type Detail = 'all' | 'lists' | 'sections' | 'hashes';
-const DETAILS: readonly Detail[] = ['all', 'lists', 'sections', 'hashes'];
+/** What shrinks to a hash, in this order until the text fits: lists of several, programs, tokens, lists of one. */
+interface Detail {
+  readonly lists: boolean;
+  readonly programs: boolean;
+  readonly tokens: boolean;
+  readonly single: boolean;
+}
+const ALL: Detail = { lists: true, programs: true, tokens: true, single: true };
+const DETAILS: readonly Detail[] = [
+  ALL,
+  { ...ALL, lists: false },
+  { ...ALL, lists: false, programs: false },
+  { ...ALL, lists: false, programs: false, tokens: false },
+  { lists: false, programs: false, tokens: false, single: false },
+];
 const DEPLOYMENT = /^[A-Za-z0-9._:/-]{1,64}$/;
 
 /** @throws QvError statement_too_long; field_malformed for a deployment that could break out of its line */
@@ -119,21 +131,19 @@ function tableLines(policy: Policy): string[] {
 function tokenLines(policy: Policy, detail: Detail): string[] {
   const { tokens } = policy;
   if (tokens.length === 0) return ['Tokens: none'];
-  if (detail === 'sections' || detail === 'hashes')
-    return [`Tokens: ${hashed(policyJson(policy)['tokens'] as Entries)}`];
+  if (!detail.tokens) return [`Tokens: ${hashed(policyJson(policy)['tokens'] as Entries)}`];
   return tokens.map(
     (rule: TokenRule) =>
-      `Token ${rule.mint}: up to ${units(rule.maxPerTransaction, rule.decimals)} each${within(rule.window, rule.decimals)}, to ${entries(rule.destinations, detail)}`,
+      `Token ${rule.mint}, ${rule.decimals} decimals: up to ${units(rule.maxPerTransaction, rule.decimals)} each${within(rule.window, rule.decimals)}, to ${entries(rule.destinations, detail)}`,
   );
 }
 
 function programLines(policy: Policy, detail: Detail): string[] {
   const { programs } = policy;
   if (programs.length === 0) return ['Programs: none'];
-  const listed =
-    detail === 'sections' || detail === 'hashes'
-      ? [`Programs: ${hashed(policyJson(policy)['programs'] as Entries)}`]
-      : programs.map((rule) => `Program ${rule.program}: ${rule.instructions.map(({ name }) => name).join(', ')}`);
+  const listed = detail.programs
+    ? programs.map((rule) => `Program ${rule.program}: ${rule.instructions.map(({ name }) => name).join(', ')}`)
+    : [`Programs: ${hashed(policyJson(policy)['programs'] as Entries)}`];
   const uncounted = policyWarnings(policy).filter(({ weakness }) => weakness === 'rule-counts-nothing').length;
   return [
     ...listed,
@@ -144,7 +154,7 @@ function programLines(policy: Policy, detail: Detail): string[] {
 
 function entries(list: readonly string[], detail: Detail): string {
   if (list.length === 0) return 'nobody';
-  const written = detail === 'all' || (list.length === 1 && detail !== 'hashes');
+  const written = list.length === 1 ? detail.single : detail.lists;
   return written ? list.join(', ') : hashed(list);
 }
 

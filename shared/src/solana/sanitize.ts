@@ -23,8 +23,8 @@ export function refuseInvalid(message: Message): void {
     throw new QvError('transaction_header_invalid');
 
   const keyCount = accountKeys.length + loadedCount(lookups);
-  const mostKeys = version === '1' ? LIMITS.transactionAccounts : LIMITS.transactionIndexableAccounts;
-  if (keyCount > mostKeys) throw new QvError('transaction_keys_too_many', { value: String(keyCount) });
+  if (keyCount > LIMITS.transactionAccounts)
+    throw new QvError('transaction_keys_too_many', { value: String(keyCount) });
   if (new Set(accountKeys).size !== accountKeys.length) throw new QvError('transaction_key_duplicate');
 
   if (version === '1' && instructions.length > LIMITS.transactionInstructions)
@@ -59,7 +59,6 @@ export function doubts(message: Message): readonly ErrorCode[] {
     [message.lifetime.every((byte) => byte === 0), 'transaction_blockhash_zero'],
     [instructions.length === 0, 'transaction_instructions_none'],
     [instructions.length > LIMITS.transactionInstructions, 'transaction_instructions_too_many'],
-    [accountKeys.length + loadedCount(lookups) > LIMITS.transactionAccounts, 'transaction_keys_too_many'],
     // The fee payer is always used. A message without instructions has its own code.
     [
       instructions.length > 0 && accountKeys.some((_, index) => index > 0 && !used.has(index)),

@@ -53,6 +53,18 @@ describe('policy statements', () => {
     `);
   });
 
+  it('of a policy with tokens and a program, each in full', () => {
+    const { tokens, programs } = fullPolicy();
+    const text = render({ ...simplePolicy(), tokens, programs }).split('\n');
+    expect(text.filter((line) => /^(Token|Program|WARNING)/.test(line))).toMatchInlineSnapshot(`
+      [
+        "Token EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v, 6 decimals: up to 500 each, 2000 per 86400 s, to ANNqrEP92gxiVEguotNsYTqHA6sp3bLbqTatdGy76J5q",
+        "Program 675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8: swap",
+        "WARNING: an upgradeable program can take what it is passed",
+      ]
+    `);
+  });
+
   it('of a policy with everything', () => {
     expect(render(fullPolicy())).toMatchInlineSnapshot(`
       "qv/enable-policy/v1: enable this policy

@@ -1,7 +1,7 @@
 /** Properties of the decoder over generated and damaged bytes. */
+import { addressOf } from '@quantumvault/shared/brands.ts';
 import { codeOf } from '@quantumvault/shared/errors.ts';
 import { decodeMessage, encodeMessage } from '@quantumvault/shared/solana/message.ts';
-import { doubts } from '@quantumvault/shared/solana/sanitize.ts';
 import { encodeTransaction, inspectTransaction } from '@quantumvault/shared/solana/transaction.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -85,16 +85,16 @@ describe('damaged bytes', () => {
   });
 });
 
-describe('doubts', () => {
-  it('count accounts beyond what one transaction may lock', () => {
-    const message = decodeMessage(
-      inspectTransaction(wireOf(corpus.transactions[0] ?? { base64: '' })).transaction.messageBytes,
-    );
-    const [table] = message.accountKeys;
-    if (table === undefined) throw new Error('no key');
-    const writableIndexes = Array.from({ length: 64 }, (_, index) => index);
-    const loaded = { ...message, version: '0' as const, lookups: [{ table, writableIndexes, readonlyIndexes: [] }] };
-    expect(doubts(loaded)).toContain('transaction_keys_too_many');
-    expect(doubts(loaded)).toContain('transaction_lookup_table_is_key');
+describe('accounts', () => {
+  it('are as many as one transaction may lock, static and loaded', () => {
+    const { messageBytes } = inspectTransaction(wireOf(corpus.transactions[0] ?? { base64: '' })).transaction;
+    const message = decodeMessage(messageBytes);
+    const loading = (count: number): Uint8Array => {
+      const table = addressOf(new Uint8Array(32).fill(1));
+      const writableIndexes = Array.from({ length: count - message.accountKeys.length }, (_, index) => index);
+      return encodeMessage({ ...message, version: '0', lookups: [{ table, writableIndexes, readonlyIndexes: [] }] });
+    };
+    expect(decodeMessage(loading(64)).lookups).toHaveLength(1);
+    expect(() => decodeMessage(loading(65))).toThrow('transaction_keys_too_many');
   });
 });

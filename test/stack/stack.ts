@@ -6,9 +6,11 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CreateKeyCommand, KMSClient, PutKeyPolicyCommand } from '@aws-sdk/client-kms';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type BundleFiles, bundleEnclave } from '@quantumvault/enclave/bundle.ts';
 import { keyPolicy } from '@quantumvault/host/cli/key-policy.ts';
+import { createKmsKey, kmsClient, putKmsPolicy } from '@quantumvault/host/cli/kms-key.ts';
+import { initRowKey } from '@quantumvault/host/cli/row-key.ts';
 import { addressOf } from '@quantumvault/shared/brands.ts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { persistentSimulatedRoot } from './nsm/root.ts';
@@ -31,6 +33,8 @@ export interface StackOptions {
   /** Log level of the host. */
   readonly logLevel?: string;
   readonly port?: number;
+  /** False leaves the deployment without its row key, and the host not ready. */
+  readonly rowKey?: boolean;
 }
 
 /** Everything behind the host. Tests that stand where a malicious host would stand use this alone. */
@@ -113,14 +117,12 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
     ]);
     const endpoint = String(kms.ready['endpoint']);
     const ca = readFileSync(String(kms.ready['caPem']), 'utf8');
-    const admin = new KMSClient({
-      region: REGION,
-      endpoint,
-      credentials: operator,
-      requestHandler: new NodeHttpHandler({ httpsAgent: { ca } }),
-    });
-    const created = await admin.send(new CreateKeyCommand({ Description: 'QuantumVault execution keys' }));
-    const kmsKeyArn = created.KeyMetadata?.Arn ?? '';
+    // The same code as `qv init`, with this KMS's certificate and the break-glass role's credentials handed in.
+    const admin = kmsClient(
+      { region: REGION, endpoint },
+      { credentials: operator, requestHandler: new NodeHttpHandler({ httpsAgent: { ca } }) },
+    );
+    const kmsKeyArn = await createKmsKey(admin, BREAK_GLASS_ROLE, 'QuantumVault execution keys');
 
     step('measuring the image, starting the security module');
     const socket = (name: string): string => `unix:${join(dir, `${name}.sock`)}`;
@@ -155,7 +157,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       instanceRoleArn: INSTANCE_ROLE,
       pcr0s: [options.debugEnclave === true ? 'f'.repeat(96) : pcr0],
     });
-    await admin.send(new PutKeyPolicyCommand({ KeyId: kmsKeyArn, Policy: JSON.stringify(policy) }));
+    await putKmsPolicy(admin, kmsKeyArn, policy);
     admin.destroy();
 
     step('booting the enclave');
@@ -212,6 +214,12 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     writeFileSync(hostConfigFile, JSON.stringify(hostConfig, undefined, 2), { mode: 0o600 });
     const startHost = () => backend.start('host', [HOST_MAIN, '--config', hostConfigFile, '--exit-with-parent']);
     const host = await startHost();
+    // A debug enclave gets nothing from KMS, so there is no key to make and nothing to wait for.
+    if (options.rowKey !== false && options.debugEnclave !== true) {
+      options.onStep?.('making the row key');
+      await initRowKey(adminSocket);
+      await untilReady(String(host.ready['http']));
+    }
     const stack: Stack = {
       ...backend,
       url: String(host.ready['http']),
@@ -229,6 +237,18 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   } catch (error) {
     await backend.stop();
     throw error;
+  }
+}
+
+/** @throws Error naming what is missing when the host is not ready in time */
+export async function untilReady(url: string, milliseconds = 20_000): Promise<void> {
+  const deadline = performance.now() + milliseconds;
+  for (;;) {
+    const response = await fetch(`${url}/readyz`);
+    const body = await response.text();
+    if (response.ok) return;
+    if (performance.now() > deadline) throw new Error(`the host is not ready: ${body}`);
+    await sleep(50);
   }
 }
 

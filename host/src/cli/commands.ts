@@ -1,0 +1,11 @@
+/** Every command of qv. A new one is a file under `commands/` and a line here. */
+import type { Command } from './command.ts';
+import { initKmsKey } from './commands/init-kms-key.ts';
+import { initKmsPolicy } from './commands/init-kms-policy.ts';
+import { initRowKey } from './commands/init-row-key.ts';
+import { kill } from './commands/kill.ts';
+import { status } from './commands/status.ts';
+import { version } from './commands/version.ts';
+
+/** In the order in which help lists them. */
+export const COMMANDS: readonly Command[] = [kill, status, initKmsKey, initKmsPolicy, initRowKey, version];

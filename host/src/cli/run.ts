@@ -1,0 +1,104 @@
+/** One call of qv: find the command, read its arguments, run it, print once, answer with the exit code. */
+import { codeOf, ERRORS, QvError } from '@quantumvault/shared/errors.ts';
+import { type Command, parseArguments, requireOptions } from './command.ts';
+import { COMMANDS } from './commands.ts';
+import { EXIT, type Exit, exitOf } from './exit-codes.ts';
+import { explain, family, overview } from './help.ts';
+import { plain, printable, styleFor } from './terminal.ts';
+
+export interface Output {
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+}
+
+/** @param argv without interpreter and script */
+export async function runCli(argv: readonly string[], output: Output): Promise<number> {
+  const json = argv.includes('--json');
+  try {
+    return await dispatch(argv, output, json);
+  } catch (error) {
+    return EXIT[report(error, output, json)].code;
+  }
+}
+
+async function dispatch(argv: readonly string[], output: Output, json: boolean): Promise<number> {
+  const wantsHelp = argv.includes('--help');
+  const words = argv.filter((word) => !word.startsWith('-'));
+  if (words.length === 0) {
+    const stray = argv.find((word) => !['--help', '--json', '--version'].includes(word));
+    if (stray !== undefined) throw new QvError('usage_invalid', { value: `unknown option ${stray}` });
+    if (!argv.includes('--version')) {
+      help(overview(COMMANDS, helpStyle(output, json)), output, json);
+      // Asked for help is success; called without a command is not.
+      return EXIT[wantsHelp ? 'ok' : 'usage'].code;
+    }
+  }
+  const [command, rest] = find(argv.includes('--version') && words.length === 0 ? ['version', ...argv] : argv);
+  if (command === undefined) {
+    const members = family(words[0] ?? '', COMMANDS);
+    if (wantsHelp && members.length > 0) {
+      help(overview(members, helpStyle(output, json)), output, json);
+      return EXIT.ok.code;
+    }
+    throw new QvError('usage_invalid', { value: unknownCommand(words, members) });
+  }
+  const args = parseArguments(command, rest);
+  if (args.flag('help')) {
+    help(explain(command, helpStyle(output, json)), output, json);
+    return EXIT.ok.code;
+  }
+  requireOptions(command, args);
+  const result = await command.run(args);
+  const { code } = EXIT[result.exit];
+  if (json) write(output.stdout, [JSON.stringify({ ok: code === 0, exit: code, ...result.json })]);
+  else write(output.stdout, result.text(styleFor(output.stdout)));
+  return code;
+}
+
+/** The command with the longest name at the start of the line, and what follows it. */
+function find(argv: readonly string[]): [Command | undefined, readonly string[]] {
+  for (const words of [2, 1]) {
+    const name = argv.slice(0, words).join(' ');
+    const command = COMMANDS.find((candidate) => candidate.name === name || candidate.alias === name);
+    if (command !== undefined) return [command, argv.slice(words).filter((word) => word !== '--version')];
+  }
+  return [undefined, argv];
+}
+
+function unknownCommand(words: readonly string[], members: readonly Command[]): string {
+  const known = (members.length > 0 ? members : COMMANDS).map(({ name }) => name).join(', ');
+  return `unknown command ${words.slice(0, 2).join(' ')}; known are ${known}`;
+}
+
+const helpStyle = ({ stdout }: Output, json: boolean) => (json ? plain : styleFor(stdout));
+
+function help(lines: readonly string[], { stdout }: Output, json: boolean): void {
+  write(stdout, json ? [JSON.stringify({ ok: true, exit: 0, help: lines.join('\n') })] : lines);
+}
+
+/** An unexpected fault shows its stack: it is qv's own, and there is nobody to hide it from. */
+function report(error: unknown, { stdout, stderr }: Output, json: boolean): Exit {
+  const code = codeOf(error);
+  const { path, value } = error instanceof QvError ? error.facts : {};
+  const { meaning, retryable } = ERRORS[code] as { meaning: string; retryable: boolean };
+  const exit = exitOf(code);
+  if (json) {
+    const facts = { ...(path !== undefined && { path }), ...(value !== undefined && { value }) };
+    const body = { ok: false, exit: EXIT[exit].code, error: { code, meaning, retryable, ...facts } };
+    write(stdout, [JSON.stringify(body)]);
+    return exit;
+  }
+  const style = styleFor(stderr);
+  const where = [path, value].filter((fact) => fact !== undefined).map(printable);
+  write(stderr, [
+    `${style('red', 'qv:')} ${style('bold', code)}${where.length === 0 ? '' : ` (${where.join(': ')})`}`,
+    `    ${meaning}`,
+    ...(code === 'usage_invalid' ? ['    qv --help lists the commands.'] : []),
+    ...(code === 'internal' && error instanceof Error ? [style('dim', error.stack ?? error.message)] : []),
+  ]);
+  return exit;
+}
+
+function write(stream: NodeJS.WritableStream, lines: readonly string[]): void {
+  stream.write(`${lines.join('\n')}\n`);
+}

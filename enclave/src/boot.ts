@@ -22,7 +22,7 @@ import { Nsm, type NsmDevice } from './nsm.ts';
 import { CONTROL } from './phases.ts';
 import { Recipients } from './recipient.ts';
 import { createRowKey, unwrapRowKey } from './row-key.ts';
-import { type Handlers, InFlight, serve } from './server.ts';
+import { Connections, type Handlers, InFlight, serve } from './server.ts';
 import { sign } from './sign.ts';
 import { TrustedTime } from './time.ts';
 import { Unwrapper } from './unwrap.ts';
@@ -152,9 +152,10 @@ function listen(options: BootOptions, handlers: Handlers, phase: () => Phase): P
   const all = Object.keys(handlers) as MessageName[];
   const open = (address: TransportAddress, names: readonly MessageName[]): Promise<Listener> => {
     const inFlight = new InFlight();
-    return options.transport.listen(address, (stream: Duplex) =>
-      serve(stream, inFlight, { phase, handlers, names, log: options.log }),
-    );
+    const connections = new Connections();
+    return options.transport.listen(address, (stream: Duplex) => {
+      if (connections.admit(stream)) serve(stream, inFlight, { phase, handlers, names, log: options.log });
+    });
   };
   return Promise.all([open(options.control, CONTROL), open(options.data, all)]);
 }

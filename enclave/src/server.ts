@@ -51,7 +51,24 @@ export class InFlight {
   }
 }
 
+/** Connections of one listener; one too many is hung up on. */
+export class Connections {
+  #open = 0;
+
+  admit(stream: Duplex): boolean {
+    if (this.#open >= LIMITS.connections) {
+      stream.destroy();
+      return false;
+    }
+    this.#open++;
+    stream.once('close', () => this.#open--);
+    return true;
+  }
+}
+
 export function serve(stream: Duplex, inFlight: InFlight, served: Served): void {
+  let underWay = 0;
+  let peerEnded = false;
   const reply = (payload: Uint8Array): void => {
     if (stream.destroyed) return;
     // A peer that does not read its replies is not read from either.
@@ -70,6 +87,7 @@ export function serve(stream: Duplex, inFlight: InFlight, served: Served): void 
       reply(encodeRefusal(id, toRefusal(error, name, served.log)));
       return;
     }
+    underWay++;
     // The handler starts after this turn of the loop, so that one chunk full of frames cannot hold the stop button up.
     setImmediate(async () => {
       try {
@@ -81,10 +99,16 @@ export function serve(stream: Duplex, inFlight: InFlight, served: Served): void 
         reply(encodeRefusal(id, toRefusal(error, name, served.log)));
       } finally {
         leave();
+        underWay--;
+        if (peerEnded && underWay === 0) stream.end();
       }
     });
   });
-  stream.on('end', () => stream.end());
+  // A peer that has finished sending still gets the replies to what it sent.
+  stream.on('end', () => {
+    peerEnded = true;
+    if (underWay === 0) stream.end();
+  });
   stream.on('error', (error) => served.log(`connection: ${codeOf(error)}`));
 }
 

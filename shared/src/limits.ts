@@ -11,6 +11,8 @@ export const LIMITS = {
   writeBytes: 32 * 1024,
   inFlightRequests: 256,
   inFlightBytes: 8 * 1024 * 1024,
+  /** Per listener of the enclave. */
+  connections: 64,
 
   // CBOR in our messages (design 5).
   cborDepth: 8,

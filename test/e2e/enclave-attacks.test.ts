@@ -377,6 +377,24 @@ describe('broken peers', () => {
     expect(reply.includes('local-stack')).toBe(true);
   });
 
+  it('get the replies to what they sent, also when they have finished sending', async () => {
+    const request = host.request(wallet);
+    const reply = await raw(Buffer.concat(framePieces(encodeRequest(5, 'sign', request))));
+    expect(reply.length).toBeGreaterThan(400);
+  });
+
+  it('cannot keep more connections open than the limit, nor close the control connection’s door', async () => {
+    const path = host.backend.enclaveAddresses.data.slice('unix:'.length);
+    const sockets = Array.from({ length: LIMITS.connections + 10 }, () => connect(path));
+    for (const socket of sockets) socket.on('error', () => undefined).resume();
+    await expect
+      .poll(() => sockets.filter((socket) => socket.destroyed || socket.readableEnded).length)
+      .toBeGreaterThanOrEqual(10);
+    expect((await host.control.request('status', {})).phase).toBe('serving');
+    expect((await sign()).signature).toHaveLength(64);
+    for (const socket of sockets) socket.destroy();
+  });
+
   it('cannot reach signing through the control connection', async () => {
     await expectCode(host.control.request('sign', host.request(wallet)), 'enclave_not_ready');
     expect((await host.control.request('status', {})).phase).toBe('serving');

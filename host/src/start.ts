@@ -23,6 +23,8 @@ export interface HostDeps {
   readonly transport: Transport;
   readonly log: FastifyBaseLogger;
   readonly now?: () => TimeMs;
+  /** Default LIMITS.enclaveRequestTimeoutMilliseconds. */
+  readonly enclaveTimeoutMilliseconds?: number;
 }
 
 export interface RunningHost {
@@ -50,10 +52,8 @@ class Parts {
 const EXPIRY_MILLISECONDS = 60_000;
 
 /** Does not wait for the enclave: /readyz tells. @throws QvError config_invalid, store_unavailable, transport_unsupported */
-export async function startHost(
-  config: HostConfig,
-  { transport, log, now = systemTime }: HostDeps,
-): Promise<RunningHost> {
+export async function startHost(config: HostConfig, deps: HostDeps): Promise<RunningHost> {
+  const { transport, log, now = systemTime } = deps;
   const parts = new Parts();
   let draining = false;
   let closing: Promise<void> | undefined;
@@ -63,7 +63,16 @@ export async function startHost(
     const store = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
     await claimDatabase(store, deployment);
     const records = new Records(store, () => session.requireRowMac(), log);
-    const data = parts.add(new EnclaveClient({ address: config.enclave.data, transport, log }), (part) => part.close());
+    const timeout = deps.enclaveTimeoutMilliseconds;
+    const data = parts.add(
+      new EnclaveClient({
+        address: config.enclave.data,
+        transport,
+        log,
+        ...(timeout === undefined ? {} : { timeoutMilliseconds: timeout }),
+      }),
+      (part) => part.close(),
+    );
     const control = parts.add(new EnclaveClient({ address: config.enclave.control, transport, log }), (part) =>
       part.close(),
     );

@@ -1,6 +1,7 @@
 /** A whole host in this process, over real sockets and a real database, with a fake enclave behind it. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { parseHostConfig } from '@quantumvault/host/config.ts';
 import { createLog } from '@quantumvault/host/log.ts';
@@ -26,6 +27,14 @@ export interface Person {
 export function person(): Person {
   const keys = nacl.sign.keyPair();
   return { address: addressOf(keys.publicKey), sign: (bytes) => nacl.sign.detached(bytes, keys.secretKey) };
+}
+
+export interface SignReply {
+  readonly signature: string;
+  readonly messageHash: string;
+  readonly lamportsOut: string;
+  readonly feeLamports: string;
+  readonly receipt: { readonly leaf: string; readonly signature: string };
 }
 
 export interface SignOptions {
@@ -87,6 +96,7 @@ export class Harness {
       transport: unixTransport,
       log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
       now: () => timeMs(Date.now() + this.clockSkew),
+      enclaveTimeoutMilliseconds: 2_000,
     });
   }
 
@@ -104,6 +114,30 @@ export class Harness {
 
   config() {
     return parseHostConfig(utf8(JSON.stringify(this.configJson())));
+  }
+
+  /** Somebody else on the database. */
+  sql<T>(work: (database: DatabaseSync) => T): T {
+    const database = new DatabaseSync(this.database, { timeout: 2_000 });
+    try {
+      return work(database);
+    } finally {
+      database.close();
+    }
+  }
+
+  /** Keeps every writer out until the answer is called. */
+  lockDatabase(): () => void {
+    const database = new DatabaseSync(this.database, { timeout: 2_000 });
+    database.exec('BEGIN IMMEDIATE');
+    return () => {
+      database.exec('ROLLBACK');
+      database.close();
+    };
+  }
+
+  rows(table: 'leaves' | 'replies' | 'wallets' | 'freezes'): Record<string, unknown>[] {
+    return this.sql((database) => database.prepare(`SELECT * FROM ${table}`).all());
   }
 
   ready(): Promise<void> {

@@ -122,6 +122,11 @@ export class FakeEnclave {
     this.hangUp();
   }
 
+  /** For handlers that wrap the usual behaviour. */
+  defaultHandler<N extends MessageName>(name: N): Handler<N> {
+    return this.#defaults[name] as Handler<N>;
+  }
+
   count(name: MessageName): number {
     return this.requests.filter((request) => request.name === name).length;
   }
@@ -177,7 +182,7 @@ export class FakeEnclave {
     attest: ({ nonce }) => ({ document: nonce }),
     credentials: () => ({}),
     rowKeyCreate: () => ({ blob: new Uint8Array(100).fill(3) }),
-    rowKeyUnwrap: () => ({ rowKey: this.rowKey }),
+    rowKeyUnwrap: () => ({ rowKey: Uint8Array.from(this.rowKey) }),
     bootRecord: () => {
       this.#bootRecord ??= this.leaf({
         kind: 'boot',

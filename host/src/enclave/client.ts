@@ -40,6 +40,8 @@ export interface EnclaveClientOptions {
   readonly log: Log;
   readonly inFlightRequests?: number;
   readonly inFlightBytes?: number;
+  /** Of requests that name no timeout of their own. */
+  readonly timeoutMilliseconds?: number;
 }
 
 export interface RequestOptions<N extends MessageName> {
@@ -61,6 +63,7 @@ export class EnclaveClient {
   readonly #options: EnclaveClientOptions;
   readonly #maxRequests: number;
   readonly #maxBytes: number;
+  readonly #timeoutMilliseconds: number;
   readonly #pending = new Map<number, Pending>();
   #stream: Duplex | undefined;
   #reconnect: NodeJS.Timeout | undefined;
@@ -74,6 +77,7 @@ export class EnclaveClient {
     this.#options = options;
     this.#maxRequests = options.inFlightRequests ?? LIMITS.inFlightRequests;
     this.#maxBytes = options.inFlightBytes ?? LIMITS.inFlightBytes;
+    this.#timeoutMilliseconds = options.timeoutMilliseconds ?? LIMITS.enclaveRequestTimeoutMilliseconds;
   }
 
   /** Changes with every new connection; what was said on an older one has to be said again. */
@@ -128,7 +132,7 @@ export class EnclaveClient {
       late = true;
       reject(new QvError('deadline_exceeded'));
       this.#hangUpIfStalled();
-    }, options.timeoutMilliseconds ?? LIMITS.enclaveRequestTimeoutMilliseconds);
+    }, options.timeoutMilliseconds ?? this.#timeoutMilliseconds);
     const forget = (): void => {
       clearTimeout(timer);
       this.#pending.delete(id);

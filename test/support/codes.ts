@@ -17,6 +17,18 @@ export async function expectCode(subject: Promise<unknown> | (() => unknown), co
   throw new Error(`expected ${code}, but it went through: ${String(outcome)}`);
 }
 
+/** The refusal of something synchronous, undefined if it went through; the caller asserts on it. */
+export function refusalOf(action: () => unknown): QvError | undefined {
+  try {
+    action();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof QvError)) throw error;
+    noteCode(error.code);
+    return error;
+  }
+}
+
 /** What a caller sees of a refusal (RFC 9457). */
 export interface Problem {
   readonly type: string;

@@ -1,7 +1,6 @@
 /** Policy documents: what is read, what is refused and where, and the bytes that are hashed. */
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { type CborValue, decodeCbor, encodeCbor } from '@quantumvault/shared/cbor.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
 import {
   ENCLAVE_FEATURES,
   POLICY_FEATURES,
@@ -12,19 +11,10 @@ import {
   policyJson,
 } from '@quantumvault/shared/policy/policy.ts';
 import { describe, expect, it } from 'vitest';
+import { refusalOf } from '../../support/codes.ts';
 import { corpus, DESTINATION, fullPolicy, type Json, STRANGER, SWAP_PROGRAM, simplePolicy } from './cases.ts';
 
 const everything = { support: POLICY_FEATURES };
-
-const errorOf = (action: () => unknown): QvError | undefined => {
-  try {
-    action();
-    return undefined;
-  } catch (error) {
-    if (error instanceof QvError) return error;
-    throw error;
-  }
-};
 
 /** Sets the value at a path like `tokens[0].mint`; undefined removes the field. */
 function withValue(document: Json, path: string, value: unknown): Json {
@@ -159,18 +149,18 @@ function fullUsdc(): unknown {
 
 describe('refusing', () => {
   it.each(WRONG)('%s = %j', (path, value, named) => {
-    const error = errorOf(() => parsePolicy(withValue(fullPolicy(), path, value), everything));
+    const error = refusalOf(() => parsePolicy(withValue(fullPolicy(), path, value), everything));
     expect(error?.code).toBe('policy_invalid');
     expect(error?.facts.path).toBe(named ?? path);
   });
 
   it.each([null, 7, 'policy', [], undefined])('a document that is %j', (document) => {
-    expect(errorOf(() => parsePolicy(document))?.code).toBe('policy_invalid');
+    expect(refusalOf(() => parsePolicy(document))?.code).toBe('policy_invalid');
   });
 
   it('a field called __proto__', () => {
     const document = JSON.parse('{"__proto__": 1}') as unknown;
-    expect(errorOf(() => parsePolicy(document))?.facts.path).toBe('__proto__');
+    expect(refusalOf(() => parsePolicy(document))?.facts.path).toBe('__proto__');
   });
 
   it.each([
@@ -187,7 +177,7 @@ describe('refusing', () => {
     const without = ['fees.window', 'sol.window', 'tokens[0].window'].filter((other) => other !== path);
     const document = without.reduce((changed, other) => withValue(changed, other, undefined), fullPolicy());
     const support = POLICY_FEATURES.filter((feature) => feature !== missing);
-    const error = errorOf(() => parsePolicy(document, { support }));
+    const error = refusalOf(() => parsePolicy(document, { support }));
     expect(error?.code).toBe('policy_unsupported');
     expect(error?.facts.path).toBe(path);
   });
@@ -195,8 +185,8 @@ describe('refusing', () => {
   it('what the enclave does not enforce, unless told otherwise', () => {
     const unsupported = POLICY_FEATURES.filter((feature) => !ENCLAVE_FEATURES.includes(feature));
     for (const feature of ['windows', 'rate', 'signals'] as const) expect(unsupported).toContain(feature);
-    expect(errorOf(() => parsePolicy(fullPolicy()))?.code).toBe('policy_unsupported');
-    expect(errorOf(() => parsePolicy(simplePolicy()))).toBeUndefined();
+    expect(refusalOf(() => parsePolicy(fullPolicy()))?.code).toBe('policy_unsupported');
+    expect(refusalOf(() => parsePolicy(simplePolicy()))).toBeUndefined();
   });
 });
 
@@ -228,30 +218,30 @@ describe('canonical bytes', () => {
     const map = new Map(decodeCbor(bytes) as ReadonlyMap<string, CborValue>);
     expect(map.get('purpose')).toBe('qv/policy/v1');
     map.set('purpose', 'qv/policy/v2');
-    expect(errorOf(() => policyFromBytes(encodeCbor(map), everything))?.facts.path).toBe('purpose');
+    expect(refusalOf(() => policyFromBytes(encodeCbor(map), everything))?.facts.path).toBe('purpose');
   });
 
   it('are refused in any other form', () => {
     const map = new Map(decodeCbor(bytes) as ReadonlyMap<string, CborValue>);
     const codeOfBytes = (value: CborValue): string | undefined =>
-      errorOf(() => policyFromBytes(encodeCbor(value), everything))?.code;
+      refusalOf(() => policyFromBytes(encodeCbor(value), everything))?.code;
     expect(codeOfBytes(new Map([...map, ['wallet', new Uint8Array(32)]]))).toBe('policy_invalid');
     expect(codeOfBytes(new Map([...map, ['wallet', null]]))).toBe('policy_invalid');
     expect(codeOfBytes(new Map<number | string, CborValue>([...map, [1, 1]]))).toBe('policy_invalid');
     expect(codeOfBytes([])).toBe('policy_invalid');
     expect(codeOfBytes('policy')).toBe('policy_invalid');
-    expect(errorOf(() => policyFromBytes(bytes.subarray(1), everything))?.code).toBe('cbor_malformed');
+    expect(refusalOf(() => policyFromBytes(bytes.subarray(1), everything))?.code).toBe('cbor_malformed');
   });
 
   it('are refused where the list of versions is the same but unsupported', () => {
-    expect(errorOf(() => policyFromBytes(bytes))?.code).toBe('policy_unsupported');
+    expect(refusalOf(() => policyFromBytes(bytes))?.code).toBe('policy_unsupported');
   });
 
   it('have a limit, in both directions', () => {
     const destinations = Array.from({ length: 600 }, (_, index) => address(index));
     const large = parsePolicy(withValue(simplePolicy(), 'sol.destinations', destinations));
-    expect(errorOf(() => policyBytes(large))?.code).toBe('policy_too_large');
-    expect(errorOf(() => policyFromBytes(new Uint8Array(25 * 1024)))?.code).toBe('policy_too_large');
+    expect(refusalOf(() => policyBytes(large))?.code).toBe('policy_too_large');
+    expect(refusalOf(() => policyFromBytes(new Uint8Array(25 * 1024)))?.code).toBe('policy_too_large');
   });
 });
 

@@ -1,10 +1,10 @@
 /** The text an owner signs: its exact lines, its size, and that nothing can break out of a line. */
 import { addressOf, timeMs } from '@quantumvault/shared/brands.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
 import { POLICY_FEATURES, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { renderCreationStatement, renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { refusalOf } from '../../support/codes.ts';
 import { anyAddress } from '../solana/generated.ts';
 import { corpus, fullPolicy, OWNER, simplePolicy } from './cases.ts';
 
@@ -23,14 +23,7 @@ function render(document: unknown, deployment = 'prod-eu-1'): string {
   });
 }
 
-const codeOf = (action: () => unknown): string | undefined => {
-  try {
-    action();
-    return undefined;
-  } catch (error) {
-    return error instanceof QvError ? error.code : String(error);
-  }
-};
+const codeOf = (action: () => unknown): string | undefined => refusalOf(action)?.code;
 
 describe('policy statements', () => {
   it('of a simple policy', () => {

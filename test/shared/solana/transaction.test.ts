@@ -1,7 +1,6 @@
 /** The wire corpus: what is accepted is what kit and web3.js read, byte for byte; what is malformed has its code. */
 
 import { createHash } from 'node:crypto';
-import { codeOf } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeMessage, encodeMessage } from '@quantumvault/shared/solana/message.ts';
 import {
@@ -12,16 +11,10 @@ import {
 } from '@quantumvault/shared/solana/transaction.ts';
 import { getTransactionDecoder } from '@solana/kit';
 import { describe, expect, it } from 'vitest';
+import { refusalOf } from '../../support/codes.ts';
 import { corpus, kitView, ourView, web3View, wireOf } from './vectors.ts';
 
-const codeFrom = (action: () => unknown): string | undefined => {
-  try {
-    action();
-    return undefined;
-  } catch (error) {
-    return codeOf(error);
-  }
-};
+const codeFrom = (action: () => unknown): string | undefined => refusalOf(action)?.code;
 
 describe('accepted transactions', () => {
   it.each(corpus.transactions)('$id', (record) => {

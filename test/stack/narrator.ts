@@ -12,6 +12,8 @@ export interface Narrator {
   /** Text that somebody is shown, set apart. */
   quote(text: string): void;
   note(text: string): void;
+  /** A line to copy into a shell. */
+  command(line: string): void;
 }
 
 export function narrator(stream: NodeJS.WritableStream, steps: number): Narrator {
@@ -36,6 +38,7 @@ export function narrator(stream: NodeJS.WritableStream, steps: number): Narrator
       for (const line of text.split('\n')) write(`  ${style('yellow', '│')} ${line}`);
     },
     note: (text) => write(`  ${style('dim', text)}`),
+    command: (line) => write(`    ${style('cyan', line)}`),
   };
 }
 
@@ -50,4 +53,5 @@ export const silent: Narrator = {
   no: nothing,
   quote: nothing,
   note: nothing,
+  command: nothing,
 };

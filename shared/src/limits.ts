@@ -10,6 +10,8 @@ export const LIMITS = {
   /** One write to a vsock: larger ones hang or corrupt on some hypervisors (measured with vhost-device-vsock). */
   writeBytes: 32 * 1024,
   inFlightRequests: 256,
+  /** Of these, kept for the host's own questions, so that a flood of requests does not look like a dead enclave. */
+  inFlightReserved: 16,
   inFlightBytes: 8 * 1024 * 1024,
   /** Per listener of the enclave. */
   connections: 64,

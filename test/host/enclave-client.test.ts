@@ -14,11 +14,14 @@ let path: string;
 let enclave: FakeEnclave;
 const clients: EnclaveClient[] = [];
 
-function client(bounds: { inFlightRequests?: number; inFlightBytes?: number } = {}): EnclaveClient {
+function client(
+  bounds: { inFlightRequests?: number; inFlightReserved?: number; inFlightBytes?: number } = {},
+): EnclaveClient {
   const made = new EnclaveClient({
     address: parseTransportAddress(`unix:${path}`),
     transport: unixTransport,
     log: silentLog,
+    inFlightReserved: 0,
     ...bounds,
   });
   clients.push(made);
@@ -88,6 +91,16 @@ describe('enclave client', () => {
     expect(codes[0]).toBe('deadline_exceeded');
     await until('it reconnected', async () => (await made.request('status', {}).catch(() => undefined)) !== undefined);
     expect(made.connection).toBe(2);
+  });
+
+  it('keeps room for urgent questions', async () => {
+    enclave.handlers.attest = () => 'hang';
+    const made = client({ inFlightRequests: 3, inFlightReserved: 1 });
+    const stuck = [1, 2].map((byte) => expectCode(made.request('attest', nonce(byte)), 'enclave_unavailable'));
+    await expectCode(made.request('status', {}), 'overloaded');
+    expect((await made.request('status', {}, { urgent: true })).phase).toBe('serving');
+    made.drop();
+    await Promise.all(stuck);
   });
 
   it('is overloaded beyond its bytes', async () => {

@@ -52,6 +52,7 @@ export class Harness {
   readonly logLines: string[] = [];
   /** Added to the host's clock. */
   clockSkew = 0;
+  enclaveTimeoutMilliseconds = 2_000;
   folder!: Awaited<ReturnType<typeof temporaryFolder>>;
   host!: RunningHost;
   wallet!: Address;
@@ -96,7 +97,7 @@ export class Harness {
       transport: unixTransport,
       log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
       now: () => timeMs(Date.now() + this.clockSkew),
-      enclaveTimeoutMilliseconds: 2_000,
+      enclaveTimeoutMilliseconds: this.enclaveTimeoutMilliseconds,
     });
   }
 

@@ -39,12 +39,15 @@ export interface EnclaveClientOptions {
   readonly transport: Transport;
   readonly log: Log;
   readonly inFlightRequests?: number;
+  readonly inFlightReserved?: number;
   readonly inFlightBytes?: number;
   /** Of requests that name no timeout of their own. */
   readonly timeoutMilliseconds?: number;
 }
 
 export interface RequestOptions<N extends MessageName> {
+  /** May use what is kept back from callers' requests. */
+  readonly urgent?: boolean;
   readonly timeoutMilliseconds?: number;
   /**
    * Called when the answer comes after the caller was told deadline_exceeded: a decision that was made must still be
@@ -63,6 +66,7 @@ export class EnclaveClient {
   readonly #options: EnclaveClientOptions;
   readonly #maxRequests: number;
   readonly #maxBytes: number;
+  readonly #reserved: number;
   readonly #timeoutMilliseconds: number;
   readonly #pending = new Map<number, Pending>();
   #stream: Duplex | undefined;
@@ -76,6 +80,7 @@ export class EnclaveClient {
   constructor(options: EnclaveClientOptions) {
     this.#options = options;
     this.#maxRequests = options.inFlightRequests ?? LIMITS.inFlightRequests;
+    this.#reserved = options.inFlightReserved ?? LIMITS.inFlightReserved;
     this.#maxBytes = options.inFlightBytes ?? LIMITS.inFlightBytes;
     this.#timeoutMilliseconds = options.timeoutMilliseconds ?? LIMITS.enclaveRequestTimeoutMilliseconds;
   }
@@ -115,7 +120,7 @@ export class EnclaveClient {
     const payload = encodeRequest(id, name, body);
     // Bytes that a stalled peer does not take wait in the stream: they count although their callers may have gone.
     if (
-      this.#pending.size >= this.#maxRequests ||
+      this.#pending.size >= this.#maxRequests - (options.urgent === true ? 0 : this.#reserved) ||
       Math.max(this.#bytes, stream.writableLength) + payload.length > this.#maxBytes
     ) {
       throw new QvError('overloaded');
@@ -156,9 +161,9 @@ export class EnclaveClient {
     return promise;
   }
 
-  /** Requests past their deadline stay counted until answered. When nothing but those is left, the peer is stuck. */
+  /** Requests past their deadline stay counted until answered. When these fill the room, the peer is stuck. */
   #hangUpIfStalled(): void {
-    if (this.#pending.size >= this.#maxRequests) this.#stream?.destroy();
+    if (this.#pending.size >= this.#maxRequests - this.#reserved) this.#stream?.destroy();
   }
 
   /** Hangs up; what is in flight fails with enclave_unavailable, and a new connection follows. */

@@ -125,13 +125,19 @@ export class EnclaveSession {
   async #askStatus(): Promise<void> {
     const { data, deployment } = this.#deps;
     try {
-      const status = await data.request('status', {}, { timeoutMilliseconds: LIMITS.freezeTimeoutMilliseconds });
+      const status = await data.request(
+        'status',
+        {},
+        { timeoutMilliseconds: LIMITS.freezeTimeoutMilliseconds, urgent: true },
+      );
       if (status.deployment !== deployment) {
         throw new QvError('deployment_mismatch', { path: 'enclave', value: status.deployment });
       }
       if (status.boot !== this.#boot?.id) this.#boot = undefined;
       this.#status = status;
     } catch (error) {
+      // A busy enclave is not a lost one: what it said last still counts.
+      if (codeOf(error) === 'overloaded') return;
       this.#status = undefined;
       this.#boot = undefined;
       // Status needs nothing of the enclave: who does not answer that is stuck, and so is whatever waits behind it.
@@ -156,7 +162,7 @@ export class EnclaveSession {
     const { version, body } = credentials.current;
     const key = `${data.connection}:${this.#status?.boot}:${version}`;
     if (key === this.#pushed || this.#status?.phase === 'booting') return;
-    await data.request('credentials', body);
+    await data.request('credentials', body, { urgent: true });
     this.#pushed = key;
     await this.#askStatus();
   }

@@ -7,13 +7,16 @@ import { namedChecks, withoutCheck } from './checks.ts';
 
 const folder = new URL('../../../shared/src/attestation/', import.meta.url);
 const readme = readFileSync(new URL('README.md', folder), 'utf8');
-const rows = [...readme.matchAll(/^\| `([a-z0-9-]+)` \| (\w+\.ts) \| (.*) \| (.*) \|$/gm)];
+/** The rows of checks; the formatter pads cells. */
+const rows = readme
+  .split('\n')
+  .filter((line) => /^\| `[a-z0-9-]+` +\| \w+\.ts +\|/.test(line))
+  .map((line) => line.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll('\\|', '|')))
+  .map(([, name = '', file, why, missedBy]) => ({ name: name.replaceAll('`', ''), file, why, missedBy }));
 
 test('every named check has a row that says why and which test misses it', () => {
-  expect(rows.map(([, name, file, why]) => [name, file, why?.replaceAll('\\|', '|')])).toEqual(
-    namedChecks().map(({ name, file, why }) => [name, file, why]),
-  );
-  expect(rows.filter(([, , , , missedBy]) => missedBy === 'NONE')).toEqual([]);
+  expect(rows.map(({ name, why, file }) => ({ name, why, file }))).toEqual(namedChecks());
+  expect(rows.filter(({ missedBy = '' }) => missedBy === '' || missedBy === 'NONE')).toEqual([]);
 });
 
 test('names are unique', () => {

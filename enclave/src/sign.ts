@@ -6,6 +6,7 @@ import { type Address, addressBytes, type Hash, type TimeMs, timeMs } from '@qua
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { judge, type Verdict } from '@quantumvault/shared/policy/judge.ts';
 import { type Policy, policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -187,7 +188,12 @@ function leafFacts(claim: Claim) {
 }
 
 /** A denied transaction may claim sums beyond u64; the record then says the largest there is. */
-function amountsOf(verdict: Verdict): Amounts {
+function amountsOf({ lamportsOut, feeLamports, tokens }: Verdict): Amounts {
   const u64 = (value: bigint): bigint => (value < 1n << 64n ? value : (1n << 64n) - 1n);
-  return { lamportsOut: u64(verdict.lamportsOut), feeLamports: u64(verdict.feeLamports) };
+  const out = [...tokens].slice(0, LIMITS.leafMints).map(([mint, amount]) => ({ mint, amount: u64(amount) }));
+  return {
+    lamportsOut: u64(lamportsOut),
+    feeLamports: u64(feeLamports),
+    ...(out.length > 0 && { tokens: out }),
+  };
 }

@@ -73,6 +73,8 @@ export const LIMITS = {
   walletsPerEnclave: 200_000,
 
   // Wallet creation and policy enabling.
+  /** Mints whose amounts one leaf names; the accounts of one transaction hold no more (Solana). */
+  leafMints: 64,
   statementBytes: 1_000,
   statementMaxAheadSeconds: 24 * 3600,
   requesters: 16,

@@ -41,6 +41,8 @@ export type LeafKind = (typeof LEAF_KINDS)[number];
 export const amounts = struct({
   lamportsOut: field(0, u64),
   feeLamports: field(1, u64),
+  /** Base units that may leave, by mint; absent when only lamports do. */
+  tokens: maybe(2, list(struct({ mint: field(0, publicKey), amount: field(1, u64) }), 1, LIMITS.leafMints)),
 });
 export type Amounts = Infer<typeof amounts>;
 

@@ -15,6 +15,7 @@ import {
 } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import {
+  decodeLeaf,
   enableReceiptCodec,
   encodeLeaf,
   freezeAckCodec,
@@ -258,7 +259,7 @@ export class FakeEnclave {
         boot: this.boot,
         freezeId: this.#freezeId,
         scope,
-        time: timeMs(Date.now()),
+        time: decodeLeaf(receipt.leaf).time,
         leafHash: leafHash(receipt.leaf),
       });
       return { ack: { bytes, signature: this.sign(bytes) }, receipt };

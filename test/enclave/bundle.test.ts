@@ -33,7 +33,9 @@ function packagesIn(file: string): string[] {
 /** The same of the tables in one section of DEPENDENCIES.md. */
 function packagesNamed(section: string): string[] {
   const text = dependencies.split(/^## /m).find((part) => part.startsWith(section)) ?? '';
-  return [...text.matchAll(/^\| (@?[a-z0-9/-]+) \| (\d[\w.-]*) \|/gm)].map((match) => `${match[1]} ${match[2]}`).sort();
+  return [...text.matchAll(/^\| (@?[a-z0-9/-]+) +\| (\d[\w.-]*) +\|/gm)]
+    .map((match) => `${match[1]} ${match[2]}`)
+    .sort();
 }
 
 const digest = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
@@ -51,9 +53,10 @@ describe('the enclave bundle', () => {
   });
 
   it('has the addon that DEPENDENCIES.md states', () => {
-    expect(dependencies).toContain(
-      `| prebuilds/linux-${process.arch}/sodium-native.node | \`${digest(first.addon)}\` |`,
-    );
+    const stated = new RegExp(`linux-${process.arch}/sodium-native\\.node +\\| \`([0-9a-f]{64})\``).exec(
+      dependencies,
+    )?.[1];
+    expect(stated).toBe(digest(first.addon));
   });
 
   it('has nothing simulated in the vault process but the entry and its socket to the module', () => {

@@ -39,7 +39,8 @@ const REASON_CHARACTERS = 200;
 export async function startAdmin(where: HostConfig['adminSocket'], deps: AdminDeps): Promise<AdminServer> {
   await removeStaleSocket(where.path, 'adminSocket.path');
   const open = new Set<Socket>();
-  const server = createServer((socket) => {
+  // Half-open: a caller may finish writing before it reads its answers.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     open.add(socket);
     socket.on('close', () => open.delete(socket));
     socket.on('error', (error) => deps.log.debug({ reason: error.message }, 'admin connection'));

@@ -7,7 +7,7 @@ import { parseHostConfig } from '@quantumvault/host/config.ts';
 import { createLog } from '@quantumvault/host/log.ts';
 import { type RunningHost, startHost } from '@quantumvault/host/start.ts';
 import { type Address, addressOf, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
-import { toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { fromHex, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { type Policy, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { renderCreationStatement, renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
@@ -171,10 +171,15 @@ export class Harness {
     return fetch(this.host.url + path, { method, body: text, headers });
   }
 
-  creation(changes: Record<string, unknown> = {}, signer: Person = this.owner) {
-    const nonce = new Uint8Array(16).fill(++this.#nonces);
-    const createBefore = inAnHour();
-    const statement = renderCreationStatement({
+  /** A body for POST /v1/wallets; `changes` are made after signing. */
+  creation(
+    changes: Record<string, unknown> = {},
+    signer: Person = this.owner,
+    statement: { nonce?: string; seconds?: number } = {},
+  ) {
+    const nonce = statement.nonce === undefined ? nonceOf(++this.#nonces) : fromHex(statement.nonce);
+    const createBefore = inSeconds(statement.seconds ?? 3600);
+    const text = renderCreationStatement({
       deployment: DEPLOYMENT,
       owner: this.owner.address,
       nonce,
@@ -188,7 +193,7 @@ export class Harness {
       nonce: toHex(nonce),
       requesters: [this.requester.address],
       createBefore: formatTime(createBefore),
-      signature: toBase64(signer.sign(utf8(statement))),
+      signature: toBase64(signer.sign(utf8(text))),
       ...changes,
     };
   }
@@ -221,7 +226,7 @@ export class Harness {
   /** A body for PUT …/policy, signed by the owner. */
   enabling(policyJson = this.policyJson(), previousHash?: Hash, signer: Person = this.owner) {
     const policy = parsePolicy(policyJson);
-    const enableBefore = inAnHour();
+    const enableBefore = inSeconds(3600);
     const statement = renderPolicyStatement({
       policy,
       policyHash: policyHash(policyBytes(policy)),
@@ -282,6 +287,12 @@ export class Harness {
   }
 }
 
-export function inAnHour(): TimeMs {
-  return timeMs((Math.floor(Date.now() / 1000) + 3600) * 1000);
+function nonceOf(count: number): Uint8Array {
+  const nonce = new Uint8Array(16);
+  new DataView(nonce.buffer).setUint32(0, count);
+  return nonce;
+}
+
+function inSeconds(seconds: number): TimeMs {
+  return timeMs((Math.floor(Date.now() / 1000) + seconds) * 1000);
 }

@@ -4,6 +4,7 @@ import type { Expectations } from '@quantumvault/shared/attestation/expectations
 import type { PcrSet } from '@quantumvault/shared/attestation/pcrs.ts';
 import { type AttestationReport, verifyAttestation } from '@quantumvault/shared/attestation/verify.ts';
 import { codeOf, type ErrorCode } from '@quantumvault/shared/errors.ts';
+import { noteCode } from '../../support/codes-seen.ts';
 import {
   changedPki,
   encodePayload,
@@ -23,6 +24,7 @@ export const ownSet = (pcrs: ReadonlyMap<number, Uint8Array>): readonly PcrSet[]
 /** 'ok', or the code of the first failure. */
 export async function outcome(bytes: Uint8Array, expected: Expectations): Promise<'ok' | ErrorCode> {
   const report = await verifyAttestation(bytes, expected);
+  if (!report.ok) noteCode(report.failure.code);
   return report.ok ? 'ok' : report.failure.code;
 }
 
@@ -31,6 +33,7 @@ export async function refusal(attempt: () => unknown): Promise<ErrorCode | 'none
     await attempt();
     return 'none';
   } catch (error) {
+    noteCode(codeOf(error));
     return codeOf(error);
   }
 }
@@ -60,5 +63,7 @@ export async function syntheticCase(
 
 export async function syntheticReport(changes: Parameters<typeof syntheticCase>[0]): Promise<AttestationReport> {
   const { bytes, expected } = await syntheticCase(changes);
-  return verifyAttestation(bytes, expected);
+  const report = await verifyAttestation(bytes, expected);
+  if (!report.ok) noteCode(report.failure.code);
+  return report;
 }

@@ -1,0 +1,70 @@
+import { Holdings } from '@quantumvault/enclave/holdings.ts';
+import { encodeState, type WalletState } from '@quantumvault/enclave/state.ts';
+import type { WalletKeys } from '@quantumvault/enclave/vault.ts';
+import { type BootId, timeMs } from '@quantumvault/shared/brands.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { describe, expect, it } from 'vitest';
+import { expectCode } from '../support/codes.ts';
+import { party } from '../support/wallet-kit.ts';
+
+const boot = party().address as string as BootId;
+const [wallet, owner, requester] = [party().address, party().address, party().address];
+const state: WalletState = {
+  wallet,
+  owner,
+  version: 5n,
+  holder: boot,
+  epoch: 0,
+  firstRequesters: [requester],
+  requestFloor: timeMs(0),
+  logPosition: 1n,
+};
+const blobs = {
+  salt: new Uint8Array(32),
+  executionKey: new Uint8Array(1),
+  sealedSeed: new Uint8Array(72),
+  sealedState: new Uint8Array(1),
+};
+
+/** Keys to which the row's state opens as `stored`. Everything else about keys is tested with the vault. */
+const opening = (stored: WalletState | undefined, seedOpens = true) =>
+  ({ openState: () => stored && encodeState(stored), seedOpens: () => seedOpens }) as unknown as WalletKeys;
+
+function holding(): Holdings {
+  const holdings = new Holdings(boot);
+  holdings.add(state, { blob: blobs.sealedState, version: state.version });
+  return holdings;
+}
+
+describe('the holder compares a row’s state with its memory', () => {
+  it('and takes an equal or older one: memory counts', () => {
+    const holdings = holding();
+    expect(holdings.compare(opening(state), blobs, wallet, owner).state).toBe(state);
+    expect(holdings.compare(opening({ ...state, version: 1n }), blobs, wallet, owner).state).toBe(state);
+  });
+
+  it('and refuses one that its memory does not reach, or that is not of this wallet, owner or boot', async () => {
+    const compare =
+      (stored: WalletState | undefined, seedOpens = true) =>
+      () =>
+        holding().compare(opening(stored, seedOpens), blobs, wallet, owner);
+    await expectCode(compare({ ...state, version: 6n }), 'state_ahead');
+    await expectCode(compare({ ...state, wallet: party().address }), 'state_invalid');
+    await expectCode(compare({ ...state, owner: party().address }), 'state_invalid');
+    await expectCode(compare({ ...state, holder: party().address as string as BootId }), 'wallet_held_elsewhere');
+    await expectCode(compare(undefined), 'state_invalid');
+    await expectCode(compare(undefined, false), 'wallet_keys_mismatch');
+    await expectCode(() => new Holdings(boot).compare(opening(state), blobs, wallet, owner), 'state_invalid');
+  });
+});
+
+describe('the number of wallets', () => {
+  it('is bounded, wallets under way included', async () => {
+    const holdings = new Holdings(boot);
+    const places = Array.from({ length: LIMITS.walletsPerEnclave }, () => holdings.reserve());
+    await expectCode(() => holdings.reserve(), 'wallets_full');
+    places[0]?.release();
+    holdings.reserve();
+    await expectCode(() => holdings.reserve(), 'wallets_full');
+  });
+});

@@ -1,19 +1,45 @@
 /** Host root's attacks, over the enclave's own socket: each is tried, none signs. */
 import { connect } from 'node:net';
 import type { EnclaveRefusal } from '@quantumvault/host/enclave/client.ts';
-import { addressBytes } from '@quantumvault/shared/brands.ts';
+import { type Address, addressBytes } from '@quantumvault/shared/brands.ts';
 import { encodeCbor } from '@quantumvault/shared/cbor.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { framePieces } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { parsePolicy, policyBytes } from '@quantumvault/shared/policy/policy.ts';
 import { encodeRequest } from '@quantumvault/shared/protocol/messages.ts';
+import { PublicKey, Transaction } from '@solana/web3.js';
 import nacl from 'tweetnacl';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
 import { signedText, textBytes } from '../support/text.ts';
 import { creation, enabling, party, secondsFromNow, transfer } from '../support/wallet-kit.ts';
+
+const TOKEN_PROGRAM = 'TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA';
+const ASSOCIATED_TOKEN_PROGRAM = 'ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL';
+
+/** TransferChecked between the associated accounts of two owners, derived by web3.js; six decimals. */
+function tokenTransfer(from: Address, to: Address, mint: Address, amount: bigint): Transaction {
+  const key = (text: string) => new PublicKey(text);
+  const account = (owner: Address) =>
+    PublicKey.findProgramAddressSync(
+      [key(owner).toBytes(), key(TOKEN_PROGRAM).toBytes(), key(mint).toBytes()],
+      key(ASSOCIATED_TOKEN_PROGRAM),
+    )[0];
+  const data = Buffer.alloc(10);
+  data[0] = 12;
+  data.writeBigUInt64LE(amount, 1);
+  data[9] = 6;
+  const keys = [
+    { pubkey: account(from), isSigner: false, isWritable: true },
+    { pubkey: key(mint), isSigner: false, isWritable: false },
+    { pubkey: account(to), isSigner: false, isWritable: true },
+    { pubkey: key(from), isSigner: true, isWritable: false },
+  ];
+  const recentBlockhash = key(party().address).toBase58();
+  return new Transaction({ feePayer: key(from), recentBlockhash }).add({ programId: key(TOKEN_PROGRAM), keys, data });
+}
 
 let host: MaliciousHost;
 let wallet: KitWallet;
@@ -67,6 +93,27 @@ describe('the enclave signs', () => {
     const rejected = outcomes.find((outcome) => outcome.status === 'rejected');
     await expectCode(Promise.reject(rejected?.reason), 'request_in_flight');
     await expectCode(sign({ id, lamports: 2_000n }), 'request_id_reused');
+  });
+
+  it('a token transfer inside its limit, and records what leaves by mint', async () => {
+    const own = await host.createWallet();
+    const mint = party().address;
+    const document = {
+      ...host.documentFor(own),
+      tokens: [
+        { mint, tokenProgram: TOKEN_PROGRAM, decimals: 6, maxPerTransaction: '500', destinations: [own.destination] },
+      ],
+    };
+    const request = enabling(own.owner, own.blobs, { deployment: host.backend.deployment, document });
+    const enabled = await host.data.request('policyEnable', request);
+    const open = { ...own, policy: { bytes: request.policy, mac: enabled.mac } };
+    const send = (amount: bigint, to = own.destination) =>
+      host.data.request('sign', host.request(open, { transaction: tokenTransfer(own.address, to, mint, amount) }));
+    const reply = await send(500n);
+    expect(reply.amounts).toEqual({ lamportsOut: 0n, feeLamports: 5_000n, tokens: [{ mint, amount: 500n }] });
+    expect(decodeLeaf(reply.receipt?.leaf ?? new Uint8Array()).amounts).toEqual(reply.amounts);
+    await expectCode(send(501n), 'policy_denied');
+    await expectCode(send(1n, party().address), 'policy_denied');
   });
 
   it('one state version per signature, without gap, under concurrency', async () => {

@@ -78,7 +78,12 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     );
     const freezes = parts.add(new Freezes({ store, control, records, log, now }), (part) => part.close());
     const session = new EnclaveSession({ deployment, data, store, credentials, freezes, records, log });
-    parts.add(session, (part) => part.stop());
+    parts.add(session, (part) => {
+      // First hang up: the session may be waiting for an enclave that does not answer.
+      data.close();
+      control.close();
+      return part.stop();
+    });
     // Undone before the session is, because what waits to be stored needs the row key.
     parts.add(records, async (part) => {
       await part.flush();

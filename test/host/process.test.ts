@@ -136,6 +136,16 @@ describe('the host process', () => {
     }
   });
 
+  it('stops at once although the enclave answers nothing', async () => {
+    await start();
+    for (const name of ['status', 'credentials', 'bootRecord'] as const) host.enclave.handlers[name] = () => 'hang';
+    await new Promise((done) => setTimeout(done, 1_200));
+    const started = performance.now();
+    child.kill('SIGTERM');
+    expect(await exit).toBe(0);
+    expect(performance.now() - started).toBeLessThan(1_500);
+  });
+
   it('ends when its parent does, if told so', async () => {
     await start('--exit-with-parent');
     child.stdin?.end();

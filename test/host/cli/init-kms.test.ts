@@ -1,0 +1,174 @@
+/** qv init kms-key and kms-policy as processes of their own, against the local KMS, with a credentials file. */
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DecryptCommand, EncryptCommand, GenerateDataKeyCommand, GetKeyPolicyCommand } from '@aws-sdk/client-kms';
+import { keyPolicy, unusedKeyPolicy } from '@quantumvault/host/cli/key-policy.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { SimulatedNsm } from '../../stack/nsm/simulated-nsm.ts';
+import {
+  ADMIN,
+  ADMIN_USER,
+  documentOf,
+  ENCLAVE,
+  ENCLAVE_ROLE,
+  recipientKey,
+  refusal,
+  type TestKms,
+  testKms,
+  testNsm,
+} from '../../stack/support.ts';
+import { expectCode } from '../../support/codes.ts';
+import { noteCode } from '../../support/codes-seen.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+import { type JsonAnswer, qv, qvJson } from './call.ts';
+
+const QV = join(import.meta.dirname, '..', '..', '..', 'host', 'src', 'cli', 'qv.ts');
+const PCR0 = 'a0'.repeat(48);
+let nsm: SimulatedNsm;
+let kms: TestKms;
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let credentials: string;
+let keyArn: string;
+
+beforeAll(async () => {
+  nsm = await testNsm();
+  kms = await testKms(nsm.rootCertificateDer);
+  folder = await temporaryFolder();
+  credentials = join(folder.path, 'credentials');
+  const lines = [`aws_access_key_id = ${ADMIN.accessKeyId}`, `aws_secret_access_key = ${ADMIN.secretAccessKey}`];
+  writeFileSync(credentials, `[default]\n${lines.join('\n')}\n`, { mode: 0o600 });
+});
+afterAll(async () => {
+  await kms.close();
+  await folder.remove();
+});
+
+/** With the AWS SDK's default chain, as an operator would have it: nothing of the secret is on the command line. */
+function call(argv: readonly string[], credentialsFile = credentials): Promise<JsonAnswer> {
+  const env = {
+    PATH: process.env['PATH'],
+    NODE_EXTRA_CA_CERTS: kms.kms.caPath,
+    AWS_SHARED_CREDENTIALS_FILE: credentialsFile,
+    AWS_EC2_METADATA_DISABLED: 'true',
+  };
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [QV, ...argv, '--json'], { env }, (error, stdout, stderr) => {
+      if (stderr !== '') return reject(new Error(stderr));
+      const answer = JSON.parse(stdout) as JsonAnswer;
+      expect(error?.code ?? 0).toBe(answer.exit);
+      if (answer.error !== undefined) noteCode(answer.error.code);
+      resolve(answer);
+    });
+  });
+}
+
+const createKey = (breakGlass = ADMIN_USER): string[] => [
+  ...['init', 'kms-key', '--region', kms.kms.region, '--endpoint', kms.kms.endpoint, '--break-glass', breakGlass],
+];
+const setPolicy = (...more: readonly string[]): string[] => [
+  ...['init', 'kms-policy', '--instance-role', ENCLAVE_ROLE, '--break-glass', ADMIN_USER, ...more],
+];
+
+async function attested() {
+  const { spki } = recipientKey();
+  const AttestationDocument = await documentOf(nsm, { publicKey: spki });
+  return { AttestationDocument, KeyEncryptionAlgorithm: 'RSAES_OAEP_SHA_256' } as const;
+}
+
+describe('qv init kms-key', () => {
+  test('creates a key that nobody may use, not even an enclave', async () => {
+    const answer = await call(createKey());
+    expect(answer).toMatchObject({ ok: true, usable: false, breakGlass: ADMIN_USER });
+    keyArn = String(answer['keyArn']);
+    expect(keyArn).toMatch(/^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key\//);
+    const { Policy } = await kms.client(ADMIN).send(new GetKeyPolicyCommand({ KeyId: keyArn }));
+    expect(JSON.parse(Policy ?? '')).toEqual(unusedKeyPolicy(ADMIN_USER));
+    const uses = [
+      new GenerateDataKeyCommand({ KeyId: keyArn, KeySpec: 'AES_256', Recipient: await attested() }),
+      new GenerateDataKeyCommand({ KeyId: keyArn, KeySpec: 'AES_256' }),
+    ];
+    for (const who of [ADMIN, ENCLAVE]) {
+      for (const use of uses) expect((await refusal(kms.client(who).send(use))).name).toBe('AccessDeniedException');
+      const encrypt = new EncryptCommand({ KeyId: keyArn, Plaintext: new Uint8Array(1) });
+      expect((await refusal(kms.client(who).send(encrypt))).name).toBe('AccessDeniedException');
+    }
+  });
+
+  test('a role that could not change the policy again is refused by KMS, by AWS’s name', async () => {
+    const answer = await call(createKey(ENCLAVE_ROLE));
+    expect(answer).toMatchObject({ ok: false, exit: 1, error: { code: 'kms_refused' } });
+    expect(answer.error?.value).toContain('MalformedPolicyDocumentException');
+  });
+
+  test('no credentials, and an endpoint where nobody is', async () => {
+    const without = await call(createKey(), join(folder.path, 'missing'));
+    expect(without).toMatchObject({ exit: 1, error: { code: 'kms_refused' } });
+    const argv = createKey();
+    argv[argv.indexOf('--endpoint') + 1] = 'https://127.0.0.1:1';
+    expect(await call(argv)).toMatchObject({ exit: 4, error: { code: 'kms_unavailable', retryable: true } });
+  });
+
+  test.each(['nonsense', 'arn:aws:iam::000000000000:root', '*'])('%s is no break-glass role', async (arn) => {
+    const answer = await qvJson('init', 'kms-key', '--region', 'eu-central-1', '--break-glass', arn);
+    expect(answer).toMatchObject({ exit: 2, error: { code: 'field_malformed', path: '--break-glass' } });
+  });
+});
+
+describe('qv init kms-policy', () => {
+  test('allows the named images and nobody else', async () => {
+    const pcrs = join(folder.path, 'pcrs.json');
+    const measured = { HashAlgorithm: 'Sha384 { ... }', PCR0, PCR1: 'a1'.repeat(48), PCR2: 'a2'.repeat(48) };
+    writeFileSync(pcrs, JSON.stringify({ Measurements: measured }));
+    const other = 'ff'.repeat(48);
+    const where = ['--key', keyArn, '--endpoint', kms.kms.endpoint];
+    const answer = await call(setPolicy(...where, '--pcrs', pcrs, '--pcr0', other, '--pcr0', PCR0));
+    expect(answer).toMatchObject({ ok: true, applied: true, keyArn, pcr0s: [other, PCR0] });
+    const admin = kms.client(ADMIN);
+    const { Policy } = await admin.send(new GetKeyPolicyCommand({ KeyId: keyArn }));
+    expect(JSON.parse(Policy ?? '')).toEqual(answer['policy']);
+
+    const enclave = kms.client(ENCLAVE);
+    const made = await enclave.send(
+      new GenerateDataKeyCommand({ KeyId: keyArn, KeySpec: 'AES_256', Recipient: await attested() }),
+    );
+    expect(made.CiphertextForRecipient).toBeDefined();
+    const unattested = new DecryptCommand({ KeyId: keyArn, CiphertextBlob: made.CiphertextBlob });
+    for (const client of [enclave, admin]) {
+      expect((await refusal(client.send(unattested))).name).toBe('AccessDeniedException');
+    }
+  });
+
+  test('--print shows the document and needs neither key nor credentials', async () => {
+    const { exit, stdout } = await qv(...setPolicy('--print', '--pcr0', PCR0));
+    expect(exit).toBe(0);
+    const expected = keyPolicy({ breakGlassArn: ADMIN_USER, instanceRoleArn: ENCLAVE_ROLE, pcr0s: [PCR0] });
+    expect(JSON.parse(stdout)).toEqual(expected);
+    expect(await qvJson(...setPolicy('--print', '--pcr0', PCR0))).toMatchObject({ applied: false, policy: expected });
+  });
+
+  test.each<[string[], string]>([
+    [['--print'], 'usage_invalid'],
+    [['--pcr0', PCR0], 'usage_invalid'],
+    [['--print', '--pcr0', '00'.repeat(48)], 'field_malformed'],
+    [['--print', '--pcr0', PCR0.toUpperCase()], 'field_malformed'],
+    [['--print', '--pcr0', 'aa'], 'field_malformed'],
+    [['--pcr0', PCR0, '--key', 'alias/mine'], 'field_malformed'],
+    [['--print', '--pcrs', '/nowhere/pcrs.json'], 'input_unreadable'],
+    [['--print', '--pcrs', '/dev/null'], 'json_malformed'],
+  ])('%j is unusable', async (more, code) => {
+    expect(await qvJson(...setPolicy(...more))).toMatchObject({ ok: false, exit: 2, error: { code } });
+  });
+
+  test('the instance role is one principal', async () => {
+    const argv = setPolicy('--print', '--pcr0', PCR0);
+    argv[argv.indexOf(ENCLAVE_ROLE)] = 'arn:aws:iam::111122223333:root';
+    expect(await qvJson(...argv)).toMatchObject({ exit: 2, error: { path: '--instance-role' } });
+  });
+
+  test('the document’s author refuses what would let everybody in', async () => {
+    const input = { breakGlassArn: ADMIN_USER, instanceRoleArn: ENCLAVE_ROLE };
+    await expectCode(() => keyPolicy({ ...input, pcr0s: [] }), 'field_malformed');
+    await expectCode(() => keyPolicy({ ...input, pcr0s: [PCR0, '00'.repeat(48)] }), 'field_malformed');
+  });
+});

@@ -117,14 +117,16 @@ describe('one Decrypt', () => {
 describe('too much at once', () => {
   it('is refused early, without harm to what is under way', async () => {
     await host.kms.setFaults({ operations: ['Decrypt'], fault: { kind: 'latency', milliseconds: 1_500 } });
-    // Two connections: the client bounds itself, so the enclave's own bound takes a second one to reach.
+    // Two connections: a client bounds itself below the enclave's own bound.
     const second = host.connect(host.backend.enclaveAddresses.data);
+    await second.request('status', {});
+    const clients = [host.data, second] as const;
     const requests = Array.from({ length: LIMITS.inFlightRequests }, () => host.request(wallet));
-    const first = requests.map((request) => host.data.request('sign', request));
+    const accepted = requests.map((request, index) => (clients[index % 2] ?? second).request('sign', request));
     await new Promise((resolve) => setTimeout(resolve, 300));
     await expectCode(second.request('sign', host.request(wallet)), 'overloaded');
     expect((await host.control.request('status', {})).phase).toBe('serving');
-    await Promise.all(first);
+    await Promise.all(accepted);
     second.close();
   });
 });

@@ -4,6 +4,7 @@ import { type AttestationDocument, decodeAttestationDocument } from '@quantumvau
 import { concatBytes, fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { describe, expect, test } from 'vitest';
+import { noteCode } from '../../support/codes-seen.ts';
 import * as s from './synthetic.ts';
 
 const CERTIFICATE = s.filled(0x30, 600);
@@ -20,6 +21,7 @@ function decoded(bytes: Uint8Array): string {
     decodeAttestationDocument(bytes);
     return 'ok';
   } catch (error) {
+    noteCode(codeOf(error));
     return error instanceof QvError ? `${error.code} ${error.facts.path ?? ''}`.trim() : codeOf(error);
   }
 }

@@ -15,8 +15,10 @@ import { storeSuite } from './store-suite.ts';
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let made = 0;
 const fresh = (): string => join(folder.path, `${++made}.db`);
-const openAt = (path: string, more: { queue?: number; timeoutMilliseconds?: number } = {}): Promise<Store> =>
-  openSqliteStore({ path, log: silentLog, busyMilliseconds: 100, ...more });
+const openAt = (
+  path: string,
+  more: { queue?: number; timeoutMilliseconds?: number; busyMilliseconds?: number } = {},
+): Promise<Store> => openSqliteStore({ path, log: silentLog, busyMilliseconds: 100, ...more });
 
 beforeAll(async () => {
   folder = await temporaryFolder();
@@ -51,11 +53,12 @@ describe('SQLite store', () => {
 
   it('a locked database refuses writes, stalls nobody and takes them again afterwards', async () => {
     const path = fresh();
-    const store = await openAt(path);
+    const store = await openAt(path, { busyMilliseconds: 1_500 });
     await store.insertWallet(insert(key(1), 1, 0));
     const unlock = lockOut(path);
     const refused = expectCode(store.applySigned(signed(key(1), 2)), 'store_unavailable');
-    expect(await longestStall(refused)).toBeLessThan(80);
+    // Far less than the database thread waits for the lock, also on a busy machine.
+    expect(await longestStall(refused)).toBeLessThan(750);
     // Readers of a write-ahead log go on.
     expect(await store.getWallet(key(1))).toMatchObject({ stateVersion: 1n });
     unlock();

@@ -36,6 +36,36 @@ describe('base58', () => {
   });
 });
 
+describe('base58 text', () => {
+  it('is accepted exactly when it is what web3.js would print for those bytes', () => {
+    const characters = [...'123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'];
+    const text = fc.oneof(
+      fc.array(fc.constantFrom(...characters), { minLength: 30, maxLength: 46 }).map((parts) => parts.join('')),
+      fc
+        .tuple(fc.nat(34), fc.array(fc.constantFrom(...characters), { maxLength: 44 }))
+        .map(([ones, rest]) => '1'.repeat(ones) + rest.join('')),
+    );
+    fc.assert(
+      fc.property(text, (input) => {
+        let expected: boolean;
+        try {
+          expected = new PublicKey(input).toBase58() === input;
+        } catch {
+          expected = false;
+        }
+        let accepted: boolean;
+        try {
+          accepted = toBase58(fromBase58(input, 32)) === input;
+        } catch {
+          accepted = false;
+        }
+        expect(accepted).toBe(expected);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
 describe('base64 and hex', () => {
   it('agree with Buffer and read only what they write', () => {
     fc.assert(

@@ -2,7 +2,7 @@
 import { decodeAttestationDocument } from '@quantumvault/shared/attestation/document.ts';
 import { type BootId, bootIdOf } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { type UserData, userDataCodec } from '@quantumvault/shared/evidence/leaf.ts';
+import { type UserData, userDataCodec } from '@quantumvault/shared/evidence/user-data.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { EnclaveConfig } from './config.ts';

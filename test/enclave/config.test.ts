@@ -1,3 +1,6 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
@@ -36,6 +39,17 @@ function changed(path: string, value: unknown): Record<string, unknown> {
   at[keys.at(-1) ?? ''] = value;
   return root;
 }
+
+describe('the example', () => {
+  it('is a configuration, with the roots that its README states', () => {
+    const folder = join(import.meta.dirname, '..', '..', 'enclave', 'config');
+    const parsed = parseEnclaveConfig(new Uint8Array(readFileSync(join(folder, 'example.json'))));
+    const stated = readFileSync(join(folder, 'README.md'), 'utf8').match(/`[0-9a-f]{64}`/g);
+    const roots = parsed.kms.rootCertificates.map((pem) => new X509Certificate(pem));
+    expect(roots.every((root) => root.ca && /O=Amazon\n/.test(root.subject))).toBe(true);
+    expect(roots.map((root) => `\`${root.fingerprint256.replaceAll(':', '').toLowerCase()}\``)).toEqual(stated);
+  });
+});
 
 describe('the measured configuration', () => {
   it('is read, hashed and frozen', () => {

@@ -16,6 +16,7 @@
 import { type Address, address, type Hash } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
+import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 
 export interface EnclaveConfig {
@@ -33,7 +34,6 @@ export interface EnclaveConfig {
   readonly hash: Hash;
 }
 
-const NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
 const ORIGIN = /^[a-z0-9][a-z0-9./-]{0,126}$/;
 const KEY_ARN = /^arn:(aws[a-z-]*):kms:([a-z0-9-]{1,32}):([0-9]{12}):key\/(?:mrk-[0-9a-f]{32}|[0-9a-f-]{36})$/;
 const PEM = /^-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----\n?$/;
@@ -45,7 +45,7 @@ export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
   try {
     const fields = new JsonFields(parseStrictJson(bytes));
     if (fields.integer('version', 1) !== 1) throw invalid('version', 'not 1');
-    const deployment = matching(fields, 'deployment', NAME);
+    const deployment = matching(fields, 'deployment', DEPLOYMENT_NAME);
     const logOrigin = matching(fields, 'logOrigin', ORIGIN);
     const kms = parseKms(fields);
     // 2^32 - 1 is "any": the parent is one peer (design 8).

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
 import {
   formatTransportAddress,
   parseTransportAddress,
@@ -53,7 +54,6 @@ export interface HostConfig {
 }
 
 /** As statements print it (shared/src/policy/statement.ts). */
-const DEPLOYMENT = /^[A-Za-z0-9._:/-]{1,64}$/;
 const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
 
 const invalid = (path: string, value: string): QvError => new QvError('config_invalid', { path, value });
@@ -81,7 +81,7 @@ export function loadHostConfig(path: string): HostConfig {
 
 function readConfig(fields: JsonFields): HostConfig {
   const config: HostConfig = {
-    deployment: matching(fields, 'deployment', DEPLOYMENT),
+    deployment: matching(fields, 'deployment', DEPLOYMENT_NAME),
     listen: nested(fields, 'listen', (inner) => ({ host: filled(inner, 'host'), port: inner.integer('port', 0xffff) })),
     adminSocket: nested(fields, 'adminSocket', (inner) => ({
       path: absolutePath(inner, 'path'),

@@ -15,11 +15,11 @@ import {
   type SignBody,
   signedContent,
 } from '@quantumvault/shared/protocol/sign-request.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { verifyEd25519 } from '../ed25519.ts';
 import { EnclaveRefusal } from '../enclave/client.ts';
-import { sha256 } from '../hash.ts';
 import { Idempotency, type RequestKey } from '../idempotency.ts';
 import { DeniedError } from '../problem.ts';
 import { replyExpiry } from '../records.ts';

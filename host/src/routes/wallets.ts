@@ -15,10 +15,10 @@ import { policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.
 import { CREATE_PURPOSE, renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { verifyEd25519 } from '../ed25519.ts';
-import { sha256 } from '../hash.ts';
 import { factsOf } from '../request-facts.ts';
 import { leafRecord } from '../store/store.ts';
 import { verifiedRow } from '../wallet-rows.ts';

@@ -12,6 +12,7 @@ import { toHex, utf8 } from '../bytes.ts';
 import { encodeCbor } from '../cbor.ts';
 import { QvError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
+import { DEPLOYMENT_NAME } from '../names.ts';
 import { formatTime } from '../rfc3339.ts';
 import { cborOf, policyJson } from './canonical.ts';
 import type { Policy, TokenRule, Window } from './policy.ts';
@@ -57,7 +58,6 @@ const DETAILS: readonly Detail[] = [
   { ...ALL, lists: false, programs: false, tokens: false },
   { lists: false, programs: false, tokens: false, single: false },
 ];
-const DEPLOYMENT = /^[A-Za-z0-9._:/-]{1,64}$/;
 
 /** @throws QvError statement_too_long; field_malformed for a deployment that could break out of its line */
 export function renderPolicyStatement(statement: PolicyStatement): string {
@@ -177,6 +177,6 @@ function units(amount: bigint, decimals: number): string {
 
 /** A deployment is configuration, but a line break in it could forge a line. */
 function checkedDeployment(deployment: string): string {
-  if (!DEPLOYMENT.test(deployment)) throw new QvError('field_malformed', { path: 'deployment' });
+  if (!DEPLOYMENT_NAME.test(deployment)) throw new QvError('field_malformed', { path: 'deployment' });
   return deployment;
 }

@@ -36,16 +36,31 @@ export interface AttestationContext {
   readonly verifyEd25519: VerifyEd25519;
 }
 
-/** @throws QvError attestation_*, evidence_*; HostProblem; host_unreachable, response_malformed */
-export async function attest(context: AttestationContext): Promise<AttestedBoot> {
-  const { connection, trust, nowMs, verifyEd25519 } = context;
+/** What the host answers; nothing of it is verified yet. */
+export interface AttestationAnswer {
+  readonly documentBytes: Uint8Array;
+  readonly boot: BootId;
+  readonly bootRecord: Receipt;
+  /** Drawn for this answer alone. */
+  readonly nonce: Uint8Array;
+}
+
+/** @throws HostProblem; QvError host_unreachable, response_malformed */
+export async function requestAttestation(connection: Connection): Promise<AttestationAnswer> {
   const nonce = crypto.getRandomValues(new Uint8Array(32));
   const fields = await exchange(connection, { method: 'GET', path: `v1/attestation?nonce=${toHex(nonce)}` });
-  const { documentBytes, boot, bootRecord } = readResponse(() => ({
+  return readResponse(() => ({
     documentBytes: fromBase64(fields.text('document'), 'document'),
     boot: bootId(fields.text('boot')),
     bootRecord: receiptField(fields, 'bootRecord'),
+    nonce,
   }));
+}
+
+/** @throws QvError attestation_*, evidence_*; HostProblem; host_unreachable, response_malformed */
+export async function attest(context: AttestationContext): Promise<AttestedBoot> {
+  const { connection, trust, nowMs, verifyEd25519 } = context;
+  const { documentBytes, boot, bootRecord, nonce } = await requestAttestation(connection);
   const { kmsKeyArn: _, ...expected } = trust;
   const mode = { kind: 'live', nowMs: nowMs(), nonce } as const;
   const verified = await verifyBootAttestation(documentBytes, { ...expected, mode, boot });

@@ -24,6 +24,9 @@ export interface Certificate {
   readonly issuer: Uint8Array;
   readonly subject: Uint8Array;
   readonly subjectText: string;
+  readonly issuerText: string;
+  /** The INTEGER's bytes. */
+  readonly serial: Uint8Array;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly criticalExtensions: readonly string[];
@@ -80,6 +83,7 @@ function splitCertificate(der: Uint8Array, path: string) {
   if (bits.tag !== TAG.bitString || bits.body[0] !== 0) refuse(path, 'signature');
   const slices = {
     tbs: tbs.raw,
+    serial: serial.body,
     signedAlgorithm: inner.raw,
     signatureAlgorithm: outer.raw,
     signature: bits.body.subarray(1),
@@ -101,6 +105,7 @@ function understand(parsed: X509Certificate, [notBefore, notAfter, ...beyond]: r
   const keyUsage = readKeyUsage(parsed.getExtension(KeyUsagesExtension), path);
   return {
     subjectText: parsed.subject,
+    issuerText: parsed.issuer,
     notBeforeMs: readTime(notBefore, parsed.notBefore, path),
     notAfterMs: readTime(notAfter, parsed.notAfter, path),
     criticalExtensions: parsed.extensions.filter((extension) => extension.critical).map((extension) => extension.type),

@@ -26,6 +26,12 @@ export const STEPS = {
   'public-key': 'Document carries a public key',
 } as const;
 
+/** For people: what a report in which every check passed is worth. */
+export const PROVES = {
+  live: 'Proves authenticity and recency: made under this root, for this nonce, just now.',
+  replay: 'Proves authenticity, not recency: made under this root, then; anybody may have shown it since.',
+} as const;
+
 export type StepName = keyof typeof STEPS;
 
 /** The first failure's code is the verdict's code; `found` is for people and never stable. */

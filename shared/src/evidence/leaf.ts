@@ -136,17 +136,6 @@ export const freezeAckCodec = purposeStruct('qv/freeze-ack/v1', {
 });
 export type FreezeAck = Infer<typeof freezeAckCodec>;
 
-/** What a boot's attestation document says in `user_data`: 512 bytes at most (AWS 3.2.2.2). */
-export const userDataCodec = purposeStruct('qv/user-data/v1', {
-  bootKey: field(1, bootId),
-  /** The key that imports are sealed to; absent in builds without import. */
-  importKey: maybe(2, fixed(32)),
-  configHash: field(3, fixed<Hash>(32)),
-  logOrigin: field(4, text(128, FACT)),
-  version: field(5, text(32, FACT)),
-});
-export type UserData = Infer<typeof userDataCodec>;
-
 /** Checks an Ed25519 signature: (signature, message, public key). */
 export type VerifyEd25519 = (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
 

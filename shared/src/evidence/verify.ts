@@ -22,12 +22,11 @@ import {
   leafHash,
   type Receipt,
   type SignedBytes,
-  type UserData,
-  userDataCodec,
   type VerifyEd25519,
   type WalletCertificate,
   walletCertificateCodec,
 } from './leaf.ts';
+import { type UserData, userDataCodec } from './user-data.ts';
 
 /** `user_data` is read here, so exact bytes are not expected but its parts. */
 export interface BootExpectations extends Omit<Expectations, 'userData'> {

@@ -1,7 +1,7 @@
 /** The binding of a boot key to an attested image, on documents of a PKI of our own. */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { hash } from '@quantumvault/shared/brands.ts';
-import { type UserData, userDataCodec } from '@quantumvault/shared/evidence/leaf.ts';
+import { type UserData, userDataCodec } from '@quantumvault/shared/evidence/user-data.ts';
 import { type BootExpectations, verifyBootAttestation } from '@quantumvault/shared/evidence/verify.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { describe, expect, test } from 'vitest';

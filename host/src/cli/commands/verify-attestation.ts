@@ -1,0 +1,193 @@
+/** qv verify attestation: the library's checklist, for people and machines. */
+import { PROVES, type Step } from '@quantumvault/shared/attestation/checklist.ts';
+import type { EncodedDocument } from '@quantumvault/shared/attestation/encodings.ts';
+import type { Expectations, LiveMode, ReplayMode } from '@quantumvault/shared/attestation/expectations.ts';
+import { type PcrSet, pcrSet } from '@quantumvault/shared/attestation/pcrs.ts';
+import { trustedRoot } from '@quantumvault/shared/attestation/root.ts';
+import {
+  type AttestationFailure,
+  type AttestationReport,
+  verifyAttestation as verify,
+} from '@quantumvault/shared/attestation/verify.ts';
+import { fromHex } from '@quantumvault/shared/bytes.ts';
+import { ERRORS, QvError } from '@quantumvault/shared/errors.ts';
+import { type Inspection, inspectAttestation } from '@quantumvault/shared/evidence/inspect.ts';
+import { requestAttestation } from '../../client/attestation.ts';
+import { connectionTo } from '../../client/http.ts';
+import type { Arguments, Command, Result } from '../command.ts';
+import { documentOperand, readDocumentFile } from '../document-input.ts';
+import { readPcrSets, readRoot } from '../input.ts';
+import { cross, printable, type Style, table, tick } from '../terminal.ts';
+
+export const verifyAttestation: Command = {
+  name: 'verify attestation',
+  summary: 'Prove which image made a Nitro attestation document, and under which root.',
+  details: [
+    'A file holds one document: raw COSE, base64 or hex. It is replayed, which means judged at its own time: that',
+    'proves authenticity, not recency. For a URL, qv draws a nonce, asks the host for a document and judges it now.',
+    'The PCRs have to match all of one expected set, so at least one --pcrs or --pcr0 is needed.',
+    'Needs no network for a file. Exits 0 when every check passes, 1 when one fails, 2 when the input is unusable.',
+  ],
+  operands: '<file|url>',
+  options: {
+    pcrs: { value: '<file>', help: 'measurements as nitro-cli prints them: one set or an array', multiple: true },
+    pcr0: { value: '<hex>', help: 'the PCR0 of an image that is allowed, whatever its other PCRs', multiple: true },
+    nonce: { value: '<hex>', help: 'the document must carry this nonce (files only)' },
+    mode: { value: '<live|replay>', help: 'files: replay unless given; live needs --nonce. URLs: always live' },
+    root: { value: '<pem>', help: 'UNSAFE: believe this root instead of AWS’s; for local stacks' },
+    'allow-debug': { help: 'UNSAFE: accept an enclave in debug mode, whose memory can be read' },
+  },
+  run: async (args) => {
+    const source = documentOperand(args);
+    const pcrSets = expectedSets(args);
+    const root = args.optional('root');
+    const unsafeTrustedRootDer = root === undefined ? undefined : readRoot(root);
+    const { document, mode } = isUrl(source) ? await fromUrl(source, args) : fromFile(source, args);
+    const expected: Expectations = {
+      mode,
+      pcrSets,
+      allowDebug: args.flag('allow-debug'),
+      ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }),
+    };
+    const report = await verify(document.bytes, expected);
+    const warnings = await warningsOf(expected);
+    // A document that fails is not described: nothing in it is known to be true.
+    const contents = report.ok ? await inspectAttestation(document.bytes) : undefined;
+    return answer({ source, document, report, warnings, contents });
+  },
+};
+
+interface Question {
+  readonly document: EncodedDocument;
+  readonly mode: LiveMode | ReplayMode;
+}
+
+const wrong = (value: string): QvError => new QvError('usage_invalid', { value });
+
+const isUrl = (text: string): boolean => /^https?:\/\//.test(text);
+
+/** @throws QvError usage_invalid when nothing is expected; what a malformed set or file throws */
+function expectedSets(args: Arguments): readonly PcrSet[] {
+  const sets = [
+    ...args.list('pcrs').flatMap(readPcrSets),
+    ...args.list('pcr0').map((hex) => pcrSet('--pcr0', new Map([[0, fromHex(hex, '--pcr0')]]))),
+  ];
+  if (sets.length === 0) throw wrong('nothing to compare with: give --pcrs or --pcr0');
+  return sets;
+}
+
+function fromFile(path: string, args: Arguments): Question {
+  const kind = args.optional('mode') ?? 'replay';
+  const hex = args.optional('nonce');
+  const nonce = hex === undefined ? undefined : fromHex(hex, '--nonce');
+  if (kind !== 'live' && kind !== 'replay') throw wrong('--mode is live or replay');
+  if (kind === 'live' && nonce === undefined) throw wrong('--mode live needs --nonce');
+  const document = readDocumentFile(path);
+  if (kind === 'live' && nonce !== undefined) return { document, mode: { kind, nowMs: Date.now(), nonce } };
+  return { document, mode: { kind: 'replay', ...(nonce && { nonce }) } };
+}
+
+async function fromUrl(url: string, args: Arguments): Promise<Question> {
+  if (!URL.canParse(url)) throw wrong('the URL is none');
+  if (args.flag('nonce')) throw wrong('--nonce is for files: for a URL qv draws its own');
+  if ((args.optional('mode') ?? 'live') !== 'live') throw wrong('a URL is verified live');
+  const { documentBytes, nonce } = await requestAttestation(connectionTo(url));
+  return {
+    document: { encoding: 'base64', bytes: documentBytes },
+    mode: { kind: 'live', nowMs: Date.now(), nonce },
+  };
+}
+
+async function warningsOf({ unsafeTrustedRootDer, allowDebug }: Expectations): Promise<readonly string[]> {
+  const { isAws } = await trustedRoot(unsafeTrustedRootDer);
+  return [
+    ...(isAws ? [] : ['UNSAFE: --root is not AWS’s root: whoever holds its key can attest anything.']),
+    ...(allowDebug ? ['UNSAFE: --allow-debug accepts enclaves whose memory can be read from outside.'] : []),
+  ];
+}
+
+interface Answer {
+  readonly source: string;
+  readonly document: EncodedDocument;
+  readonly report: AttestationReport;
+  readonly warnings: readonly string[];
+  /** Only of a document that passed. */
+  readonly contents: Inspection | undefined;
+}
+
+function answer(found: Answer): Result {
+  const { source, document, report, warnings, contents } = found;
+  const error = report.ok ? undefined : errorOf(report.failure);
+  return {
+    exit: report.ok ? 'ok' : 'failed',
+    json: {
+      document: { source, encoding: document.encoding, bytes: document.bytes.length },
+      mode: report.mode,
+      proves: report.proves,
+      warnings,
+      steps: report.steps,
+      ...(error && { error }),
+      ...(report.ok && { statement: PROVES[report.mode], pcrSet: report.pcrSet.name, contents }),
+    },
+    text: (style) => [
+      ...table(
+        [
+          ['Document', `${printable(source)} (${document.encoding}, ${document.bytes.length} bytes)`],
+          ['Mode', report.mode === 'live' ? 'live: judged now' : 'replay: judged at the document’s own time'],
+        ],
+        style,
+        '',
+      ),
+      ...warnings.map((warning) => style(['bold', 'red'], `! ${warning}`)),
+      '',
+      ...report.steps.flatMap((step) => stepLines(step, style)),
+      '',
+      ...verdictLines(found, style),
+    ],
+  };
+}
+
+/** As for every refusal of qv, and the step besides. */
+function errorOf({ step, code, facts }: AttestationFailure): Readonly<Record<string, unknown>> {
+  const { meaning, retryable } = ERRORS[code];
+  return { step, code, meaning, retryable, ...facts };
+}
+
+function stepLines(step: Step, style: Style): readonly string[] {
+  const marks = { pass: tick(style), fail: cross(style), skipped: style('yellow', '–'), 'not-reached': ' ' };
+  const title = step.status === 'fail' ? style('red', step.title) : step.title;
+  const found = step.status === 'not-reached' ? 'not reached' : printable(step.found);
+  const code = step.status === 'fail' ? [`    ${style('red', step.code)}`] : [];
+  return [`${marks[step.status]} ${title}`, ...(found === '' ? [] : [`    ${style('dim', found)}`]), ...code];
+}
+
+function verdictLines({ report, contents, warnings }: Answer, style: Style): readonly string[] {
+  if (!report.ok) {
+    const { code } = report.failure;
+    return [
+      `${cross(style)} ${style(['bold', 'red'], 'NOT verified')}: ${style('bold', code)}`,
+      `  ${ERRORS[code].meaning}`,
+    ];
+  }
+  const { pcrSet, document } = report;
+  const rows: [string, string][] = [
+    ['Enclave', document.moduleId],
+    ['Made at', contents?.time ?? ''],
+    ['Image', `PCR0 ${contents?.pcrs[0]?.hex}, as in ${printable(pcrSet.name)}`],
+  ];
+  const attested = contents?.attested;
+  if (attested !== undefined) {
+    rows.push(
+      ['Boot key', attested.bootKey],
+      ['Configuration', `SHA-256 ${attested.configHash}`],
+      ['Log', attested.logOrigin],
+      ['Version', attested.version],
+    );
+  }
+  return [
+    `${tick(style)} ${style(['bold', 'green'], 'Verified')}: every check passes.`,
+    ...table(rows, style),
+    `  ${PROVES[report.mode]}`,
+    ...(warnings.length === 0 ? [] : [style(['bold', 'red'], '! UNSAFE options were used: see above.')]),
+  ];
+}

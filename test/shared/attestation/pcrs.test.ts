@@ -33,6 +33,11 @@ test('what nitro-cli prints', () => {
   ]);
 });
 
+test('what nitro-cli describe-eif and qv measure say besides', () => {
+  const [set] = parse({ ...NITRO_CLI, EifVersion: 4, IsSigned: false, CheckCRC: true, ImageName: 'x' });
+  expect(set?.pcrs.size).toBe(4);
+});
+
 test('the inner object alone, and several', () => {
   expect(parse({ PCR0: A })[0]?.pcrs.size).toBe(1);
   expect(parse([NITRO_CLI, { PCR0: B }]).map(({ name }) => name)).toEqual(['file#0', 'file#1']);
@@ -49,7 +54,7 @@ describe('refused', () => {
     ['null', null, malformed],
     ['an array of arrays', [[]], malformed],
     ['Measurements as text', { Measurements: 'x' }, malformed],
-    ['keys beside Measurements', { Measurements: { PCR0: A }, PCR1: B }, malformed],
+    ['a PCR beside Measurements', { Measurements: { PCR0: A }, PCR1: B }, malformed],
     ['an unknown key', { PCR0: A, Pcr1: B }, malformed],
     ['PCR32', { PCR0: A, PCR32: B }, malformed],
     ['PCR01', { PCR0: A, PCR01: B }, malformed],

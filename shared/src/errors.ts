@@ -112,7 +112,6 @@ export const ERRORS = {
 
   // Attestation documents: bytes that are not one, chains that do not hold, documents that are not what was expected.
   attestation_too_large: row(413, 'The attestation document is larger than the limit.'),
-  attestation_encoding_unknown: row(400, 'The input is neither raw COSE, nor base64, nor hex of a document.'),
   attestation_envelope_malformed: row(
     400,
     'Not the one form of COSE_Sign1 that Nitro writes; the path names the part.',
@@ -150,6 +149,36 @@ export const ERRORS = {
   attestation_public_key_missing: row(403, 'The document carries no public key.'),
   attestation_expectations_invalid: row(400, 'What to verify against is incomplete; the path names it.'),
   attestation_pcr_set_malformed: row(400, 'Expected PCRs are not in the JSON form that nitro-cli prints.'),
+
+  // Enclave image files: what the format does not allow (400), and checks that do not hold (403).
+  eif_truncated: row(400, 'The image ends before its header, or before what a section claims.'),
+  eif_magic_invalid: row(400, 'The file does not begin with ".eif": it is no enclave image.'),
+  eif_version_unsupported: row(400, 'The image’s version is not 2, 3 or 4.'),
+  eif_flags_unknown: row(400, 'The header or a section header sets a flag that is not defined.'),
+  eif_reserved_not_zero: row(400, 'A reserved field or an unused slot of the section table is not zero.'),
+  eif_section_count_invalid: row(400, 'The image claims fewer than 2 or more than 32 sections.'),
+  eif_section_offset_mismatch: row(
+    400,
+    'The section table has a section elsewhere than behind the one before: gap, overlap or order.',
+  ),
+  eif_section_size_mismatch: row(400, 'Section table and section header name different sizes.'),
+  eif_section_type_unknown: row(400, 'A section is of no type that the format defines.'),
+  eif_section_missing: row(400, 'The image lacks a section it must have; the path names the type.'),
+  eif_section_repeated: row(400, 'A type of which there may be one section occurs again; the path names it.'),
+  eif_section_order_invalid: row(400, 'A ramdisk stands before the kernel.'),
+  eif_section_too_large: row(413, 'The signature or metadata section is larger than the limit.'),
+  eif_trailing_bytes: row(400, 'Bytes follow the last section.'),
+  eif_metadata_malformed: row(400, 'The metadata section is not one strict JSON object.'),
+  eif_signature_malformed: row(
+    400,
+    'The signature section is not of the one form that is verified; the path says where.',
+  ),
+  eif_signature_entries_unsupported: row(400, 'The signature section does not have exactly one entry.'),
+  eif_certificate_malformed: row(400, 'The signing certificate is not one PEM block of strict X.509.'),
+  eif_crc_mismatch: row(403, 'The CRC-32 in the header is not the one of the image: it is damaged or was edited.'),
+  eif_signature_algorithm_mismatch: row(403, 'Algorithm and key are not ES256, ES384 or ES512 with its own curve.'),
+  eif_signature_register_mismatch: row(403, 'What was signed is not PCR0 of this image.'),
+  eif_signature_invalid: row(403, 'The image’s signature is not by the key of its certificate.'),
 
   // What a boot key signed: receipts, certificates, acknowledgements (design 10).
   evidence_signature_invalid: row(403, 'The boot key did not sign this receipt, certificate or acknowledgement.'),

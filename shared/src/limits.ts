@@ -58,6 +58,18 @@ export const LIMITS = {
   /** Creation statements remembered until they expire. */
   creationNonces: 10_000,
 
+  // Enclave image files (the image format's README; "QEMU" is hw/core/eif.c).
+  /** MAX_NUM_SECTIONS; kernel and cmdline are the least a header may claim. */
+  eifSectionsMin: 2,
+  eifSectionsMax: 32,
+  eifSignatureBytes: 32_768,
+  /** No clause: `docker image inspect` output is some kilobytes. It is the largest part held in memory. */
+  eifMetadataBytes: 1024 * 1024,
+  /** Shown of the kernel command line; x86 kernels take 2,048 bytes. */
+  eifCommandLineShownBytes: 4_096,
+  /** Read and hashed at a time. */
+  eifChunkBytes: 1024 * 1024,
+
   // Trusted time (design 8).
   trustedTimeMaxAgeSeconds: 60,
   trustedTimeSampleSeconds: 20,

@@ -21,6 +21,12 @@ export interface Result {
   readonly text: (style: Style) => readonly string[];
 }
 
+/** Where a call of qv prints. */
+export interface Output {
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+}
+
 export interface Command {
   /** `init kms-key` */
   readonly name: string;
@@ -31,8 +37,11 @@ export interface Command {
   readonly options: Readonly<Record<string, OptionSpec>>;
   /** How help names what follows the options; absent when nothing does. */
   readonly operands?: string;
-  /** @throws QvError; its code decides the exit code */
-  readonly run: (args: Arguments) => Promise<Result>;
+  /**
+   * The result is printed by the caller; a command that takes long may draw on `output.stderr` meanwhile.
+   * @throws QvError; its code decides the exit code
+   */
+  readonly run: (args: Arguments, output: Output) => Promise<Result>;
 }
 
 /** Known to every command. */

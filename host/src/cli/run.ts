@@ -1,15 +1,10 @@
 /** One call of qv: find the command, read its arguments, run it, print once, answer with the exit code. */
 import { codeOf, ERRORS, QvError } from '@quantumvault/shared/errors.ts';
-import { type Command, parseArguments, requireOptions } from './command.ts';
+import { type Command, type Output, parseArguments, requireOptions } from './command.ts';
 import { COMMANDS } from './commands.ts';
 import { EXIT, type Exit, exitOf } from './exit-codes.ts';
 import { explain, family, overview } from './help.ts';
 import { plain, printable, styleFor } from './terminal.ts';
-
-export interface Output {
-  readonly stdout: NodeJS.WritableStream;
-  readonly stderr: NodeJS.WritableStream;
-}
 
 /** @param argv without interpreter and script */
 export async function runCli(argv: readonly string[], output: Output): Promise<number> {
@@ -48,7 +43,7 @@ async function dispatch(argv: readonly string[], output: Output, json: boolean):
     return EXIT.ok.code;
   }
   requireOptions(command, args);
-  const result = await command.run(args);
+  const result = await command.run(args, output);
   const { code } = EXIT[result.exit];
   if (json) write(output.stdout, [JSON.stringify({ ok: code === 0, exit: code, ...result.json })]);
   else write(output.stdout, result.text(styleFor(output.stdout)));

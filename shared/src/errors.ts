@@ -112,6 +112,7 @@ export const ERRORS = {
 
   // Attestation documents: bytes that are not one, chains that do not hold, documents that are not what was expected.
   attestation_too_large: row(413, 'The attestation document is larger than the limit.'),
+  attestation_encoding_unknown: row(400, 'The input is neither raw COSE, nor base64, nor hex of a document.'),
   attestation_envelope_malformed: row(
     400,
     'Not the one form of COSE_Sign1 that Nitro writes; the path names the part.',

@@ -3,10 +3,22 @@ import type { Command } from './command.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
 import { initKmsPolicy } from './commands/init-kms-policy.ts';
 import { initRowKey } from './commands/init-row-key.ts';
+import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
 import { measure } from './commands/measure.ts';
 import { status } from './commands/status.ts';
+import { verifyAttestation } from './commands/verify-attestation.ts';
 import { version } from './commands/version.ts';
 
 /** In the order in which help lists them. */
-export const COMMANDS: readonly Command[] = [kill, status, initKmsKey, initKmsPolicy, initRowKey, measure, version];
+export const COMMANDS: readonly Command[] = [
+  kill,
+  status,
+  initKmsKey,
+  initKmsPolicy,
+  initRowKey,
+  verifyAttestation,
+  inspectAttestation,
+  measure,
+  version,
+];

@@ -7,6 +7,7 @@ import { equalBytes, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
@@ -106,6 +107,7 @@ async function create(context: Context, request: RequestOf<'walletCreate'>): Pro
           firstRequesters: requesters,
           requestFloor: now,
           logPosition: sequence,
+          spent: NOTHING_SPENT,
         };
         const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)), version: 1n };
         holdings.add(state, sealed);

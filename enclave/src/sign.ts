@@ -9,6 +9,7 @@ import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { judge, type Verdict } from '@quantumvault/shared/policy/judge.ts';
 import { type Policy, policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { NOTHING_SPENT, reserve } from '@quantumvault/shared/policy/state.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import {
   parseSignBody,
@@ -22,6 +23,7 @@ import { decodeTransaction, messageHash, type Transaction } from '@quantumvault/
 import type { Context } from './context.ts';
 import type { Held } from './holdings.ts';
 import type { Ticket } from './requests.ts';
+import { fits } from './spends.ts';
 import { encodeState, policyMacInput, seedAssociated, stateAssociated } from './state.ts';
 import { verifyEd25519, type WalletKeys } from './vault.ts';
 
@@ -121,11 +123,13 @@ function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket
   const now = context.time.now();
   requireFresh(claim.timestamp, now);
   context.freeze.requireOpen();
-  const verdict = judge(policy, claim.transaction.message, now);
+  // A repeat was counted when it was first signed; judging it against its own spend would deny it at the limit.
+  const state = ticket?.repeat === true ? NOTHING_SPENT : held.state.spent;
+  const verdict = judge(policy, claim.transaction.message, now, { state });
   const facts = { messageHash: claim.messageHash, amounts: amountsOf(verdict) };
   if (claim.body.dryRun) return { ...facts, allow: verdict.allow, rules: verdict.rules };
   if (verdict.denied !== undefined) throw deny(context, claim, verdict.denied, facts.amounts, now);
-  return { ...facts, ...reserveAndSign(context, claim, held, keys, facts.amounts, ticket, now) };
+  return { ...facts, ...reserveAndSign(context, claim, held, keys, verdict, ticket, now) };
 }
 
 /** Reserves in memory, then signs, then records. A fault before the signature takes the reservation back. */
@@ -134,7 +138,7 @@ function reserveAndSign(
   claim: Claim,
   held: Held,
   keys: WalletKeys,
-  amounts: Amounts,
+  verdict: Verdict,
   ticket: Ticket | undefined,
   now: TimeMs,
 ): Pick<Reply, 'signature' | 'state' | 'receipt'> {
@@ -143,7 +147,7 @@ function reserveAndSign(
   const repeat = ticket?.repeat === true;
   const version = repeat ? before.version : before.version + 1n;
   const requestFloor = timeMs(Math.max(claim.timestamp, before.requestFloor));
-  if (!repeat) held.state = { ...before, version, requestFloor };
+  if (!repeat) held.state = { ...before, version, requestFloor, spent: reserve(before.spent, verdict, now, fits) };
   let signature: Reply['signature'];
   try {
     const associated = seedAssociated(policy.wallet, policy.owner);
@@ -153,7 +157,7 @@ function reserveAndSign(
     throw error;
   }
   const { receipt, sequence } = context.log.append(
-    { ...leafFacts(claim), kind: 'signed', amounts, stateVersion: version },
+    { ...leafFacts(claim), kind: 'signed', amounts: amountsOf(verdict), stateVersion: version },
     now,
   );
   if (!repeat) {

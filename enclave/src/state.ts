@@ -7,6 +7,7 @@
  */
 import type { Address, Hash } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { SpendState } from '@quantumvault/shared/policy/state.ts';
 import {
   bootId,
   bytes,
@@ -23,6 +24,7 @@ import {
   u32,
   u64,
 } from '@quantumvault/shared/protocol/wire.ts';
+import { packSpends, unpackSpends } from './spends.ts';
 
 export const stateCodec = purposeStruct('qv/state/v1', {
   wallet: field(1, publicKey),
@@ -39,8 +41,12 @@ export const stateCodec = purposeStruct('qv/state/v1', {
   requestFloor: field(8, time),
   /** The leaf that recorded the last change. */
   logPosition: field(9, u64),
+  /** What windows and rates count, packed as spends.ts says. They survive a change of policy. */
+  spends: field(10, bytes(1, LIMITS.packedSpendBytes)),
 });
-export type WalletState = Infer<typeof stateCodec>;
+
+/** A state as memory holds it. */
+export type WalletState = Omit<Infer<typeof stateCodec>, 'spends'> & { readonly spent: SpendState };
 
 const associatedCodec = purposeStruct('qv/sealed/v1', {
   wallet: field(1, publicKey),
@@ -60,12 +66,14 @@ export function stateAssociated(wallet: Address, owner: Address): Uint8Array {
 }
 
 export function encodeState(state: WalletState): Uint8Array {
-  return encodeAs(stateCodec, state);
+  const { spent, ...rest } = state;
+  return encodeAs(stateCodec, { ...rest, spends: packSpends(spent) });
 }
 
-/** @throws QvError cbor_malformed, message_malformed */
+/** @throws QvError cbor_malformed, message_malformed, state_invalid */
 export function decodeState(plaintext: Uint8Array): WalletState {
-  return decodeAs(stateCodec, plaintext, 'state');
+  const { spends, ...rest } = decodeAs(stateCodec, plaintext, 'state');
+  return { ...rest, spent: unpackSpends(spends) };
 }
 
 /** What is MACed to bind a policy to a wallet's policy key. */

@@ -75,7 +75,8 @@ export const LIMITS = {
   trustedTimeSampleSeconds: 20,
 
   // Signing requests (design 6).
-  requestBodyBytes: 16 * 1024,
+  /** A version 1 transaction of 4,096 bytes in base64, and its envelope. */
+  requestBodyBytes: 8 * 1024,
   requestIdCharacters: 64,
   requestMaxAgeSeconds: 300,
   requestMaxFutureSeconds: 30,
@@ -120,6 +121,9 @@ export const LIMITS = {
   policyNameCharacters: 64,
   /** Spends kept one by one; more are merged conservatively (design 8). */
   spendEntries: 512,
+  /** Their packed form inside a sealed state. */
+  packedSpendBytes: 22 * 1024,
+  sealedStateBytes: 24 * 1024,
   /** Signals whose uses are remembered; full means no new signal counts, never eviction. */
   signalUses: 4_096,
 

@@ -3,6 +3,7 @@ import { encodeState, type WalletState } from '@quantumvault/enclave/state.ts';
 import type { WalletKeys } from '@quantumvault/enclave/vault.ts';
 import { type BootId, timeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { party } from '../support/wallet-kit.ts';
@@ -18,6 +19,7 @@ const state: WalletState = {
   firstRequesters: [requester],
   requestFloor: timeMs(0),
   logPosition: 1n,
+  spent: NOTHING_SPENT,
 };
 const blobs = {
   salt: new Uint8Array(32),

@@ -106,11 +106,8 @@ export interface Policy {
 export const POLICY_FEATURES = ['lookupTables', 'tokens', 'programs', 'windows', 'rate', 'signals'] as const;
 export type PolicyFeature = (typeof POLICY_FEATURES)[number];
 
-/**
- * What the enclave enforces today. Windows, rates and signals can be judged (`state.ts`), but the wallet's sealed state
- * does not hold what they need yet.
- */
-export const ENCLAVE_FEATURES: readonly PolicyFeature[] = ['lookupTables', 'tokens', 'programs'];
+/** What the enclave enforces today. Signals can be judged (`state.ts`), but nothing brings them to the enclave yet. */
+export const ENCLAVE_FEATURES: readonly PolicyFeature[] = ['lookupTables', 'tokens', 'programs', 'windows', 'rate'];
 
 export interface ParseOptions {
   readonly support?: readonly PolicyFeature[];

@@ -4,7 +4,7 @@
  *
  * Windows slide and are closed at both ends: a spend counts until strictly more than the window's seconds have
  * passed. Sums are exact up to LIMITS.spendEntries entries; beyond, the two neighbours that lie closest in time become
- * one at the later time, which can only make a window fuller than it is.
+ * one at the later time, which can only make a window fuller than it is; likewise where the keeper's room ends first.
  */
 import { type Address, type TimeMs, timeMs } from '../brands.ts';
 import { LIMITS } from '../limits.ts';
@@ -54,12 +54,21 @@ export interface Reservation {
 const MINUTE_SECONDS = 60;
 const DAY_SECONDS = 86_400;
 
-/** The state after one more signature at `now`. Time that steps back counts as the latest time seen. */
-export function reserve(state: SpendState, reservation: Reservation, now: TimeMs): SpendState {
+/**
+ * The state after one more signature at `now`. Time that steps back counts as the latest time seen.
+ * @param fits says whether whoever keeps the state has room for that many spends
+ */
+export function reserve(
+  state: SpendState,
+  reservation: Reservation,
+  now: TimeMs,
+  fits: (spends: readonly Spend[]) => boolean = () => true,
+): SpendState {
   const { lamportsOut, feeLamports, tokens, signal } = reservation;
   const at = timeMs(Math.max(now, state.spends.at(-1)?.at ?? 0));
   const kept = state.spends.filter((spend) => isWithin(spend.at, LIMITS.policyWindowSeconds, at));
-  const spends = merged([...kept, { at, count: 1, lamportsOut, feeLamports, tokens: new Map(tokens) }]);
+  const all = [...kept, { at, count: 1, lamportsOut, feeLamports, tokens: new Map(tokens) }];
+  const spends = merged(all, fits);
   return { spends, signals: signal === undefined ? state.signals : used(state.signals, signal, at) };
 }
 
@@ -69,8 +78,8 @@ function used(signals: readonly SignalUse[], signal: Signal, now: TimeMs): reado
   return [...others, { source: signal.source, id: signal.id, at: signal.at, uses: (before?.uses ?? 0) + 1 }];
 }
 
-function merged(spends: readonly Spend[]): readonly Spend[] {
-  if (spends.length <= LIMITS.spendEntries) return spends;
+function merged(spends: readonly Spend[], fits: (spends: readonly Spend[]) => boolean): readonly Spend[] {
+  if (spends.length <= LIMITS.spendEntries && fits(spends)) return spends;
   let closest = 0;
   let least = Number.POSITIVE_INFINITY;
   for (const [index, spend] of spends.entries()) {
@@ -91,7 +100,7 @@ function merged(spends: readonly Spend[]): readonly Spend[] {
     feeLamports: first.feeLamports + second.feeLamports,
     tokens,
   };
-  return merged([...spends.slice(0, closest), both, ...spends.slice(closest + 2)]);
+  return merged([...spends.slice(0, closest), both, ...spends.slice(closest + 2)], fits);
 }
 
 const isWithin = (at: TimeMs, seconds: number, now: TimeMs): boolean => now - at <= seconds * 1000;

@@ -31,7 +31,7 @@ export const PHASES = ['booting', 'ready', 'serving', 'frozen'] as const;
 export type Phase = (typeof PHASES)[number];
 
 const sealedState = struct({
-  blob: field(0, bytes(1, 4096)),
+  blob: field(0, bytes(1, LIMITS.sealedStateBytes)),
   version: field(1, u64),
 });
 
@@ -40,7 +40,7 @@ export const walletBlobs = struct({
   salt: field(0, fixed(LIMITS.saltBytes)),
   executionKey: field(1, bytes(1, LIMITS.kmsCiphertextBytes)),
   sealedSeed: field(2, bytes(1, 256)),
-  sealedState: field(3, bytes(1, 4096)),
+  sealedState: field(3, bytes(1, LIMITS.sealedStateBytes)),
 });
 export type WalletBlobs = Infer<typeof walletBlobs>;
 

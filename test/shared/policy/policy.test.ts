@@ -184,7 +184,7 @@ describe('refusing', () => {
 
   it('what the enclave does not enforce, unless told otherwise', () => {
     const unsupported = POLICY_FEATURES.filter((feature) => !ENCLAVE_FEATURES.includes(feature));
-    for (const feature of ['windows', 'rate', 'signals'] as const) expect(unsupported).toContain(feature);
+    for (const feature of ['signals'] as const) expect(unsupported).toContain(feature);
     expect(refusalOf(() => parsePolicy(fullPolicy()))?.code).toBe('policy_unsupported');
     expect(refusalOf(() => parsePolicy(simplePolicy()))).toBeUndefined();
   });

@@ -41,13 +41,22 @@ export function newSigner(curve: Curve = 'P-384'): Signer {
   return { curve, key: privateKey, der };
 }
 
+export interface Version1Parts {
+  readonly publicKey: KeyObject;
+  readonly signingKey: KeyObject;
+  /** Whole elements in place of right ones. */
+  readonly serialNumber?: Uint8Array;
+  readonly notAfter?: Uint8Array;
+  readonly beyond?: readonly Uint8Array[];
+}
+
 /** X.509 version 1: no version and no extensions, as `openssl x509 -req` makes them for AWS's guide. */
-export function version1Certificate(publicKey: KeyObject, signingKey: KeyObject): Uint8Array {
+export function version1Certificate({ publicKey, signingKey, ...parts }: Version1Parts): Uint8Array {
+  const { serialNumber = integer(Uint8Array.of(1)), notAfter = time(NOT_AFTER), beyond = [] } = parts;
   const algorithm = sequence(oid('1.2.840.10045.4.3.3'));
   const name = sequence(set(sequence(oid('2.5.4.3'), printableString('signer'))));
-  const dates = sequence(time(NOT_BEFORE), time(NOT_AFTER));
-  const tbs = sequence(integer(Uint8Array.of(1)), algorithm, name, dates, name, spkiOf(publicKey));
-  return sequence(tbs, algorithm, bitString(sign('sha384', tbs, signingKey)));
+  const tbs = sequence(serialNumber, algorithm, name, sequence(time(NOT_BEFORE), notAfter), name, spkiOf(publicKey));
+  return sequence(tbs, algorithm, bitString(sign('sha384', tbs, signingKey)), ...beyond);
 }
 
 /** serde's Vec<u8>. */

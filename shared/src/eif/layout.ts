@@ -29,7 +29,6 @@ export interface Layout {
 
 /** Reads headers only, at most 33 of them. @throws QvError eif_* */
 export async function readLayout(source: ImageSource): Promise<Layout> {
-  if (source.size < HEADER_BYTES) throw new QvError('eif_truncated', { path: 'header' });
   const headerBytes = await readWhole(source, 0, HEADER_BYTES);
   const header = readHeader(headerBytes);
   const sections: Section[] = [];
@@ -40,7 +39,6 @@ export async function readLayout(source: ImageSource): Promise<Layout> {
     if (claim.offset !== BigInt(offset))
       throw new QvError('eif_section_offset_mismatch', { path, value: `${claim.offset}, not ${offset}` });
     const dataOffset = offset + SECTION_HEADER_BYTES;
-    if (dataOffset > source.size) throw new QvError('eif_truncated', { path });
     const bytes = await readWhole(source, offset, SECTION_HEADER_BYTES);
     const { type, size } = readSectionHeader(bytes, path);
     if (size !== claim.size)

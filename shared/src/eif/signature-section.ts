@@ -91,8 +91,7 @@ function readKey(bytes: Uint8Array, key: string): Uint8Array {
 function readIntegers(bytes: Uint8Array, path: string): Read<Uint8Array> {
   const place = at(path);
   const head = readArrayHead(bytes, LIMITS.eifSignatureBytes, place);
-  // An integer takes at least a byte: no claim beyond the bytes at hand is allocated.
-  if (head.value > head.rest.length) throw new QvError(place.code, { path, value: 'ends early' });
+  // Allocates what is claimed: at most 32 KiB, whatever stands there.
   const value = new Uint8Array(head.value);
   let rest = head.rest;
   for (let index = 0; index < value.length; index++) {

@@ -8,7 +8,7 @@
  */
 import '../attestation/reflect.ts';
 import { X509Certificate } from '@peculiar/x509';
-import { readElement, readElements, requireStrict, TAG } from '../attestation/der.ts';
+import { type Element, readElement, readElements, requireStrict, TAG } from '../attestation/der.ts';
 import { fromBase64 } from '../bytes.ts';
 import { QvError } from '../errors.ts';
 
@@ -23,25 +23,23 @@ export interface SigningCertificate {
 }
 
 const PEM = /^\s*-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END CERTIFICATE-----\s*$/;
+const TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+const PATH = 'signing_certificate';
 /** [0] EXPLICIT version: absent in version 1 (RFC 5280 section 4.1). */
 const VERSION = 0xa0;
 
 const refuse = (value: string, cause?: unknown): never => {
-  throw new QvError('eif_certificate_malformed', { path: 'signing_certificate', value }, { cause });
+  throw new QvError('eif_certificate_malformed', { path: PATH, value }, { cause });
 };
 
 /** @throws QvError eif_certificate_malformed */
 export function readSigningCertificate(pem: Uint8Array): SigningCertificate {
   try {
     const der = unwrap(pem);
-    const subjectPublicKeyInfo = publicKeyOf(der);
-    const parsed = new X509Certificate(new Uint8Array(der));
-    const notBeforeMs = parsed.notBefore.getTime();
-    const notAfterMs = parsed.notAfter.getTime();
-    if (!Number.isFinite(notBeforeMs) || !Number.isFinite(notAfterMs)) refuse('validity');
-    return { der, subjectPublicKeyInfo, subject: parsed.subject, issuer: parsed.issuer, notBeforeMs, notAfterMs };
+    const parts = split(der);
+    const { subject, issuer } = new X509Certificate(new Uint8Array(der));
+    return { der, ...parts, subject, issuer };
   } catch (error) {
-    if (error instanceof QvError && error.code === 'eif_certificate_malformed') throw error;
     // The DER and base64 readers have codes of their own; the library has none.
     return refuse(error instanceof QvError ? (error.facts.value ?? 'base64') : 'not a certificate', error);
   }
@@ -53,15 +51,29 @@ function unwrap(pem: Uint8Array): Uint8Array {
   return fromBase64(body.replace(/[\r\n]/g, ''));
 }
 
-/** RFC 5280 section 4.1: the key is the element before the optional ones, counted from the version. */
-function publicKeyOf(der: Uint8Array): Uint8Array {
-  requireStrict(der, 'signing_certificate');
-  const certificate = readElement(der, 'signing_certificate');
+/** RFC 5280 section 4.1: Certificate and TBSCertificate as far as they are used. */
+function split(der: Uint8Array): Pick<SigningCertificate, 'subjectPublicKeyInfo' | 'notBeforeMs' | 'notAfterMs'> {
+  requireStrict(der, PATH);
+  const certificate = readElement(der, PATH);
   if (certificate.tag !== TAG.sequence || certificate.rest.length > 0) return refuse('trailing bytes');
-  const [tbs, , , ...beyond] = readElements(certificate.body, 'signing_certificate');
-  if (tbs === undefined || beyond.length > 0) return refuse('shape');
-  const fields = readElements(tbs.body, 'signing_certificate');
+  const [tbs, , signature, ...beyond] = readElements(certificate.body, PATH);
+  if (tbs === undefined || signature === undefined || beyond.length > 0) return refuse('shape');
+  const fields = readElements(tbs.body, PATH);
   // serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
-  const key = fields[fields[0]?.tag === VERSION ? 6 : 5];
-  return key?.tag === TAG.sequence ? key.raw : refuse('shape');
+  const [, , , validity, , key] = fields.slice(fields[0]?.tag === VERSION ? 1 : 0);
+  if (validity === undefined || key === undefined) return refuse('shape');
+  const [notBefore, notAfter, ...times] = readElements(validity.body, PATH);
+  if (notBefore === undefined || notAfter === undefined || times.length > 0) return refuse('validity');
+  return { subjectPublicKeyInfo: key.raw, notBeforeMs: timeOf(notBefore), notAfterMs: timeOf(notAfter) };
+}
+
+/** RFC 5280 section 4.1.2.5: UTCTime of 1950 to 2049 or GeneralizedTime, with seconds and Z. Parsed, printed, compared. */
+function timeOf({ tag, body }: Element): number {
+  const text = String.fromCharCode(...body);
+  const century = tag === TAG.utcTime ? (text < '5' ? '20' : '19') : '';
+  const [, year, month, day, hour, minute, second] = TIME.exec(century + text) ?? [];
+  const timeMs = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  if (Number.isNaN(timeMs)) return refuse('time');
+  const printed = new Date(timeMs).toISOString().slice(0, 19).replace(/\D/g, '');
+  return century + text === `${printed}Z` ? timeMs : refuse('time');
 }

@@ -6,6 +6,7 @@ import { memorySource } from '@quantumvault/shared/eif/source.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { describe, expect, test } from 'vitest';
 import { toPem } from '../../stack/certificate.ts';
+import { NULL, time, tlv } from '../../stack/der.ts';
 import { WireMap, type WireValue, writeCbor } from '../../stack/nsm/cbor-writer.ts';
 import { expectCode } from '../../support/codes.ts';
 import { noteCode } from '../../support/codes-seen.ts';
@@ -49,7 +50,7 @@ describe('verifies', () => {
 
   test('a certificate of version 1, PEM with CRLF and blank lines around', async () => {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
-    const der = s.version1Certificate(publicKey, privateKey);
+    const der = s.version1Certificate({ publicKey, signingKey: privateKey });
     const text = `\r\n${s.pemOf(der).replaceAll('\n', '\r\n')}\r\n\n`;
     const report = await measure(s.signed(plainSections, { curve: 'P-384', key: privateKey, der }, { pem: text }));
     expect(report.ok).toBe(true);
@@ -59,6 +60,13 @@ describe('verifies', () => {
   test('with COSE’s tag 18', async () => {
     const tagged = concatBytes(Uint8Array.of(0xd2), s.sign1(good));
     expect((await withCbor([s.entry(pem, s.integers(tagged))])).ok).toBe(true);
+  });
+
+  test.each([Date.UTC(1999, 11, 31), Date.UTC(2049, 11, 31), Date.UTC(2050, 0, 1)])('until %d', async (notAfterMs) => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+    const der = s.version1Certificate({ publicKey, signingKey: privateKey, notAfter: time(notAfterMs) });
+    const report = await measure(s.signed(plainSections, { curve: 'P-384', key: privateKey, der }));
+    expect(report.signature?.certificate).toMatchObject({ notBeforeMs: s.NOT_BEFORE, notAfterMs });
   });
 
   test('dates are found and not judged', async () => {
@@ -154,7 +162,7 @@ describe('section refused', () => {
     ]),
     'another key': bytes([
       new WireMap([
-        ['signing_certificates', pem],
+        ['signing_certificatE', pem],
         ['signature', cose],
       ]),
     ]),
@@ -164,6 +172,8 @@ describe('section refused', () => {
     'a claim of 2^32 integers': concatBytes(fromHex('81a2'), bytes('signing_certificate'), fromHex('9affffffff')),
     'a claim of 32,768 integers': concatBytes(fromHex('81a2'), bytes('signing_certificate'), fromHex('998000')),
     'an empty signature': bytes([s.entry(pem, [])]),
+    'three parts and one behind': writeCbor([s.entry(pem, [0x83, ...cose.slice(1)])]),
+    'an entry of one key and one behind': concatBytes(fromHex('81a1'), s.signatureBytes(good).subarray(2)),
     'three parts': sign1Of(header, EMPTY, s.registerPayload(0, pcr0)),
     'an unprotected header': sign1Of(header, new WireMap([[4, 1]]), s.registerPayload(0, pcr0), new Uint8Array(96)),
     'a detached payload': sign1Of(header, EMPTY, null, new Uint8Array(96)),
@@ -187,6 +197,8 @@ describe('section refused', () => {
 });
 
 describe('certificate refused', () => {
+  const { privateKey: signingKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+  const versionOne = { publicKey, signingKey };
   const one = s.pemOf(signer.der);
   const PEMS: Readonly<Record<string, string>> = {
     empty: '',
@@ -204,14 +216,31 @@ describe('certificate refused', () => {
     'half a certificate': s.pemOf(signer.der.subarray(0, 200)),
     'an empty SEQUENCE': s.pemOf(Uint8Array.of(0x30, 0)),
     'a certificate of one part': s.pemOf(Uint8Array.of(0x30, 2, 0x30, 0)),
+    'four parts': s.pemOf(s.version1Certificate({ ...versionOne, beyond: [NULL] })),
+    'a serial number not in its shortest form': s.pemOf(
+      s.version1Certificate({ ...versionOne, serialNumber: tlv(2, Uint8Array.of(0, 1)) }),
+    ),
+    'a 13th month': s.pemOf(s.version1Certificate({ ...versionOne, notAfter: tlv(0x17, utf8('271301000000Z')) })),
+    'a 30th February': s.pemOf(s.version1Certificate({ ...versionOne, notAfter: tlv(0x17, utf8('270230000000Z')) })),
+    'a time zone': s.pemOf(s.version1Certificate({ ...versionOne, notAfter: tlv(0x17, utf8('270101000000+0100')) })),
+    'three times': s.pemOf(
+      s.version1Certificate({ ...versionOne, notAfter: concatBytes(time(s.NOT_AFTER), time(s.NOT_AFTER)) }),
+    ),
+    'no time at all': s.pemOf(s.version1Certificate({ ...versionOne, notAfter: tlv(0x17, utf8('x')) })),
     'three parts of nothing': s.pemOf(fromHex('3006300030000300')),
   };
-  for (const [name, text] of Object.entries(PEMS))
-    test(name, () => expectCode(withBytes(s.signatureBytes({ ...good, pem: text })), 'eif_certificate_malformed'));
+  const refusal = (text: string) =>
+    expectCode(withBytes(s.signatureBytes({ ...good, pem: text })), 'eif_certificate_malformed');
+  for (const [name, text] of Object.entries(PEMS)) test(name, () => refusal(text));
+
+  test('it says why', async () => {
+    expect((await refusal(`x${one}`)).facts.value).toBe('not one PEM block');
+    expect((await refusal(s.pemOf(concatBytes(signer.der, Uint8Array.of(5, 0))))).facts.value).toBe('trailing bytes');
+  });
 });
 
 /** A certificate with an RSA key, signed by an EC key. */
 function rsaCertificate(): Uint8Array {
   const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  return s.version1Certificate(publicKey, signer.key);
+  return s.version1Certificate({ publicKey, signingKey: signer.key });
 }

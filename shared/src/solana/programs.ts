@@ -22,17 +22,30 @@ export const UNDERSTOOD_PROGRAMS: readonly Address[] = [
 ];
 
 /** Loaders, stake, vote, lookup tables, configuration, precompiles: authority and funds a policy never hands out. */
-export const FORBIDDEN_PROGRAMS: readonly Address[] = [
-  address('NativeLoader1111111111111111111111111111111'),
-  address('BPFLoader1111111111111111111111111111111111'),
-  address('BPFLoader2111111111111111111111111111111111'),
-  address('BPFLoaderUpgradeab1e11111111111111111111111'),
-  address('LoaderV411111111111111111111111111111111111'),
-  address('Stake11111111111111111111111111111111111111'),
-  address('Vote111111111111111111111111111111111111111'),
-  address('Config1111111111111111111111111111111111111'),
-  address('AddressLookupTab1e1111111111111111111111111'),
-  address('Ed25519SigVerify111111111111111111111111111'),
-  address('KeccakSecp256k11111111111111111111111111111'),
-  address('Secp256r1SigVerify1111111111111111111111111'),
-];
+const FORBIDDEN: ReadonlyMap<Address, string> = new Map([
+  [address('NativeLoader1111111111111111111111111111111'), 'Native Loader'],
+  [address('BPFLoader1111111111111111111111111111111111'), 'BPF Loader 1'],
+  [address('BPFLoader2111111111111111111111111111111111'), 'BPF Loader 2'],
+  [address('BPFLoaderUpgradeab1e11111111111111111111111'), 'BPF Loader Upgradeable'],
+  [address('LoaderV411111111111111111111111111111111111'), 'Loader v4'],
+  [address('Stake11111111111111111111111111111111111111'), 'Stake'],
+  [address('Vote111111111111111111111111111111111111111'), 'Vote'],
+  [address('Config1111111111111111111111111111111111111'), 'Config'],
+  [address('AddressLookupTab1e1111111111111111111111111'), 'Address Lookup Table'],
+  [address('Ed25519SigVerify111111111111111111111111111'), 'Ed25519 precompile'],
+  [address('KeccakSecp256k11111111111111111111111111111'), 'Secp256k1 precompile'],
+  [address('Secp256r1SigVerify1111111111111111111111111'), 'Secp256r1 precompile'],
+]);
+export const FORBIDDEN_PROGRAMS: readonly Address[] = [...FORBIDDEN.keys()];
+
+/** For people: what the programs above are called. Nothing depends on a name. */
+export const PROGRAM_NAMES: ReadonlyMap<Address, string> = new Map([
+  [SYSTEM_PROGRAM, 'System'],
+  [COMPUTE_BUDGET_PROGRAM, 'ComputeBudget'],
+  [TOKEN_PROGRAM, 'SPL Token'],
+  [TOKEN_2022_PROGRAM, 'Token-2022'],
+  [ASSOCIATED_TOKEN_PROGRAM, 'Associated Token'],
+  [MEMO_PROGRAM, 'Memo'],
+  [MEMO_V1_PROGRAM, 'Memo 1'],
+  ...FORBIDDEN,
+]);

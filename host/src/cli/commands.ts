@@ -6,7 +6,9 @@ import { initRowKey } from './commands/init-row-key.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
 import { measure } from './commands/measure.ts';
+import { policyJudge } from './commands/policy-judge.ts';
 import { status } from './commands/status.ts';
+import { txDecode } from './commands/tx-decode.ts';
 import { verifyAttestation } from './commands/verify-attestation.ts';
 import { version } from './commands/version.ts';
 
@@ -20,5 +22,7 @@ export const COMMANDS: readonly Command[] = [
   verifyAttestation,
   inspectAttestation,
   measure,
+  policyJudge,
+  txDecode,
   version,
 ];

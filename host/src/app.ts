@@ -24,6 +24,7 @@ import { factsOf } from './request-facts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { policyRoutes } from './routes/policy.ts';
 import { signRoute } from './routes/sign.ts';
+import { verifyPageRoute } from './routes/verify-page.ts';
 import { walletRoutes } from './routes/wallets.ts';
 import type { Store } from './store/store.ts';
 
@@ -90,6 +91,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   walletRoutes(app, deps);
   policyRoutes(app, deps);
   signRoute(app, deps);
+  verifyPageRoute(app);
   return app;
 }
 

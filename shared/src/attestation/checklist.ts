@@ -28,8 +28,9 @@ export const STEPS = {
 
 /** For people: what a report in which every check passed is worth. */
 export const PROVES = {
-  live: 'Proves authenticity and recency: made under this root, for this nonce, just now.',
-  replay: 'Proves authenticity, not recency: made under this root, then; anybody may have shown it since.',
+  live: 'Proves authenticity and recency: an enclave of this image made it just now, for this nonce.',
+  replay:
+    'Proves authenticity, not recency: an enclave of this image made it at the time it states, and it may have been kept since.',
 } as const;
 
 export type StepName = keyof typeof STEPS;

@@ -6,7 +6,9 @@ import { initRowKey } from './commands/init-row-key.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
 import { measure } from './commands/measure.ts';
+import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
+import { policyStatement } from './commands/policy-statement.ts';
 import { status } from './commands/status.ts';
 import { txDecode } from './commands/tx-decode.ts';
 import { verifyAttestation } from './commands/verify-attestation.ts';
@@ -22,7 +24,9 @@ export const COMMANDS: readonly Command[] = [
   verifyAttestation,
   inspectAttestation,
   measure,
+  policyCheck,
   policyJudge,
+  policyStatement,
   txDecode,
   version,
 ];

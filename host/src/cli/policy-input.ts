@@ -3,7 +3,13 @@ import { type Address, address, type TimeMs } from '@quantumvault/shared/brands.
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { POLICY_FEATURES, type Policy, parsePolicy, policyBytes } from '@quantumvault/shared/policy/policy.ts';
+import {
+  POLICY_FEATURES,
+  type Policy,
+  type PolicyFeature,
+  parsePolicy,
+  policyBytes,
+} from '@quantumvault/shared/policy/policy.ts';
 import {
   NOTHING_SPENT,
   type Reservation,
@@ -17,11 +23,11 @@ import { jsonInput } from './text-input.ts';
 const AMOUNT = /^(?:0|[1-9][0-9]{0,19})$/;
 
 /**
- * A policy that uses anything the format has, also what this version's enclave refuses because it does not enforce it.
- * @throws QvError json_malformed, input_unreadable, policy_invalid, policy_too_large
+ * @param support everything the format has unless given: what an enclave may refuse can still be judged and explained
+ * @throws QvError json_malformed, input_unreadable, policy_invalid, policy_unsupported, policy_too_large
  */
-export async function readPolicy(source: string): Promise<Policy> {
-  const policy = parsePolicy(await jsonInput(source, source), { support: POLICY_FEATURES });
+export async function readPolicy(source: string, support: readonly PolicyFeature[] = POLICY_FEATURES): Promise<Policy> {
+  const policy = parsePolicy(await jsonInput(source, source), { support });
   // Only canonical bytes have a limit, and what exceeds it can never be enabled.
   policyBytes(policy);
   return policy;

@@ -2,12 +2,15 @@
 import type { Policy } from './policy.ts';
 import type { InstructionRule } from './program-rules.ts';
 
-export type Weakness =
-  | 'program-upgradeable'
-  | 'rule-counts-nothing'
-  | 'rule-bounds-no-price'
-  | 'host-verified'
-  | 'no-window';
+/** Each weakness, as `qv policy check` explains it. */
+export const WEAKNESSES = {
+  'program-upgradeable': 'Whoever may upgrade this program can take what the wallet passes to it.',
+  'rule-counts-nothing': 'No data rule spends: whatever this instruction takes counts against no limit.',
+  'rule-bounds-no-price': 'No minPerSpent: the wallet may get nothing for what it spends.',
+  'host-verified': 'Only the host verifies this source: whoever controls the host can invent its signals.',
+  'no-window': 'Without a window the limit holds for one transaction, and their number has none.',
+} as const;
+export type Weakness = keyof typeof WEAKNESSES;
 
 export interface Warning {
   readonly path: string;
@@ -21,6 +24,9 @@ export function policyWarnings(policy: Policy): readonly Warning[] {
   };
   for (const [index, source] of (policy.signals?.sources ?? []).entries())
     warn('hostVerified' in source, `signals.sources[${index}]`, 'host-verified');
+  // A rate bounds fees as well as a window does.
+  const isDrainable = policy.fees.window === undefined && policy.rate === undefined;
+  warn(isDrainable && policy.fees.maxLamports > 0n, 'fees', 'no-window');
   const limits = [policy.sol, ...policy.tokens];
   for (const [index, limit] of limits.entries())
     warn(

@@ -143,6 +143,7 @@ describe('warnings', () => {
     const noPrice: Json = { ...swap, data: [(swap['data'] as Json[])[1]] };
     const found = policyWarnings(parsePolicy(policy([swap, cancel, { ...noPrice, name: 'no-price' }])));
     expect(found).toEqual([
+      { path: 'fees', weakness: 'no-window' },
       { path: 'sol', weakness: 'no-window' },
       { path: 'tokens[0]', weakness: 'no-window' },
       { path: 'tokens[1]', weakness: 'no-window' },
@@ -151,6 +152,14 @@ describe('warnings', () => {
       { path: 'programs[0].instructions[2]', weakness: 'rule-bounds-no-price' },
     ]);
   });
+
+  it.each([{ rate: { perMinute: 1, perDay: 1 } }, { fees: { maxLamports: '1', window: { seconds: 1, max: '1' } } }])(
+    'do not name fees that %j bounds',
+    (bound) => {
+      const found = policyWarnings(parsePolicy({ ...simplePolicy(), ...bound }));
+      expect(found).toEqual([{ path: 'sol', weakness: 'no-window' }]);
+    },
+  );
 
   it('name signals that only the host verifies', () => {
     const { signals } = fullPolicy();

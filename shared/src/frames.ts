@@ -10,29 +10,37 @@ const PREFIX_BYTES = 4;
 
 /** Collects stream chunks into whole frames. Memory is bounded by one frame and one chunk. */
 export class FrameReader {
-  #buffered = Buffer.alloc(0);
+  /** What came since the last whole frame; joined only when it holds one, so that tiny chunks cost no copies. */
+  #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  /** Bytes to wait for: a prefix, then the frame it announces. */
+  #wanted = PREFIX_BYTES;
 
   /** The frames completed by this chunk. @throws QvError frame_malformed */
   push(chunk: Uint8Array): Uint8Array[] {
-    let rest = this.#buffered.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#buffered, chunk]);
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
     const frames: Uint8Array[] = [];
-    while (rest.length >= PREFIX_BYTES) {
-      const length = rest.readUInt32BE(0);
+    while (this.#bytes >= this.#wanted) {
+      const joined = Buffer.concat(this.#chunks);
+      const length = joined.readUInt32BE(0);
       // Refused from the prefix alone: a claimed length never reserves memory.
-      if (length === 0 || length > LIMITS.frameBytes) {
+      if (length === 0 || length > LIMITS.frameBytes)
         throw new QvError('frame_malformed', { value: `length ${length}` });
-      }
-      if (rest.length < PREFIX_BYTES + length) break;
-      frames.push(new Uint8Array(rest.subarray(PREFIX_BYTES, PREFIX_BYTES + length)));
-      rest = rest.subarray(PREFIX_BYTES + length);
+      const end = PREFIX_BYTES + length;
+      const whole = joined.length >= end;
+      if (whole) frames.push(Uint8Array.from(joined.subarray(PREFIX_BYTES, end)));
+      const rest = whole ? joined.subarray(end) : joined;
+      this.#chunks = rest.length === 0 ? [] : [rest];
+      this.#bytes = rest.length;
+      this.#wanted = whole ? PREFIX_BYTES : end;
     }
-    this.#buffered = rest;
     return frames;
   }
 
   /** True when the stream may end here without cutting a frame. */
   get idle(): boolean {
-    return this.#buffered.length === 0;
+    return this.#bytes === 0;
   }
 }
 

@@ -22,7 +22,7 @@ export function parseStrictJson(bytes: Uint8Array): JsonValue {
   } catch {
     throw malformed('not UTF-8');
   }
-  requireBoundedDepth(text);
+  const written = survey(text);
   let value: JsonValue;
   try {
     value = JSON.parse(text) as JsonValue;
@@ -30,25 +30,30 @@ export function parseStrictJson(bytes: Uint8Array): JsonValue {
     throw malformed('syntax');
   }
   // Every key written in the text must appear in the value: a duplicate or a `__proto__` makes fewer.
-  if (countKeys(value) !== countWrittenKeys(text)) throw malformed('duplicate key');
+  if (countKeys(value) !== written.colons) throw malformed('duplicate key');
   return value;
 }
 
-/** Strings are skipped by this expression; what is left outside of them is structure. */
-const STRING = /"(?:[^"\\]|\\.)*"/gs;
-
-function requireBoundedDepth(text: string): void {
+/**
+ * One pass over the text: the depth of its brackets is bounded before anything parses it, and its colons outside of
+ * strings are counted. In valid JSON a colon stands behind each key and nowhere else.
+ */
+function survey(text: string): { readonly colons: number } {
   let depth = 0;
-  for (const character of text.replace(STRING, '""')) {
-    if (character === '{' || character === '[') depth++;
-    else if (character === '}' || character === ']') depth--;
-    if (depth > LIMITS.jsonDepth) throw malformed('too deep');
+  let colons = 0;
+  let inString = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') inString = !inString;
+    else if (inString) {
+      // The escaped character, a quote perhaps, belongs to the string.
+      if (character === '\\') at++;
+    } else if (character === '{' || character === '[') {
+      if (++depth > LIMITS.jsonDepth) throw malformed('too deep');
+    } else if (character === '}' || character === ']') depth--;
+    else if (character === ':') colons++;
   }
-}
-
-function countWrittenKeys(text: string): number {
-  // Valid JSON from here on: outside of strings a colon stands after each key and nowhere else.
-  return text.replace(STRING, '').split(':').length - 1;
+  return { colons };
 }
 
 function countKeys(value: JsonValue): number {

@@ -27,7 +27,7 @@ import {
   u64,
 } from './wire.ts';
 
-export const PHASES = ['booting', 'ready', 'serving', 'frozen'] as const;
+export const PHASES = ['ready', 'serving', 'frozen'] as const;
 export type Phase = (typeof PHASES)[number];
 
 const sealedState = struct({
@@ -161,7 +161,7 @@ export const MESSAGES = {
       state: maybe(3, sealedState),
       receipt: maybe(4, receiptCodec),
       allow: maybe(5, bool),
-      rules: maybe(6, list(ruleOutcome, 0, 256)),
+      rules: maybe(6, list(ruleOutcome, 0, LIMITS.ruleOutcomes)),
     }),
   },
   /** Sets the latch. Travels on the control connection (design 9). */
@@ -193,28 +193,16 @@ export type ReplyOf<N extends MessageName> = Infer<(typeof MESSAGES)[N]['reply']
 
 const BY_KIND = new Map(Object.entries(MESSAGES).map(([name, { kind }]) => [kind, name as MessageName]));
 
-export interface AnyRequest {
-  readonly id: number;
-  readonly name: MessageName;
-  readonly body: RequestOf<MessageName>;
-}
+export type AnyRequestBody = RequestOf<MessageName>;
 
+const refusalCodec = struct({
+  code: field(0, oneOf(...(Object.keys(ERRORS) as ErrorCode[]))),
+  path: maybe(1, text(128, FACT)),
+  value: maybe(2, text(256, FACT)),
+  receipt: maybe(3, receiptCodec),
+});
 /** A refusal as it travels. A denial carries its receipt. */
-export interface Refusal {
-  readonly code: ErrorCode;
-  readonly path?: string;
-  readonly value?: string;
-  readonly receipt?: Infer<typeof receiptCodec>;
-}
-
-const refusalCodec: Codec<Refusal> = {
-  ...struct({
-    code: field(0, oneOf(...(Object.keys(ERRORS) as ErrorCode[]))),
-    path: maybe(1, text(128, FACT)),
-    value: maybe(2, text(256, FACT)),
-    receipt: maybe(3, receiptCodec),
-  }),
-} as Codec<Refusal>;
+export type Refusal = Infer<typeof refusalCodec>;
 
 export function encodeRequest<N extends MessageName>(id: number, name: N, body: RequestOf<N>): Uint8Array {
   const message = MESSAGES[name];
@@ -231,7 +219,7 @@ export function encodeRequest<N extends MessageName>(id: number, name: N, body: 
 export function decodeRequestHead(payload: Uint8Array): {
   id: number;
   name: MessageName;
-  body: () => AnyRequest['body'];
+  body: () => AnyRequestBody;
 } {
   const map = asMap(decodeCbor(payload));
   const id = u32.fromCbor(map.get(1) ?? null, 'id');
@@ -240,7 +228,7 @@ export function decodeRequestHead(payload: Uint8Array): {
   if (name === undefined || body === undefined || map.size !== 3) {
     throw new QvError('message_malformed', { path: 'kind', value: 'unknown kind or fields' });
   }
-  return { id, name, body: () => (MESSAGES[name].request as Codec<AnyRequest['body']>).fromCbor(body, name) };
+  return { id, name, body: () => (MESSAGES[name].request as Codec<AnyRequestBody>).fromCbor(body, name) };
 }
 
 export function encodeReply<N extends MessageName>(id: number, name: N, body: ReplyOf<N>): Uint8Array {

@@ -21,6 +21,17 @@ export interface Field<T> {
 
 const malformed = (path: string, why: string): QvError => new QvError('message_malformed', { path, value: why });
 
+/** A codec that checks what it writes as it checks what it reads: a defect shows where it was made. */
+function checked<T>(fromCbor: Codec<T>['fromCbor']): Codec<T> {
+  return {
+    toCbor(value) {
+      fromCbor(value as CborValue, 'written');
+      return value as CborValue;
+    },
+    fromCbor,
+  };
+}
+
 /** A required field under this map key. */
 export function field<T>(key: number, codec: Codec<T>): Field<T> & { readonly optional: false } {
   return { key, codec, optional: false };
@@ -31,32 +42,23 @@ export function maybe<T>(key: number, codec: Codec<T>): Field<T | undefined> & {
   return { key, codec: codec as Codec<T | undefined>, optional: true };
 }
 
-export const u32: Codec<number> = {
-  toCbor: (value) => value,
-  fromCbor(value, path) {
-    if (typeof value !== 'number') throw malformed(path, 'not an unsigned integer');
-    return value;
-  },
-};
+export const u32: Codec<number> = checked((value, path) => {
+  if (typeof value !== 'number') throw malformed(path, 'not an unsigned integer');
+  return value;
+});
 
-export const bool: Codec<boolean> = {
-  toCbor: (value) => value,
-  fromCbor(value, path) {
-    if (typeof value !== 'boolean') throw malformed(path, 'not a boolean');
-    return value;
-  },
-};
+export const bool: Codec<boolean> = checked((value, path) => {
+  if (typeof value !== 'boolean') throw malformed(path, 'not a boolean');
+  return value;
+});
 
 /** Between `min` and `max` bytes. */
 export function bytes(min: number, max: number): Codec<Uint8Array> {
-  return {
-    toCbor: (value) => value,
-    fromCbor(value, path) {
-      if (!(value instanceof Uint8Array)) throw malformed(path, 'not a byte string');
-      if (value.length < min || value.length > max) throw malformed(path, `length ${value.length}`);
-      return value;
-    },
-  };
+  return checked((value, path) => {
+    if (!(value instanceof Uint8Array)) throw malformed(path, 'not a byte string');
+    if (value.length < min || value.length > max) throw malformed(path, `length ${value.length}`);
+    return value;
+  });
 }
 
 /** Exactly `length` bytes, with their brand. */
@@ -66,25 +68,18 @@ export function fixed<T extends Uint8Array>(length: number): Codec<T> {
 
 /** Text of at most `max` characters that matches `pattern` as a whole. */
 export function text<T extends string>(max: number, pattern: RegExp): Codec<T> {
-  return {
-    toCbor: (value) => value,
-    fromCbor(value, path) {
-      if (typeof value !== 'string' || value.length > max || !pattern.test(value))
-        throw malformed(path, 'not such text');
-      return value as T;
-    },
-  };
+  return checked((value, path) => {
+    if (typeof value !== 'string' || value.length > max || !pattern.test(value)) throw malformed(path, 'not such text');
+    return value as T;
+  });
 }
 
 export function oneOf<T extends string>(...values: readonly T[]): Codec<T> {
-  return {
-    toCbor: (value) => value,
-    fromCbor(value, path) {
-      const found = values.find((candidate) => candidate === value);
-      if (found === undefined) throw malformed(path, 'not one of the values');
-      return found;
-    },
-  };
+  return checked((value, path) => {
+    const found = values.find((candidate) => candidate === value);
+    if (found === undefined) throw malformed(path, 'not one of the values');
+    return found;
+  });
 }
 
 /** u64 as 8 big-endian bytes. */
@@ -116,7 +111,10 @@ export const bootId: Codec<BootId> = {
 
 export function list<T>(codec: Codec<T>, min: number, max: number): Codec<readonly T[]> {
   return {
-    toCbor: (values) => values.map((value) => codec.toCbor(value)),
+    toCbor(values) {
+      if (values.length < min || values.length > max) throw malformed('written', `${values.length} items`);
+      return values.map((value) => codec.toCbor(value));
+    },
     fromCbor(value, path) {
       if (!Array.isArray(value) || value.length < min || value.length > max) throw malformed(path, 'not such a list');
       return (value as readonly CborValue[]).map((item, index) => codec.fromCbor(item, `${path}[${index}]`));

@@ -50,9 +50,11 @@ export class Attester {
   }
 
   async #document(fields: { publicKey?: Uint8Array; nonce?: Uint8Array }, urgency: Urgency): Promise<Uint8Array> {
-    const askedAtMs = this.#monotonicMs();
-    const document = await this.#nsm.attest({ ...fields, userData: this.#userData }, urgency);
-    this.#time.take(decodeAttestationDocument(document).timestampMs, askedAtMs);
+    const { document, askedAtMs, receivedAtMs } = await this.#nsm.attest(
+      { ...fields, userData: this.#userData },
+      urgency,
+    );
+    this.#time.take(decodeAttestationDocument(document).timestampMs, askedAtMs, receivedAtMs);
     return document;
   }
 }

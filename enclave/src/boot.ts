@@ -53,7 +53,7 @@ export interface Enclave {
 /** @throws QvError config_invalid, nsm_failed; every failure of a boot is final */
 export async function boot(options: BootOptions): Promise<Enclave> {
   const config = parseEnclaveConfig(options.configBytes);
-  const nsm = new Nsm(options.nsm);
+  const nsm = new Nsm(options.nsm, options.monotonicMs);
   options.mixRandomness(await nsm.random());
   const vault = new Vault();
   if (lockedKilobytes() === 0) throw new Error('the kernel locked no memory: raise the memlock limit');

@@ -31,9 +31,23 @@ export interface AttestationFields {
 
 export type Urgency = 'own' | 'public';
 
+/** What the module answered, and when it was asked and had answered, by the monotonic clock. */
+interface Answered {
+  readonly response: Uint8Array;
+  readonly askedAtMs: number;
+  readonly receivedAtMs: number;
+}
+
+export interface Attested {
+  /** Raw COSE_Sign1. */
+  readonly document: Uint8Array;
+  readonly askedAtMs: number;
+  readonly receivedAtMs: number;
+}
+
 interface Job {
   readonly request: Uint8Array;
-  readonly resolve: (response: Uint8Array) => void;
+  readonly resolve: (answered: Answered) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -43,30 +57,33 @@ const RANDOM_BYTES = 256;
 
 export class Nsm {
   readonly #device: NsmDevice;
+  readonly #monotonicMs: () => number;
   readonly #queues: Record<Urgency, Job[]> = { own: [], public: [] };
   #busy = false;
 
-  constructor(device: NsmDevice) {
+  constructor(device: NsmDevice, monotonicMs: () => number) {
     this.#device = device;
+    this.#monotonicMs = monotonicMs;
   }
 
   /** An attestation document. @throws QvError nsm_failed, overloaded */
-  async attest(fields: AttestationFields, urgency: Urgency): Promise<Uint8Array> {
+  async attest(fields: AttestationFields, urgency: Urgency): Promise<Attested> {
     const inner: CborValue = new Map<string, CborValue>([
       ['user_data', fields.userData ?? null],
       ['nonce', fields.nonce ?? null],
       ['public_key', fields.publicKey ?? null],
     ]);
-    const response = await this.#ask(encodeCbor(new Map([['Attestation', inner]])), urgency);
-    return readField(response, 'Attestation', 'document', LIMITS.attestationDocumentBytes);
+    const { response, ...times } = await this.#ask(encodeCbor(new Map([['Attestation', inner]])), urgency);
+    return { document: readField(response, 'Attestation', 'document', LIMITS.attestationDocumentBytes), ...times };
   }
 
   /** Random bytes of the module, as many as it gives: 1 to 256. @throws QvError nsm_failed */
   async random(): Promise<Uint8Array> {
-    return readField(await this.#ask(encodeCbor('GetRandom'), 'own'), 'GetRandom', 'random', RANDOM_BYTES);
+    const { response } = await this.#ask(encodeCbor('GetRandom'), 'own');
+    return readField(response, 'GetRandom', 'random', RANDOM_BYTES);
   }
 
-  #ask(request: Uint8Array, urgency: Urgency): Promise<Uint8Array> {
+  #ask(request: Uint8Array, urgency: Urgency): Promise<Answered> {
     const queue = this.#queues[urgency];
     if (queue.length >= LIMITS.nsmQueue) return Promise.reject(new QvError('overloaded', { path: 'nsm' }));
     return new Promise((resolve, reject) => {
@@ -80,9 +97,12 @@ export class Nsm {
     this.#busy = true;
     for (let job = this.#next(); job !== undefined; job = this.#next()) {
       try {
+        // The clock starts here, not in the queue: a document is no older than its own asking.
+        const askedAtMs = this.#monotonicMs();
         const response = await this.#device.request(job.request);
+        const receivedAtMs = this.#monotonicMs();
         if (response.length > RESPONSE_BYTES) throw new QvError('nsm_failed', { path: 'response', value: 'too long' });
-        job.resolve(response);
+        job.resolve({ response, askedAtMs, receivedAtMs });
       } catch (error) {
         job.reject(error instanceof QvError ? error : new QvError('nsm_failed', {}, { cause: error }));
       }

@@ -6,20 +6,23 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 
-const respond = (bytes: Uint8Array) => new Nsm({ request: async () => bytes });
+const respond = (bytes: Uint8Array) => new Nsm({ request: async () => bytes }, () => performance.now());
 const document = (name: string, key: string, value: Uint8Array) =>
   encodeCbor(new Map([[name, new Map([[key, value]])]]));
 
 describe('the security module', () => {
   it('is asked in its own CBOR', async () => {
     const asked: Uint8Array[] = [];
-    const nsm = new Nsm({
-      request: async (bytes) => {
-        asked.push(bytes);
-        return document('Attestation', 'document', utf8('doc'));
+    const nsm = new Nsm(
+      {
+        request: async (bytes) => {
+          asked.push(bytes);
+          return document('Attestation', 'document', utf8('doc'));
+        },
       },
-    });
-    expect(await nsm.attest({ nonce: utf8('nonce') }, 'own')).toEqual(utf8('doc'));
+      () => performance.now(),
+    );
+    expect((await nsm.attest({ nonce: utf8('nonce') }, 'own')).document).toEqual(utf8('doc'));
     expect(Buffer.from(asked[0] ?? []).toString('latin1')).toContain('Attestation');
   });
 
@@ -58,12 +61,15 @@ describe('the security module', () => {
 
   it('that fails is an error of its own, and does not stop the queue', async () => {
     let failing = true;
-    const nsm = new Nsm({
-      request: async () => {
-        if (failing) throw new Error('ioctl failed');
-        return document('GetRandom', 'random', utf8('r'));
+    const nsm = new Nsm(
+      {
+        request: async () => {
+          if (failing) throw new Error('ioctl failed');
+          return document('GetRandom', 'random', utf8('r'));
+        },
       },
-    });
+      () => performance.now(),
+    );
     await expectCode(nsm.random(), 'nsm_failed');
     failing = false;
     expect(await nsm.random()).toEqual(utf8('r'));
@@ -75,13 +81,16 @@ describe('the security module', () => {
     const gate = new Promise<void>((resolve) => {
       release = resolve;
     });
-    const nsm = new Nsm({
-      request: async (bytes) => {
-        await gate;
-        order.push(Buffer.from(bytes).includes('own') ? 'own' : 'public');
-        return document('Attestation', 'document', utf8('d'));
+    const nsm = new Nsm(
+      {
+        request: async (bytes) => {
+          await gate;
+          order.push(Buffer.from(bytes).includes('own') ? 'own' : 'public');
+          return document('Attestation', 'document', utf8('d'));
+        },
       },
-    });
+      () => performance.now(),
+    );
     const asked = [nsm.attest({ nonce: utf8('public-0') }, 'public')];
     for (let index = 0; index < LIMITS.nsmQueue; index++)
       asked.push(nsm.attest({ nonce: utf8(`public${index}`) }, 'public'));

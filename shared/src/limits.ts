@@ -86,6 +86,8 @@ export const LIMITS = {
   walletsPerEnclave: 200_000,
 
   // Wallet creation and policy enabling.
+  /** Rules that one dry run reports. */
+  ruleOutcomes: 256,
   /** Mints whose amounts one leaf names; the accounts of one transaction hold no more (Solana). */
   leafMints: 64,
   statementBytes: 1_000,
@@ -119,6 +121,15 @@ export const LIMITS = {
   // Policy documents.
   policyWindowSeconds: 31 * 24 * 3600,
   policyNameCharacters: 64,
+  /** These bound what one judgement may cost, which anybody who owns a wallet can ask for. */
+  policyTokens: 64,
+  policyAddresses: 128,
+  /** Destinations of all tokens together: each is a derivation of about 0.4 ms when first needed. */
+  policyTokenDestinations: 256,
+  policyPrograms: 32,
+  policyInstructionRules: 64,
+  policyDataRules: 32,
+  policyAccountRules: 64,
   /** Spends kept one by one; more are merged conservatively (design 8). */
   spendEntries: 512,
   /** Their packed form inside a sealed state. */

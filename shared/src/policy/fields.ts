@@ -1,6 +1,7 @@
 /** Readers for the fields of an untrusted document: each returns a typed value or names the path at fault. */
 import { type Address, address, type TimeMs } from '../brands.ts';
 import { QvError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
 import { parseTime } from '../rfc3339.ts';
 
 const AMOUNT = /^(?:0|[1-9][0-9]{0,19})$/;
@@ -96,8 +97,12 @@ export function addressField(value: unknown, path: string): Address {
   }
 }
 
-export const addresses = (value: unknown, path: string, least?: number, most?: number): readonly Address[] =>
-  uniqueList(value, path, addressField, (entry) => entry, least, most);
+export const addresses = (
+  value: unknown,
+  path: string,
+  least = 0,
+  most: number = LIMITS.policyAddresses,
+): readonly Address[] => uniqueList(value, path, addressField, (entry) => entry, least, most);
 
 export function time(value: unknown, path: string): TimeMs {
   const parsed = parseTime(text(value, path));

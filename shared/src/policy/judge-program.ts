@@ -17,7 +17,7 @@ import {
   type ProgramRule,
 } from './program-rules.ts';
 import type { Tally } from './tally.ts';
-import { isWalletAccount, tokenRule, walletTokenAccount } from './wallet-accounts.ts';
+import { tokenRule, walletAccounts, walletTokenAccount } from './wallet-accounts.ts';
 
 /** Why a rule does not match, and how much of it did: the closest rule explains the denial. */
 interface Mismatch {
@@ -29,15 +29,23 @@ interface Mismatch {
 /** Denies, or returns what the instruction does, for people. */
 export function judgeProgram(policy: Policy, program: ProgramRule, call: Call, tally: Tally): string {
   let closest: Mismatch = { reason: 'program-instruction-not-allowed', value: call.program, matched: 0 };
+  const own = walletAccounts(policy);
+  const ownInCall = [...new Set(call.accounts)].filter((account) => own.has(account));
   for (const rule of program.instructions) {
-    const mismatch = mismatchOf(policy, rule, call);
+    const mismatch = mismatchOf(policy, rule, call, ownInCall);
     if (mismatch === undefined) return count(rule, call, tally);
     if (mismatch.matched > closest.matched) closest = mismatch;
   }
   return tally.deny(closest.reason, `${call.label} ${closest.value}`);
 }
 
-function mismatchOf(policy: Policy, rule: InstructionRule, call: Call): Mismatch | undefined {
+/** @param ownInCall the accounts of the wallet among the call's, each once */
+function mismatchOf(
+  policy: Policy,
+  rule: InstructionRule,
+  call: Call,
+  ownInCall: readonly Address[],
+): Mismatch | undefined {
   const found = (reason: string, value: string, matched: number): Mismatch => ({
     reason,
     value: `${rule.name} ${value}`,
@@ -57,11 +65,9 @@ function mismatchOf(policy: Policy, rule: InstructionRule, call: Call): Mismatch
     if (!accountMatches(policy, account, call.accounts[account.index]))
       return found('program-account-not-allowed', `accounts[${account.index}]`, matched + 1);
   // Positions with a rule have matched it by now, so this asks about the others.
-  const exposed = call.accounts.findIndex(
-    (account) =>
-      isWalletAccount(policy, account) && !rule.accounts.some((listed) => accountMatches(policy, listed, account)),
-  );
-  return exposed < 0 ? undefined : found('program-wallet-account-exposed', `accounts[${exposed}]`, matched + 1);
+  const exposed = ownInCall.find((account) => !rule.accounts.some((listed) => accountMatches(policy, listed, account)));
+  if (exposed === undefined) return undefined;
+  return found('program-wallet-account-exposed', `accounts[${call.accounts.indexOf(exposed)}]`, matched + 1);
 }
 
 /** Undefined where the field lies inside the data and holds. */

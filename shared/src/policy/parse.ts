@@ -145,7 +145,9 @@ export function parsePolicy(value: unknown, options: ParseOptions = {}): Policy 
   const validFrom = time(fields['validFrom'], 'validFrom');
   const validUntil = time(fields['validUntil'], 'validUntil');
   if (validUntil <= validFrom) throw invalid('validUntil', 'is not after validFrom');
-  const tokens = uniqueList(fields['tokens'], 'tokens', parseToken, (rule) => rule.mint);
+  const tokens = uniqueList(fields['tokens'], 'tokens', parseToken, (rule) => rule.mint, 0, LIMITS.policyTokens);
+  const destinations = tokens.reduce((sum, rule) => sum + rule.destinations.length, 0);
+  if (destinations > LIMITS.policyTokenDestinations) throw invalid('tokens', 'has too many destinations in all');
   const policy: Policy = {
     version: 1,
     wallet: addressField(fields['wallet'], 'wallet'),

@@ -79,6 +79,8 @@ export function parsePrograms(value: unknown, path: string, mints: readonly Addr
     path,
     (entry, entryPath) => parseProgram(entry, entryPath, mints),
     (rule) => rule.program,
+    0,
+    LIMITS.policyPrograms,
   );
 }
 
@@ -92,6 +94,8 @@ function parseProgram(value: unknown, path: string, mints: readonly Address[]): 
     at(path, 'instructions'),
     (entry, entryPath) => parseInstruction(entry, entryPath, mints),
     (rule) => rule.name,
+    0,
+    LIMITS.policyInstructionRules,
   );
   return { program, instructions };
 }
@@ -99,12 +103,20 @@ function parseProgram(value: unknown, path: string, mints: readonly Address[]): 
 function parseInstruction(value: unknown, path: string, mints: readonly Address[]): InstructionRule {
   const fields = record(value, path, ['name', 'data', 'accounts', 'minAccounts', 'maxAccounts']);
   const name = parseName(fields['name'], at(path, 'name'));
-  const data = list(fields['data'], at(path, 'data'), (entry, entryPath) => parseData(entry, entryPath, mints));
+  const data = list(
+    fields['data'],
+    at(path, 'data'),
+    (entry, entryPath) => parseData(entry, entryPath, mints),
+    0,
+    LIMITS.policyDataRules,
+  );
   const accounts = uniqueList(
     fields['accounts'],
     at(path, 'accounts'),
     (entry, entryPath) => parseAccount(entry, entryPath, mints),
     (rule) => rule.index,
+    0,
+    LIMITS.policyAccountRules,
   );
   if (data.length === 0 && accounts.length === 0) throw invalid(path, 'constrains neither data nor accounts');
   const minAccounts = integer(fields['minAccounts'], at(path, 'minAccounts'), 0, LAST_ACCOUNT + 1);

@@ -14,6 +14,7 @@ import { QvError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import { DEPLOYMENT_NAME } from '../names.ts';
 import { formatTime } from '../rfc3339.ts';
+import { TOKEN_PROGRAM } from '../solana/programs.ts';
 import { cborOf, policyJson } from './canonical.ts';
 import type { Policy, TokenRule, Window } from './policy.ts';
 import { policyWarnings } from './warnings.ts';
@@ -134,16 +135,21 @@ function tokenLines(policy: Policy, detail: Detail): string[] {
   if (!detail.tokens) return [`Tokens: ${hashed(policyJson(policy)['tokens'] as Entries)}`];
   return tokens.map(
     (rule: TokenRule) =>
-      `Token ${rule.mint}, ${rule.decimals} decimals: up to ${units(rule.maxPerTransaction, rule.decimals)} each${within(rule.window, rule.decimals)}, to ${entries(rule.destinations, detail)}`,
+      `Token ${rule.mint}${rule.tokenProgram === TOKEN_PROGRAM ? '' : ' (Token-2022)'}, ${rule.decimals} decimals: up to ${units(rule.maxPerTransaction, rule.decimals)} each${within(rule.window, rule.decimals)}, to ${entries(rule.destinations, detail)}`,
   );
 }
 
 function programLines(policy: Policy, detail: Detail): string[] {
   const { programs } = policy;
   if (programs.length === 0) return ['Programs: none'];
+  const json = policyJson(policy)['programs'] as Entries;
   const listed = detail.programs
-    ? programs.map((rule) => `Program ${rule.program}: ${rule.instructions.map(({ name }) => name).join(', ')}`)
-    : [`Programs: ${hashed(policyJson(policy)['programs'] as Entries)}`];
+    ? programs.map(
+        (rule, index) =>
+          // The names are the owner's words; what they stand for is in the hash.
+          `Program ${rule.program}: ${rule.instructions.map(({ name }) => name).join(', ')}, ${digest(json[index] ?? [])}`,
+      )
+    : [`Programs: ${hashed(json)}`];
   const uncounted = policyWarnings(policy).filter(({ weakness }) => weakness === 'rule-counts-nothing').length;
   return [
     ...listed,
@@ -160,8 +166,11 @@ function entries(list: readonly string[], detail: Detail): string {
 
 /** The count and the first 16 bytes of SHA-256 over the canonical CBOR of the list. */
 function hashed(list: Entries): string {
-  const digest = toHex(sha256(encodeCbor(cborOf(list)))).slice(0, 32);
-  return `${list.length} ${list.length === 1 ? 'entry' : 'entries'}, SHA-256 ${digest}`;
+  return `${list.length} ${list.length === 1 ? 'entry' : 'entries'}, ${digest(list)}`;
+}
+
+function digest(value: Parameters<typeof cborOf>[0]): string {
+  return `SHA-256 ${toHex(sha256(encodeCbor(cborOf(value)))).slice(0, 32)}`;
 }
 
 function within(window: Window | undefined, decimals: number): string {

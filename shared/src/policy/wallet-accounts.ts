@@ -18,6 +18,13 @@ export function wrappedSolAccount(policy: Policy): Address | undefined {
   return rule?.tokenProgram === TOKEN_PROGRAM ? walletTokenAccount(policy, rule) : undefined;
 }
 
-export function isWalletAccount(policy: Policy, account: Address): boolean {
-  return account === policy.wallet || policy.tokens.some((rule) => walletTokenAccount(policy, rule) === account);
+/** Of each policy, computed once: policies are frozen. */
+const known = new WeakMap<Policy, ReadonlySet<Address>>();
+
+export function walletAccounts(policy: Policy): ReadonlySet<Address> {
+  const before = known.get(policy);
+  if (before !== undefined) return before;
+  const accounts = new Set([policy.wallet, ...policy.tokens.map((rule) => walletTokenAccount(policy, rule))]);
+  known.set(policy, accounts);
+  return accounts;
 }

@@ -238,10 +238,33 @@ describe('canonical bytes', () => {
   });
 
   it('have a limit, in both directions', () => {
-    const destinations = Array.from({ length: 600 }, (_, index) => address(index));
-    const large = parsePolicy(withValue(simplePolicy(), 'sol.destinations', destinations));
+    const snapshot = Array.from({ length: 256 }, (_, index) => address(index));
+    const tables = { [address(300)]: snapshot, [address(301)]: snapshot, [address(302)]: snapshot };
+    const large = parsePolicy(withValue(simplePolicy(), 'transaction.lookupTables', tables));
     expect(refusalOf(() => policyBytes(large))?.code).toBe('policy_too_large');
     expect(refusalOf(() => policyFromBytes(new Uint8Array(25 * 1024)))?.code).toBe('policy_too_large');
+  });
+});
+
+describe('what one judgement may cost', () => {
+  const many = (length: number) => Array.from({ length }, (_, index) => address(index));
+  const token = (mint: string, destinations: readonly string[]) => ({
+    mint,
+    tokenProgram: 'TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA',
+    decimals: 6,
+    maxPerTransaction: '1',
+    destinations,
+  });
+  it.each([
+    ['sol.destinations', many(129)],
+    ['tokens', many(65).map((mint) => token(mint, []))],
+    ['tokens', many(3).map((mint) => token(mint, many(100)))],
+    ['programs', many(33).map((program) => ({ program, instructions: [] }))],
+  ])('is bounded by the length of %s', (path, value) => {
+    expect(refusalOf(() => parsePolicy(withValue(simplePolicy(), path, value)))).toMatchObject({
+      code: 'policy_invalid',
+      facts: { path },
+    });
   });
 });
 

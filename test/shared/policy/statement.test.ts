@@ -52,7 +52,7 @@ describe('policy statements', () => {
     expect(text.filter((line) => /^(Token|Program|WARNING)/.test(line))).toMatchInlineSnapshot(`
       [
         "Token EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v, 6 decimals: up to 500 each, 2000 per 86400 s, to ANNqrEP92gxiVEguotNsYTqHA6sp3bLbqTatdGy76J5q",
-        "Program 675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8: swap",
+        "Program 675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8: swap, SHA-256 7adba6cacfa260b76bae9ce70c917e29",
         "WARNING: an upgradeable program can take what it is passed",
       ]
     `);

@@ -14,32 +14,43 @@ import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { Context } from './context.ts';
 import { encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
+import { requireTimely } from './timely.ts';
 import { executionKeyContext } from './unwrap.ts';
 import { randomBytes, verifyEd25519 } from './vault.ts';
 
+type Request = RequestOf<'walletCreate'>;
 type Created = ReplyOf<'walletCreate'>;
 
-interface Remembered {
+interface Creation {
   readonly statementHash: Uint8Array;
   readonly reply: Promise<Created>;
   readonly forgetAt: TimeMs;
 }
 
-/** Nonces of creations whose statements have not expired: the same statement gets the same wallet, once. */
+/** Creations whose statements have not expired: the same statement gets the same wallet, once. */
 export class Creations {
-  readonly #byNonce = new Map<string, Remembered>();
+  readonly #byNonce = new Map<string, Creation>();
 
-  find(nonce: Uint8Array, now: TimeMs): Remembered | undefined {
+  /**
+   * The creation of this statement: the one under way or done, or `begin`'s.
+   * @throws QvError nonce_reused, request_ids_full
+   */
+  once({ owner, nonce, createBefore }: Request, statementHash: Uint8Array, now: TimeMs, begin: () => Promise<Created>) {
     for (const [key, { forgetAt }] of this.#byNonce) if (forgetAt < now) this.#byNonce.delete(key);
-    return this.#byNonce.get(toHex(nonce));
-  }
-
-  /** @throws QvError request_ids_full */
-  remember(nonce: Uint8Array, entry: Remembered): void {
+    // A nonce is its owner's: nobody can use up another one's.
+    const key = `${owner} ${toHex(nonce)}`;
+    const known = this.#byNonce.get(key);
+    if (known !== undefined) {
+      if (!equalBytes(known.statementHash, statementHash)) throw new QvError('nonce_reused', { path: 'nonce' });
+      return known.reply;
+    }
+    // Before anything begins: a creation that nobody remembers could neither be repeated nor fail unnoticed.
     if (this.#byNonce.size >= LIMITS.creationNonces) throw new QvError('request_ids_full', { path: 'creationNonces' });
-    this.#byNonce.set(toHex(nonce), entry);
+    const reply = begin();
+    this.#byNonce.set(key, { statementHash, reply, forgetAt: createBefore });
     // A failed creation left nothing behind and may be tried again.
-    entry.reply.catch(() => this.#byNonce.delete(toHex(nonce)));
+    reply.catch(() => this.#byNonce.delete(key));
+    return reply;
   }
 }
 
@@ -47,42 +58,20 @@ export class Creations {
  * @throws QvError deployment_mismatch, statement_expired, statement_signature_invalid, nonce_reused, wallets_full,
  * overloaded, request_ids_full, time_untrusted, kms_*
  */
-export function createWallet(
-  context: Context,
-  creations: Creations,
-  request: RequestOf<'walletCreate'>,
-): Promise<Created> {
+export async function createWallet(context: Context, creations: Creations, request: Request): Promise<Created> {
   const { deployment, owner, nonce, requesters, createBefore, signature } = request;
   if (deployment !== context.config.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
-  if (new Set(requesters).size !== requesters.length) {
-    throw new QvError('field_malformed', { path: 'requesters', value: 'duplicate' });
-  }
   const now = context.time.now();
   requireTimely(createBefore, now, 'createBefore');
   const statement = utf8(
     renderCreationStatement({ deployment, owner, nonce, requesters: [...requesters], createBeforeMs: createBefore }),
   );
   if (!verifyEd25519(signature, statement, addressBytes(owner))) throw new QvError('statement_signature_invalid');
-  const statementHash = sha256(statement);
-  const known = creations.find(nonce, now);
-  if (known !== undefined) {
-    if (!equalBytes(known.statementHash, statementHash)) throw new QvError('nonce_reused', { path: 'nonce' });
-    return known.reply;
-  }
-  const reply = create(context, request);
-  creations.remember(nonce, { statementHash, reply, forgetAt: createBefore });
-  return reply;
+  return creations.once(request, sha256(statement), now, () => create(context, request));
 }
 
-/** A statement's own time limit, not too far ahead: an old signature must not lie around for years. */
-export function requireTimely(before: TimeMs, now: TimeMs, path: string): void {
-  if (before <= now || before > now + LIMITS.statementMaxAheadSeconds * 1000) {
-    throw new QvError('statement_expired', { path });
-  }
-}
-
-async function create(context: Context, request: RequestOf<'walletCreate'>): Promise<Created> {
-  const { owner, nonce, requesters, deployment } = request;
+async function create(context: Context, request: Request): Promise<Created> {
+  const { owner, nonce, requesters, deployment, createBefore } = request;
   const { config, vault, kms, unwrapper, holdings, log, attester } = context;
   const room = holdings.reserve();
   try {
@@ -91,6 +80,7 @@ async function create(context: Context, request: RequestOf<'walletCreate'>): Pro
       const dataKey = await kms.generateDataKey(executionKeyContext(wallet, owner));
       const salt = randomBytes(LIMITS.saltBytes);
       const now = context.time.now();
+      requireTimely(createBefore, now, 'createBefore');
       // From here on nothing waits: keys, seals, leaf and certificate come out of one synchronous call.
       return unwrapper.open(dataKey, salt, (keys) => {
         const sealedSeed = keys.sealPendingSeed(slot, seedAssociated(wallet, owner));

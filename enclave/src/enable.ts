@@ -11,9 +11,9 @@ import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts'
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { Context } from './context.ts';
-import { requireTimely } from './create.ts';
 import type { Held } from './holdings.ts';
 import { encodeState, policyMacInput, stateAssociated, type WalletState } from './state.ts';
+import { requireTimely } from './timely.ts';
 import { verifyEd25519, type WalletKeys } from './vault.ts';
 
 type Request = RequestOf<'policyEnable'>;
@@ -58,9 +58,10 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
   const { policy, statement } = draft;
   const held = context.holdings.compare(keys, request.blobs, policy.wallet, policy.owner);
   const last = held.lastEnable;
-  if (last !== undefined && equalBytes(last.statement, statement)) return last.reply;
+  if (last !== undefined && equalBytes(last.statement, statement)) return { ...last.reply, state: held.sealed };
   requireSuccession(held, policy, request.previousHash);
   const now = context.time.now();
+  requireTimely(request.enableBefore, now, 'enableBefore');
   const version = held.state.version + 1n;
   const {
     receipt,

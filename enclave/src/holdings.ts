@@ -6,7 +6,7 @@ import type { Address, BootId } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { ReplyOf, WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
-import { RequestMemory } from './requests.ts';
+import { RememberedCount, RequestMemory } from './requests.ts';
 import { decodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import type { WalletKeys } from './vault.ts';
 
@@ -22,6 +22,7 @@ export interface Held {
 export class Holdings {
   readonly #held = new Map<Address, Held>();
   readonly #boot: BootId;
+  readonly #remembered = new RememberedCount();
   #reserved = 0;
 
   constructor(boot: BootId) {
@@ -44,7 +45,12 @@ export class Holdings {
   }
 
   add(state: WalletState, sealed: Held['sealed']): void {
-    this.#held.set(state.wallet, { state, sealed, requests: new RequestMemory(), lastEnable: undefined });
+    this.#held.set(state.wallet, {
+      state,
+      sealed,
+      requests: new RequestMemory(this.#remembered),
+      lastEnable: undefined,
+    });
   }
 
   /**

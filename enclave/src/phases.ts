@@ -2,11 +2,10 @@
 import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.ts';
 
 /**
- * booting -> ready (attested) -> serving (has credentials); any of these -> frozen. A boot that fails ends the
- * process. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
+ * ready (attested) -> serving (has credentials); either of them -> frozen. Nothing listens before `ready`, and a boot
+ * that fails ends the process. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
  */
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
-  booting: ['status'],
   ready: ['status', 'attest', 'bootRecord', 'credentials', 'freeze'],
   serving: [
     'status',

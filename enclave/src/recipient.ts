@@ -12,6 +12,8 @@ export interface AttestedRecipient {
   /** Raw COSE_Sign1. */
   readonly document: Uint8Array;
   readonly bornAtMs: number;
+  /** Set when an envelope for it did not open; nothing is opened with it any more. */
+  burnt: boolean;
 }
 
 export class Recipients {
@@ -44,10 +46,11 @@ export class Recipients {
   }
 
   /**
-   * Drops a pair whose envelope did not open. The envelope has no MAC: one attempt per key leaves nothing to a
-   * padding oracle.
+   * Ends a pair whose envelope did not open, also for the calls under way. The envelope has no MAC: one failure per
+   * key leaves nothing to a padding oracle.
    */
   burn(used: AttestedRecipient): void {
+    used.burnt = true;
     if (this.#current === used) this.#current = undefined;
   }
 
@@ -55,7 +58,7 @@ export class Recipients {
     const recipient = await this.#vault.newRecipient();
     const bornAtMs = this.#monotonicMs();
     const document = await this.#attester.own(recipient.spki);
-    this.#current = { recipient, document, bornAtMs };
+    this.#current = { recipient, document, bornAtMs, burnt: false };
     return this.#current;
   }
 }

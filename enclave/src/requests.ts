@@ -13,8 +13,10 @@ interface Remembered {
   done: boolean;
 }
 
-/** Ids of all wallets together. */
-let remembered = 0;
+/** Ids of all wallets together: one count for the whole enclave. */
+export class RememberedCount {
+  value = 0;
+}
 
 const KEEP_MS = (LIMITS.requestMaxAgeSeconds + LIMITS.requestMaxFutureSeconds) * 1000;
 
@@ -27,8 +29,13 @@ export interface Ticket {
 }
 
 export class RequestMemory {
+  readonly #count: RememberedCount;
   /** In order of acceptance, which is the order of forgetting. */
   readonly #requests = new Map<string, Remembered>();
+
+  constructor(count: RememberedCount) {
+    this.#count = count;
+  }
 
   /** @throws QvError request_id_reused, request_in_flight, request_ids_full */
   begin(requester: Address, id: RequestId, bodyHash: Hash, now: TimeMs): Ticket {
@@ -40,19 +47,19 @@ export class RequestMemory {
       if (!known.done) throw new QvError('request_in_flight');
       return { repeat: true, signed: () => undefined, refused: () => undefined };
     }
-    if (this.#requests.size >= LIMITS.requestIdsPerWallet || remembered >= LIMITS.requestIdsPerEnclave) {
+    if (this.#requests.size >= LIMITS.requestIdsPerWallet || this.#count.value >= LIMITS.requestIdsPerEnclave) {
       throw new QvError('request_ids_full');
     }
     const entry: Remembered = { bodyHash, forgetAt: now + KEEP_MS, done: false };
     this.#requests.set(key, entry);
-    remembered++;
+    this.#count.value++;
     return {
       repeat: false,
       signed: () => {
         entry.done = true;
       },
       refused: () => {
-        if (this.#requests.delete(key)) remembered--;
+        if (this.#requests.delete(key)) this.#count.value--;
       },
     };
   }
@@ -60,9 +67,9 @@ export class RequestMemory {
   #forget(now: TimeMs): void {
     for (const [key, entry] of this.#requests) {
       // One that is still being worked on holds its place: it ends by itself.
-      if (entry.forgetAt > now || !entry.done) break;
+      if (entry.forgetAt >= now || !entry.done) break;
       this.#requests.delete(key);
-      remembered--;
+      this.#count.value--;
     }
   }
 }

@@ -2,7 +2,7 @@
  * The fleet's row key: made once, handed to each host process at its start (design 4). It lets a host refuse edited
  * rows before they cost enclave time; no check in here depends on it.
  */
-import { codeOf } from '@quantumvault/shared/errors.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Context } from './context.ts';
 import type { EncryptionContext } from './kms.ts';
@@ -20,6 +20,7 @@ export async function createRowKey(context: Context): Promise<ReplyOf<'rowKeyCre
 /** @throws QvError kms_*, key_blob_invalid */
 export async function unwrapRowKey(context: Context, blob: Uint8Array): Promise<ReplyOf<'rowKeyUnwrap'>> {
   const { attested, envelope } = await context.kms.decrypt(blob, rowKeyContext(context));
+  if (attested.burnt) throw new QvError('kms_unavailable', { value: 'recipient key replaced' });
   try {
     return { rowKey: context.vault.openRowKey(attested.recipient, envelope) };
   } catch (error) {

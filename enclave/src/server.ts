@@ -34,8 +34,22 @@ export interface Served {
 
 /** Requests and bytes under way on all connections of one listener. */
 export class InFlight {
+  readonly #turns: (() => void)[] = [];
   #requests = 0;
   #bytes = 0;
+
+  /** Starts this after everything that waits already, at one per turn of the event loop. */
+  turn(start: () => void): void {
+    this.#turns.push(start);
+    if (this.#turns.length === 1) setImmediate(() => this.#next());
+  }
+
+  #next(): void {
+    this.#turns[0]?.();
+    this.#turns.shift();
+    // Immediates asked for inside an immediate run after the loop has looked at its sockets.
+    if (this.#turns.length > 0) setImmediate(() => this.#next());
+  }
 
   /** @throws QvError overloaded */
   enter(bytes: number): () => void {
@@ -88,8 +102,8 @@ export function serve(stream: Duplex, inFlight: InFlight, served: Served): void 
       return;
     }
     underWay++;
-    // The handler starts after this turn of the loop, so that one chunk full of frames cannot hold the stop button up.
-    setImmediate(async () => {
+    // One request starts per turn of the loop: a chunk full of frames cannot hold the stop button up.
+    inFlight.turn(async () => {
       try {
         // The phase may have changed in between.
         requireLegal(served, name);

@@ -9,7 +9,7 @@ import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { judge, type Verdict } from '@quantumvault/shared/policy/judge.ts';
 import { type Policy, policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
-import { NOTHING_SPENT, reserve } from '@quantumvault/shared/policy/state.ts';
+import { NOTHING_SPENT, reserve, type SpendState } from '@quantumvault/shared/policy/state.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import {
   parseSignBody,
@@ -127,9 +127,14 @@ function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket
   const state = ticket?.repeat === true ? NOTHING_SPENT : held.state.spent;
   const verdict = judge(policy, claim.transaction.message, now, { state });
   const facts = { messageHash: claim.messageHash, amounts: amountsOf(verdict) };
-  if (claim.body.dryRun) return { ...facts, allow: verdict.allow, rules: verdict.rules };
+  if (claim.body.dryRun) return { ...facts, allow: verdict.allow, rules: printableRules(verdict) };
   if (verdict.denied !== undefined) throw deny(context, claim, verdict.denied, facts.amounts, now);
-  return { ...facts, ...reserveAndSign(context, claim, held, keys, verdict, ticket, now) };
+  const spent = ticket?.repeat === true ? held.state.spent : reserve(held.state.spent, verdict, now, fits);
+  // What could not be written down could be rolled back.
+  if (!fits(spent.spends)) {
+    throw deny(context, claim, { rule: 'state.room', value: String(spent.spends.length) }, facts.amounts, now);
+  }
+  return { ...facts, ...reserveAndSign(context, claim, held, keys, verdict, spent, ticket, now) };
 }
 
 /** Reserves in memory, then signs, then records. A fault before the signature takes the reservation back. */
@@ -139,6 +144,7 @@ function reserveAndSign(
   held: Held,
   keys: WalletKeys,
   verdict: Verdict,
+  spent: SpendState,
   ticket: Ticket | undefined,
   now: TimeMs,
 ): Pick<Reply, 'signature' | 'state' | 'receipt'> {
@@ -147,7 +153,7 @@ function reserveAndSign(
   const repeat = ticket?.repeat === true;
   const version = repeat ? before.version : before.version + 1n;
   const requestFloor = timeMs(Math.max(claim.timestamp, before.requestFloor));
-  if (!repeat) held.state = { ...before, version, requestFloor, spent: reserve(before.spent, verdict, now, fits) };
+  if (!repeat) held.state = { ...before, version, requestFloor, spent };
   let signature: Reply['signature'];
   try {
     const associated = seedAssociated(policy.wallet, policy.owner);
@@ -189,6 +195,18 @@ function leafFacts(claim: Claim) {
     messageHash: claim.messageHash,
     policyHash: claim.policyHash,
   };
+}
+
+/** Every rule's outcome, as far as one reply holds them; the first denial is among them. */
+function printableRules({ rules, denied }: Verdict): NonNullable<Reply['rules']> {
+  const shown = rules.slice(0, LIMITS.ruleOutcomes);
+  const first = rules.find(({ outcome }) => outcome === 'deny');
+  if (denied !== undefined && first !== undefined && !shown.includes(first)) shown[shown.length - 1] = first;
+  return shown.map(({ rule, outcome, value }) => ({
+    rule: printableFact(rule, 64),
+    outcome,
+    ...(value !== undefined && { value: printableFact(value, 128) }),
+  }));
 }
 
 /** A denied transaction may claim sums beyond u64; the record then says the largest there is. */

@@ -4,7 +4,7 @@
  */
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { concatBytes, toHex } from '@quantumvault/shared/bytes.ts';
-import { codeOf } from '@quantumvault/shared/errors.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { EncryptionContext, Kms, Unwrapped } from './kms.ts';
 import type { Recipients } from './recipient.ts';
@@ -74,9 +74,10 @@ export class Unwrapper {
     }
   }
 
-  /** Opens an envelope; a recipient key is never tried on a second one after a failure. */
+  /** Opens an envelope; after a failure its recipient key is tried on no other. */
   open<T>(unwrapped: Unwrapped, salt: Uint8Array, use: (keys: WalletKeys) => T): T {
     const { attested, envelope } = unwrapped;
+    if (attested.burnt) throw new QvError('kms_unavailable', { value: 'recipient key replaced' });
     try {
       return this.#vault.withWalletKeys(attested.recipient, envelope, salt, use);
     } catch (error) {

@@ -1,41 +1,23 @@
 /** Host root's attacks, over the enclave's own socket: each is tried, none signs. */
 import type { EnclaveRefusal } from '@quantumvault/host/enclave/client.ts';
-import { type Address, addressBytes } from '@quantumvault/shared/brands.ts';
+import { addressBytes } from '@quantumvault/shared/brands.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { parsePolicy, policyBytes } from '@quantumvault/shared/policy/policy.ts';
-import { PublicKey, Transaction } from '@solana/web3.js';
 import nacl from 'tweetnacl';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
 import { signedText, textBytes } from '../support/text.ts';
-import { creation, enabling, party, secondsFromNow, transfer } from '../support/wallet-kit.ts';
-
-const TOKEN_PROGRAM = 'TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA';
-const ASSOCIATED_TOKEN_PROGRAM = 'ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL';
-
-/** TransferChecked between the associated accounts of two owners, derived by web3.js; six decimals. */
-function tokenTransfer(from: Address, to: Address, mint: Address, amount: bigint): Transaction {
-  const key = (text: string) => new PublicKey(text);
-  const account = (owner: Address) =>
-    PublicKey.findProgramAddressSync(
-      [key(owner).toBytes(), key(TOKEN_PROGRAM).toBytes(), key(mint).toBytes()],
-      key(ASSOCIATED_TOKEN_PROGRAM),
-    )[0];
-  const data = Buffer.alloc(10);
-  data[0] = 12;
-  data.writeBigUInt64LE(amount, 1);
-  data[9] = 6;
-  const keys = [
-    { pubkey: account(from), isSigner: false, isWritable: true },
-    { pubkey: key(mint), isSigner: false, isWritable: false },
-    { pubkey: account(to), isSigner: false, isWritable: true },
-    { pubkey: key(from), isSigner: true, isWritable: false },
-  ];
-  const recentBlockhash = key(party().address).toBase58();
-  return new Transaction({ feePayer: key(from), recentBlockhash }).add({ programId: key(TOKEN_PROGRAM), keys, data });
-}
+import {
+  creation,
+  enabling,
+  party,
+  secondsFromNow,
+  TOKEN_PROGRAM,
+  tokenTransfer,
+  transfer,
+} from '../support/wallet-kit.ts';
 
 let host: MaliciousHost;
 let wallet: KitWallet;

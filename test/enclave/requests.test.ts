@@ -1,4 +1,4 @@
-import { RequestMemory } from '@quantumvault/enclave/requests.ts';
+import { RememberedCount, RequestMemory } from '@quantumvault/enclave/requests.ts';
 import { type Address, hash, type RequestId, timeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ const now = timeMs(1_700_000_000_000);
 
 describe('request memory', () => {
   it('knows an id with its body, in flight and done', async () => {
-    const memory = new RequestMemory();
+    const memory = new RequestMemory(new RememberedCount());
     const ticket = memory.begin(requester, id, body(1), now);
     expect(ticket.repeat).toBe(false);
     await expectCode(() => memory.begin(requester, id, body(1), now), 'request_in_flight');
@@ -24,23 +24,23 @@ describe('request memory', () => {
   });
 
   it('forgets what was refused at once, what was signed after the window', async () => {
-    const memory = new RequestMemory();
+    const memory = new RequestMemory(new RememberedCount());
     memory.begin(requester, id, body(1), now).refused();
     const ticket = memory.begin(requester, id, body(2), now);
     ticket.signed();
     const windowMs = (LIMITS.requestMaxAgeSeconds + LIMITS.requestMaxFutureSeconds) * 1000;
-    await expectCode(() => memory.begin(requester, id, body(3), timeMs(now + windowMs - 1)), 'request_id_reused');
-    expect(memory.begin(requester, id, body(3), timeMs(now + windowMs)).repeat).toBe(false);
+    await expectCode(() => memory.begin(requester, id, body(3), timeMs(now + windowMs)), 'request_id_reused');
+    expect(memory.begin(requester, id, body(3), timeMs(now + windowMs + 1)).repeat).toBe(false);
   });
 
   it('refuses when full instead of forgetting early', async () => {
-    const memory = new RequestMemory();
+    const memory = new RequestMemory(new RememberedCount());
     for (let index = 0; index < LIMITS.requestIdsPerWallet; index++) {
       memory.begin(requester, `r-${index}` as RequestId, body(1), now).signed();
     }
     await expectCode(() => memory.begin(requester, 'one-more' as RequestId, body(1), now), 'request_ids_full');
     await expectCode(() => memory.begin(requester, 'r-0' as RequestId, body(2), now), 'request_id_reused');
-    const later = timeMs(now + (LIMITS.requestMaxAgeSeconds + LIMITS.requestMaxFutureSeconds) * 1000);
+    const later = timeMs(now + (LIMITS.requestMaxAgeSeconds + LIMITS.requestMaxFutureSeconds) * 1000 + 1);
     expect(memory.begin(requester, 'one-more' as RequestId, body(1), later).repeat).toBe(false);
   });
 });

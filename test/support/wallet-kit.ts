@@ -120,6 +120,31 @@ export function transfer(wallet: Address, destination: Address, lamports: bigint
   );
 }
 
+export const TOKEN_PROGRAM = 'TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA';
+const ASSOCIATED_TOKEN_PROGRAM = 'ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL';
+
+/** TransferChecked between the associated accounts of two owners, derived by web3.js; six decimals. */
+export function tokenTransfer(from: Address, to: Address, mint: Address, amount: bigint): Transaction {
+  const key = (text: string) => new PublicKey(text);
+  const account = (owner: Address) =>
+    PublicKey.findProgramAddressSync(
+      [key(owner).toBytes(), key(TOKEN_PROGRAM).toBytes(), key(mint).toBytes()],
+      key(ASSOCIATED_TOKEN_PROGRAM),
+    )[0];
+  const data = Buffer.alloc(10);
+  data[0] = 12;
+  data.writeBigUInt64LE(amount, 1);
+  data[9] = 6;
+  const keys = [
+    { pubkey: account(from), isSigner: false, isWritable: true },
+    { pubkey: key(mint), isSigner: false, isWritable: false },
+    { pubkey: account(to), isSigner: false, isWritable: true },
+    { pubkey: key(from), isSigner: true, isWritable: false },
+  ];
+  const recentBlockhash = key(party().address).toBase58();
+  return new Transaction({ feePayer: key(from), recentBlockhash }).add({ programId: key(TOKEN_PROGRAM), keys, data });
+}
+
 export const wireOf = (transaction: Transaction): Uint8Array =>
   new Uint8Array(transaction.serialize({ requireAllSignatures: false, verifySignatures: false }));
 

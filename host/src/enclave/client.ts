@@ -146,7 +146,16 @@ export class EnclaveClient {
     this.#bytes += bytes;
     this.#pending.set(id, {
       settle: (read) => {
-        const reply = read(name);
+        let reply: ReturnType<typeof read<N>>;
+        try {
+          reply = read(name);
+        } catch (error) {
+          // The frame was understood, its body was not: that is this request's trouble and nobody else's.
+          this.#options.log.error({ name, reason: String(error) }, 'a reply of the enclave has a malformed body');
+          forget();
+          reject(new QvError('internal', {}, { cause: error }));
+          return;
+        }
         forget();
         const refused = isRefusal(reply) ? new EnclaveRefusal(reply) : undefined;
         if (late) options.onLate?.(refused ?? (reply as ReplyOf<N>));

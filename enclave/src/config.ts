@@ -14,6 +14,7 @@
  * ```
  */
 import { type Address, address, type Hash } from '@quantumvault/shared/brands.ts';
+import { deepFreeze } from '@quantumvault/shared/deep-freeze.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
@@ -100,11 +101,4 @@ function matching(fields: JsonFields, key: string, pattern: RegExp): string {
   const value = fields.text(key);
   if (!pattern.test(value)) throw invalid(fields.path(key), 'not of the required form');
   return value;
-}
-
-function deepFreeze<T extends object>(value: T): T {
-  for (const inner of Object.values(value)) {
-    if (typeof inner === 'object' && inner !== null && !ArrayBuffer.isView(inner)) deepFreeze(inner);
-  }
-  return Object.freeze(value);
 }

@@ -2,8 +2,9 @@
  * A wallet's state: what must not be rolled back. The holder's memory is authoritative; the host keeps the sealed
  * form, encrypted under the wallet's state key, which is read only when a holder loads the wallet (design 8).
  *
- * Request ids are not in it: replaying a request gives the same bytes (Ed25519 is deterministic), so what a new holder
- * needs is `requestFloor`, the latest timestamp its predecessor accepted, below which it accepts nothing.
+ * Request ids are not in it: replaying a request gives the same bytes (Ed25519 is deterministic). `requestFloor`, the
+ * latest timestamp accepted, `firstRequesters` and `logPosition` are for a takeover by another boot, which does not
+ * exist yet; nothing reads them until then.
  */
 import type { Address, Hash } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';

@@ -3,6 +3,7 @@
  * misspelt limit that is silently ignored is worse than a host that does not start. Secrets are file paths only.
  */
 import { readFileSync } from 'node:fs';
+import { deepFreeze } from '@quantumvault/shared/deep-freeze.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -166,12 +167,4 @@ export function asConfigFault(error: unknown, where: string): QvError {
     { path: error.facts.path ?? where, ...(value === undefined ? {} : { value }) },
     { cause: error },
   );
-}
-
-export function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) {
-    for (const inner of Object.values(value)) deepFreeze(inner);
-    Object.freeze(value);
-  }
-  return value;
 }

@@ -127,17 +127,37 @@ function readTime(element: Element, time: Date, path: string): number {
 function readBasicConstraints(found: BasicConstraintsExtension | null, path: string): BasicConstraints | undefined {
   if (found === null) return undefined;
   const { ca, pathLength, critical } = found;
-  const printed = new BasicConstraintsExtension(ca, pathLength, critical).value;
+  const printed = printBasicConstraints(ca, pathLength);
   // check certificate-basic-constraints: the extension holds what was understood and nothing else
-  if (!equalBytes(new Uint8Array(printed), new Uint8Array(found.value))) refuse(path, 'basic constraints');
+  if (!equalBytes(printed, new Uint8Array(found.value))) refuse(path, 'basic constraints');
   return { critical, ca, ...(pathLength === undefined ? {} : { pathLength }) };
 }
 
 /** RFC 5280 section 4.2.1.3. */
 function readKeyUsage(found: KeyUsagesExtension | null, path: string): number | undefined {
   if (found === null) return undefined;
-  const printed = new KeyUsagesExtension(found.usages, found.critical).value;
+  const printed = printKeyUsage(found.usages);
   // check certificate-key-usage: the extension holds what was understood and nothing else
-  if (!equalBytes(new Uint8Array(printed), new Uint8Array(found.value))) refuse(path, 'key usage');
+  if (!equalBytes(printed, new Uint8Array(found.value))) refuse(path, 'key usage');
   return found.usages;
+}
+
+// Printed here and not by the library: what it misreads it could misprint the same way, and its encoder is slow.
+
+/** SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER OPTIONAL }; path lengths of one byte. */
+function printBasicConstraints(ca: boolean, pathLength: number | undefined): Uint8Array {
+  const body = [
+    ...(ca ? [TAG.boolean, 1, 0xff] : []),
+    ...(pathLength === undefined ? [] : [TAG.integer, 1, pathLength]),
+  ];
+  return Uint8Array.of(TAG.sequence, body.length, ...body);
+}
+
+/** A named bit list (X.690 section 11.2.2): bit 0 first, no zeros behind the last bit that is set. */
+function printKeyUsage(usages: number): Uint8Array {
+  const count = 32 - Math.clz32(usages);
+  const bytes = new Uint8Array(Math.ceil(count / 8));
+  for (let bit = 0; bit < count; bit++)
+    if ((usages & (1 << bit)) !== 0) bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) | (0x80 >> (bit & 7));
+  return Uint8Array.of(TAG.bitString, bytes.length + 1, 8 * bytes.length - count, ...bytes);
 }

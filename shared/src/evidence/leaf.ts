@@ -2,8 +2,8 @@
  * Leaves: one per decision of an enclave boot, in sequence, each naming the hash of the one before (design 10).
  * A leaf signed by the boot key is the receipt. It says what an auditor needs and never a secret.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
-import { type Hash, hash, type Signature } from '../brands.ts';
+
+import type { Hash, Signature } from '../brands.ts';
 import { concatBytes } from '../bytes.ts';
 import { LIMITS } from '../limits.ts';
 import {
@@ -25,6 +25,7 @@ import {
   u32,
   u64,
 } from '../protocol/wire.ts';
+import { sha256 } from '../sha256.ts';
 
 export const REQUEST_ID = /^[A-Za-z0-9_-]{1,64}$/;
 export const FACT = /^[\x20-\x7e]*$/;
@@ -96,7 +97,7 @@ export function decodeLeaf(encoded: Uint8Array): Leaf {
 
 /** RFC 6962 section 2.1: the leaf hash has the prefix 0x00, so the tree to come needs no other hash. */
 export function leafHash(encoded: Uint8Array): Hash {
-  return hash(sha256(concatBytes(Uint8Array.of(0), encoded)));
+  return sha256(concatBytes(Uint8Array.of(0), encoded));
 }
 
 /** Given to a wallet's owner at creation; no address is to be shown before it verifies (design 4). */

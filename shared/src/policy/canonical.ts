@@ -2,13 +2,14 @@
  * The bytes of a policy that are hashed and MACed: canonical CBOR of the document with text keys, amounts and times
  * as the strings they are in JSON, and the purpose beside them (design 5).
  */
-import { sha256 } from '@noble/hashes/sha2.js';
-import { type Hash, hash } from '../brands.ts';
+
+import type { Hash } from '../brands.ts';
 import { equalBytes } from '../bytes.ts';
 import { type CborValue, decodeCbor, encodeCbor } from '../cbor.ts';
 import { QvError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import { formatTime } from '../rfc3339.ts';
+import { sha256 } from '../sha256.ts';
 import { invalid } from './fields.ts';
 import { type ParseOptions, type Policy, parsePolicy } from './parse.ts';
 import type { AccountRule, DataRule } from './program-rules.ts';
@@ -84,7 +85,7 @@ export function policyFromBytes(bytes: Uint8Array, options: ParseOptions = {}): 
 
 /** SHA-256 of the canonical bytes: what statements, receipts and the sealed state name. */
 export function policyHash(bytes: Uint8Array): Hash {
-  return hash(sha256(bytes));
+  return sha256(bytes);
 }
 
 /** JSON as CBOR. Every number of a policy is an integer below 2^32. */

@@ -5,6 +5,7 @@
  * An absent destination list is an error; an empty one, or "0", is legal and means nobody, nothing.
  */
 import type { Address, TimeMs } from '../brands.ts';
+import { deepFreeze } from '../deep-freeze.ts';
 import { QvError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import type { MessageVersion } from '../solana/message.ts';
@@ -280,9 +281,4 @@ function refuseUnsupported(policy: Policy, support: readonly PolicyFeature[]): v
   ];
   for (const [feature, used, path] of uses)
     if (used && !support.includes(feature)) throw new QvError('policy_unsupported', { path });
-}
-
-function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null) for (const inner of Object.values(value)) deepFreeze(inner);
-  return Object.freeze(value);
 }

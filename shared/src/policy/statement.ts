@@ -6,7 +6,7 @@
  * Long lists shrink to `N entries, SHA-256 …` over their canonical bytes. Which lists shrink depends on the policy
  * alone: the most explicit rendering that fits is the statement.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
+
 import type { Address, Hash, TimeMs } from '../brands.ts';
 import { toHex, utf8 } from '../bytes.ts';
 import { encodeCbor } from '../cbor.ts';
@@ -14,6 +14,7 @@ import { QvError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import { DEPLOYMENT_NAME } from '../names.ts';
 import { formatTime } from '../rfc3339.ts';
+import { sha256 } from '../sha256.ts';
 import { TOKEN_PROGRAM } from '../solana/programs.ts';
 import { cborOf, policyJson } from './canonical.ts';
 import type { Policy, TokenRule, Window } from './policy.ts';

@@ -4,9 +4,10 @@
  * Such an address is the first SHA-256 of its seeds, counting a bump byte down from 255, that is no point on
  * Curve25519 (solana-address `find_program_address`). Public values only: nothing here is constant-time.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
+
 import { type Address, addressBytes, addressOf } from '../brands.ts';
 import { concatBytes, utf8 } from '../bytes.ts';
+import { sha256 } from '../sha256.ts';
 import { ASSOCIATED_TOKEN_PROGRAM } from './programs.ts';
 import { littleEndian } from './reader.ts';
 

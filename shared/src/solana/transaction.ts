@@ -2,11 +2,12 @@
  * Wire transactions: signatures and message. Legacy and version 0 put a counted list of signatures first, version 1
  * puts exactly the required ones last (SIMD-0385). Whatever decodes is encoded again to the same bytes.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
-import { type Hash, hash } from '../brands.ts';
+
+import type { Hash } from '../brands.ts';
 import { concatBytes } from '../bytes.ts';
 import { type ErrorCode, QvError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
+import { sha256 } from '../sha256.ts';
 import { type Message, readMessage, V1_PREFIX } from './message.ts';
 import { compactU16Bytes, Reader } from './reader.ts';
 import { doubts } from './sanitize.ts';
@@ -84,5 +85,5 @@ export function encodeTransaction({ signatures, messageBytes }: Omit<Transaction
 
 /** SHA-256 of the bytes that are signed: what receipts name. */
 export function messageHash(messageBytes: Uint8Array): Hash {
-  return hash(sha256(messageBytes));
+  return sha256(messageBytes);
 }

@@ -1,0 +1,41 @@
+/** `npm run bench`: measures, prints a table, keeps the numbers with the machine they are of. Asserts nothing. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { attestationRow } from './attestation.ts';
+import { type Measured, measure } from './measure.ts';
+
+const rows: Measured[] = [];
+for (const row of [attestationRow()]) rows.push(await measure(row));
+
+const machine = {
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: availableParallelism(),
+  memoryBytes: totalmem(),
+  node: process.versions.node,
+  openssl: process.versions.openssl,
+};
+console.log(`${machine.cores} cores, ${machine.cpu}, Node ${machine.node}\n`);
+console.log(
+  table([
+    ['what', 'per second', 'beside', 'per second', 'ratio'],
+    ...rows.map(({ name, oursPerSecond, baseline, baselinePerSecond, ratio }) => [
+      name,
+      oursPerSecond.toFixed(1),
+      baseline,
+      baselinePerSecond.toFixed(1),
+      ratio.toFixed(2),
+    ]),
+  ]),
+);
+
+const folder = join(import.meta.dirname, '..', '..', '.qv');
+mkdirSync(folder, { recursive: true });
+const file = join(folder, 'bench.json');
+writeFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), machine, rows }, undefined, 2)}\n`);
+console.log('\nKept in .qv/bench.json');
+
+function table(lines: readonly (readonly string[])[]): string {
+  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  return lines.map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n');
+}

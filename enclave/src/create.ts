@@ -2,11 +2,12 @@
  * Creating a wallet (design 4): the owner signs a statement; then seed, public key, and a data key of KMS with that
  * public key in its context, in this order, so that no execution key ever fits another wallet.
  */
-import { addressBytes, type TimeMs } from '@quantumvault/shared/brands.ts';
+import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -63,11 +64,15 @@ export async function createWallet(context: Context, creations: Creations, reque
   if (deployment !== context.config.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
   const now = context.time.now();
   requireTimely(createBefore, now, 'createBefore');
-  const statement = utf8(
-    renderCreationStatement({ deployment, owner, nonce, requesters: [...requesters], createBeforeMs: createBefore }),
-  );
-  if (!verifyEd25519(signature, statement, addressBytes(owner))) throw new QvError('statement_signature_invalid');
-  return creations.once(request, sha256(statement), now, () => create(context, request));
+  const statement = renderCreationStatement({
+    deployment,
+    owner,
+    nonce,
+    requesters: [...requesters],
+    createBeforeMs: createBefore,
+  });
+  if (!isSignedByOwner(signature, statement, owner, verifyEd25519)) throw new QvError('statement_signature_invalid');
+  return creations.once(request, sha256(utf8(statement)), now, () => create(context, request));
 }
 
 async function create(context: Context, request: Request): Promise<Created> {

@@ -2,10 +2,11 @@
  * Enabling a policy (design 7): the owner signed the readable statement, the epoch rises, the statement names the
  * policy it replaces. From the acknowledgement on the old policy counts no more. A freeze stays as it is.
  */
-import { addressBytes, type Hash } from '@quantumvault/shared/brands.ts';
+import type { Hash } from '@quantumvault/shared/brands.ts';
 import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { enableReceiptCodec } from '@quantumvault/shared/evidence/leaf.ts';
+import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { type Policy, policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -34,18 +35,18 @@ export async function enablePolicy(context: Context, request: Request): Promise<
   const hash = policyHash(request.policy);
   const now = context.time.now();
   requireTimely(request.enableBefore, now, 'enableBefore');
-  const statement = utf8(
-    renderPolicyStatement({
-      policy,
-      policyHash: hash,
-      deployment: context.config.deployment,
-      previousHash: request.previousHash,
-      enableBeforeMs: request.enableBefore,
-    }),
-  );
-  if (!verifyEd25519(request.signature, statement, addressBytes(policy.owner))) {
+  const text = renderPolicyStatement({
+    policy,
+    policyHash: hash,
+    deployment: context.config.deployment,
+    previousHash: request.previousHash,
+    enableBeforeMs: request.enableBefore,
+  });
+  if (!isSignedByOwner(request.signature, text, policy.owner, verifyEd25519)) {
     throw new QvError('statement_signature_invalid');
   }
+  // The same statement is the same decision, in whatever envelope it was signed.
+  const statement = utf8(text);
   const held = context.holdings.get(policy.wallet);
   if (held !== undefined && held.state.owner !== policy.owner) throw new QvError('wallet_owner_mismatch');
   const draft = { policy, hash, statement };

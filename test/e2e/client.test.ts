@@ -2,6 +2,7 @@
 import {
   type Client,
   createClient,
+  type Owner,
   ownerFromSigner,
   PolicyDenied,
   type Trust,
@@ -16,6 +17,7 @@ import { firstPolicy, LIMIT_LAMPORTS, pcrSetOf, transfer } from '../stack/scenar
 import { type Stack, startStack } from '../stack/stack.ts';
 import { throwawayKey } from '../stack/throwaway.ts';
 import { expectCode } from '../support/codes.ts';
+import { ENVELOPES } from '../support/envelopes.ts';
 
 type Members = Record<string, unknown>;
 /** Changes an answer on its way; called with the path asked for. */
@@ -170,6 +172,16 @@ describe('enabling a policy', () => {
     const created = await client.createWallet({ owner: agreed, requesters: [requester.signer.address] });
     return policy({ wallet: created.wallet });
   };
+
+  test.each(Object.entries(ENVELOPES))('takes what the owner’s wallet signs: %s', async (_, envelope) => {
+    const wrapped: Owner = {
+      address: agreed.address,
+      signStatement: (text) => owner.signer.sign(envelope(text, agreed.address)),
+    };
+    const created = await client.createWallet({ owner: wrapped, requesters: [requester.signer.address] });
+    const enabled = await client.enablePolicy({ owner: wrapped, policy: policy({ wallet: created.wallet }) });
+    expect(enabled).toMatchObject({ epoch: 1 });
+  });
 
   test('names the policy, and the next one names it', async () => {
     const first = await fresh();

@@ -15,7 +15,10 @@ export interface Signer {
   sign(bytes: Uint8Array): Promise<Uint8Array> | Uint8Array;
 }
 
-/** An owner: reads a statement and signs its UTF-8 bytes, as wallets' `signMessage` does. */
+/**
+ * An owner: reads a statement and signs its UTF-8 bytes, as wallets' `signMessage` does, or one of the off-chain message
+ * envelopes around them (`shared/src/policy/owner-signature.ts`), as hardware wallets do.
+ */
 export interface Owner {
   readonly address: Address;
   /** The 64-byte signature. Rejecting means that the owner does not agree. */

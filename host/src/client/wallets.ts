@@ -1,10 +1,18 @@
 /** Creating wallets and enabling policies: the owner reads and signs statements, the answers are verified. */
-import { type Address, address, addressBytes, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
-import { toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import {
+  type Address,
+  address,
+  type Hash,
+  type TimeMs,
+  timeMs,
+  signature as toSignature,
+} from '@quantumvault/shared/brands.ts';
+import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { EnableReceipt, Receipt, SignedBytes, WalletCertificate } from '@quantumvault/shared/evidence/leaf.ts';
 import { verifyCertificate, verifyEnableReceipt } from '@quantumvault/shared/evidence/verify.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { type Policy, parsePolicy, policyBytes, policyHash, policyJson } from '@quantumvault/shared/policy/policy.ts';
 import {
   CREATE_PURPOSE,
@@ -148,7 +156,7 @@ export async function enablePolicy(context: SigningContext, options: EnablePolic
 /** A wrong signature is found here, where it was made. */
 async function signStatement({ verifyEd25519 }: SigningContext, owner: Owner, text: string): Promise<Uint8Array> {
   const signature = await owner.signStatement(text);
-  if (signature.length !== 64 || !verifyEd25519(signature, utf8(text), addressBytes(owner.address)))
+  if (signature.length !== 64 || !isSignedByOwner(toSignature(signature), text, owner.address, verifyEd25519))
     throw new QvError('statement_signature_invalid', { path: 'owner' });
   return signature;
 }

@@ -1,8 +1,9 @@
 /** Enabling a policy, and the statement an owner has to sign for it. */
-import { type Address, address, addressBytes, type Hash, type TimeMs } from '@quantumvault/shared/brands.ts';
-import { fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { type Address, address, type Hash, type TimeMs } from '@quantumvault/shared/brands.ts';
+import { fromHex, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
+import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { type Policy, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { FastifyInstance } from 'fastify';
@@ -31,8 +32,8 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps): void {
     const signature = signatureField(fields, 'signature');
     fields.end();
     const { policy, bytes, hash, enableBefore } = draft;
-    const statement = utf8(statementOf(deps, draft, previousHash));
-    if (!verifyEd25519(signature, statement, addressBytes(policy.owner))) {
+    const statement = statementOf(deps, draft, previousHash);
+    if (!isSignedByOwner(signature, statement, policy.owner, verifyEd25519)) {
       throw new QvError('statement_signature_invalid');
     }
     const row = await verifiedRow(deps.store, deps.session, wallet);

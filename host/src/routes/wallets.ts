@@ -1,16 +1,10 @@
 /** Creating wallets, and their public facts. */
-import {
-  type Address,
-  address,
-  addressBytes,
-  type Hash,
-  type Signature,
-  type TimeMs,
-} from '@quantumvault/shared/brands.ts';
+import { type Address, address, type Hash, type Signature, type TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { CREATE_PURPOSE, renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -83,11 +77,9 @@ function parseCreation(body: Uint8Array): Creation {
 async function createWallet(deps: AppDeps, creation: Creation): Promise<string> {
   const { deployment, owner, nonce, requesters, createBefore, signature } = creation;
   if (deployment !== deps.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
-  const statement = utf8(
-    renderCreationStatement({ deployment, owner, nonce, requesters, createBeforeMs: createBefore }),
-  );
-  if (!verifyEd25519(signature, statement, addressBytes(owner))) throw new QvError('statement_signature_invalid');
-  const statementHash = sha256(statement);
+  const statement = renderCreationStatement({ deployment, owner, nonce, requesters, createBeforeMs: createBefore });
+  if (!isSignedByOwner(signature, statement, owner, verifyEd25519)) throw new QvError('statement_signature_invalid');
+  const statementHash = sha256(utf8(statement));
   const known = await knownReply(deps, creation, statementHash);
   if (known !== undefined) return known;
   // Without the row key the wallet could not be stored: better no wallet than one nobody has a row of.

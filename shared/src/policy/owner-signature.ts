@@ -17,9 +17,11 @@
  */
 import { type Address, addressBytes, type Signature } from '../brands.ts';
 import { concatBytes, utf8 } from '../bytes.ts';
-import type { VerifyEd25519 } from '../evidence/leaf.ts';
 
 const DOMAIN = concatBytes(Uint8Array.of(0xff), utf8('solana offchain'));
+/** Checks an Ed25519 signature. */
+type Verify = (signature: Signature, message: Uint8Array, publicKey: Uint8Array) => boolean;
+
 const LIMITED_UTF8 = 1;
 const ONE_SIGNER = 1;
 const NO_APPLICATION = new Uint8Array(32);
@@ -47,12 +49,7 @@ export function ownerMessages(statement: string, owner: Address): readonly Uint8
 }
 
 /** Whether `owner` signed `statement`, in any of the forms above. */
-export function isSignedByOwner(
-  signature: Signature,
-  statement: string,
-  owner: Address,
-  verify: VerifyEd25519,
-): boolean {
+export function isSignedByOwner(signature: Signature, statement: string, owner: Address, verify: Verify): boolean {
   const key = addressBytes(owner);
   return ownerMessages(statement, owner).some((message) => verify(signature, message, key));
 }

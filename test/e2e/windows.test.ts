@@ -55,6 +55,13 @@ describe('a window', () => {
     expect(rules?.find(({ rule }) => rule === 'sol.window')).toMatchObject({ outcome: 'deny', value: '3000' });
   });
 
+  it('counts a signature that the host withholds and reports as failed', async () => {
+    const wallet = await walletWith(solWindow(3600, '1500'));
+    // The host got the signature; that it tells the requester otherwise changes nothing here.
+    await sign(wallet, { id: 'withheld' });
+    await expectCode(sign(wallet, { id: 'second-try' }), 'policy_denied');
+  });
+
   it('survives a change of policy, also into one that had no window before', async () => {
     const wallet = await walletWith((document) => document);
     await sign(wallet);

@@ -4,9 +4,10 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { attestationRow } from './attestation.ts';
 import { type Measured, measure } from './measure.ts';
+import { policyRow } from './policy.ts';
 
 const rows: Measured[] = [];
-for (const row of [attestationRow()]) rows.push(await measure(row));
+for (const row of [attestationRow(), policyRow()]) rows.push(await measure(row));
 
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',

@@ -5,6 +5,7 @@
  * One fault is named per part: a field of the document, an entry of `tokens`, an instruction of `programs`.
  */
 import { QvError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
 import { SYSTEM_PROGRAM, TOKEN_PROGRAM } from '../solana/programs.ts';
 import { at } from './fields.ts';
 import { POLICY_FEATURES, parsePolicy } from './parse.ts';
@@ -100,8 +101,8 @@ function moved(fault: Fault | undefined, from: string, to: string): Fault | unde
 /** Rules may name the mints of `tokens`, and should not be blamed for what else is wrong there. */
 function tokensNaming(list: unknown): readonly unknown[] {
   const entries = Array.isArray(list) ? list.filter(isObject) : [];
-  const mints = new Set(entries.map((entry) => entry['mint']));
-  const rules = [...mints].map((mint) => ({
+  const mints = [...new Set(entries.map((entry) => entry['mint']))].slice(0, LIMITS.policyTokens);
+  const rules = mints.map((mint) => ({
     mint,
     tokenProgram: TOKEN_PROGRAM,
     decimals: 0,

@@ -90,7 +90,7 @@ describe('any change', () => {
         last = keys[level % keys.length] ?? '';
       }
       if (value === undefined) delete holder[last];
-      else holder[last] = value;
+      else holder[last] = structuredClone(value);
     }
     return JSON.parse(JSON.stringify(document)) as Json;
   }

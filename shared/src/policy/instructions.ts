@@ -14,6 +14,7 @@ import {
   TOKEN_PROGRAM,
 } from '../solana/programs.ts';
 import type { Call } from './call.ts';
+import { assertsBrackets, judgeAssertion, judgeBrackets } from './judge-bracket.ts';
 import { judgeComputeBudget, judgeMemo, judgeSystem } from './judge-builtin.ts';
 import { judgeProgram } from './judge-program.ts';
 import { judgeAssociatedToken, judgeToken } from './judge-token.ts';
@@ -34,11 +35,13 @@ export function judgeInstructions(policy: Policy, message: Message, accounts: re
     tally.deny('compute-only', String(calls.length));
 
   const requested = new Set<string>();
+  const bracketed = new Set<Call>();
   for (const [index, call] of calls.entries()) {
     const before = tally.denials;
-    const summary = judgeCall(policy, call, requested, tally);
+    const summary = judgeCall(policy, call, requested, bracketed, tally);
     if (tally.denials === before) tally.check(`instructions[${index}]`, true, summary);
   }
+  judgeBrackets(policy, calls, bracketed, tally);
 }
 
 /** The decoder has checked every index; a gap here is a defect, not a denial. */
@@ -48,8 +51,12 @@ function accountAt(accounts: readonly Address[], index: number): Address {
   return address;
 }
 
-/** Denies, or returns what the instruction does, for people. */
-function judgeCall(policy: Policy, call: Call, requested: Set<string>, tally: Tally): string {
+/**
+ * Denies, or returns what the instruction does, for people.
+ * @param requested the ComputeBudget requests so far, which it extends
+ * @param bracketed the calls so far whose rule demands a bracket, which it extends
+ */
+function judgeCall(policy: Policy, call: Call, requested: Set<string>, bracketed: Set<Call>, tally: Tally): string {
   switch (call.program) {
     case COMPUTE_BUDGET_PROGRAM:
       return judgeComputeBudget(call, requested, tally);
@@ -65,6 +72,7 @@ function judgeCall(policy: Policy, call: Call, requested: Set<string>, tally: Ta
       return judgeAssociatedToken(policy, call, tally);
   }
   const listed = policy.programs.find((rule) => rule.program === call.program);
-  if (listed === undefined) return tally.deny('program-not-allowed', `${call.label} ${call.program}`);
-  return judgeProgram(policy, listed, call, tally);
+  if (listed !== undefined) return judgeProgram(policy, listed, call, bracketed, tally);
+  if (assertsBrackets(policy, call.program)) return judgeAssertion(policy, call, tally);
+  return tally.deny('program-not-allowed', `${call.label} ${call.program}`);
 }

@@ -26,14 +26,26 @@ interface Mismatch {
   readonly matched: number;
 }
 
-/** Denies, or returns what the instruction does, for people. */
-export function judgeProgram(policy: Policy, program: ProgramRule, call: Call, tally: Tally): string {
+/**
+ * Denies, or returns what the instruction does, for people.
+ * @param bracketed gets the call where its rule demands a bracket; `judge-bracket.ts` judges those together
+ */
+export function judgeProgram(
+  policy: Policy,
+  program: ProgramRule,
+  call: Call,
+  bracketed: Set<Call>,
+  tally: Tally,
+): string {
   let closest: Mismatch = { reason: 'program-instruction-not-allowed', value: call.program, matched: 0 };
   const own = walletAccounts(policy);
   const ownInCall = [...new Set(call.accounts)].filter((account) => own.has(account));
   for (const rule of program.instructions) {
     const mismatch = mismatchOf(policy, rule, call, ownInCall);
-    if (mismatch === undefined) return count(rule, call, tally);
+    if (mismatch === undefined) {
+      if (rule.bracketedBy !== undefined) bracketed.add(call);
+      return count(rule, call, tally);
+    }
     if (mismatch.matched > closest.matched) closest = mismatch;
   }
   return tally.deny(closest.reason, `${call.label} ${closest.value}`);

@@ -4,7 +4,7 @@
  */
 import type { Address } from '../brands.ts';
 import { LIMITS } from '../limits.ts';
-import { FORBIDDEN_PROGRAMS, UNDERSTOOD_PROGRAMS } from '../solana/programs.ts';
+import { FORBIDDEN_PROGRAMS, LIGHTHOUSE_PROGRAM, UNDERSTOOD_PROGRAMS } from '../solana/programs.ts';
 import {
   addresses,
   addressField,
@@ -58,6 +58,11 @@ export interface InstructionRule {
   readonly accounts: readonly AccountRule[];
   readonly minAccounts: number;
   readonly maxAccounts: number;
+  /**
+   * The instruction is allowed only between assertions of this program on what each account of the wallet passed to it
+   * holds; the difference counts as outflow (`judge-bracket.ts`).
+   */
+  readonly bracketedBy?: Address;
 }
 
 export interface ProgramRule {
@@ -74,7 +79,7 @@ const LAST_ACCOUNT = 254;
 
 /** @param mints the mints that the policy's `tokens` limits. @throws QvError policy_invalid */
 export function parsePrograms(value: unknown, path: string, mints: readonly Address[]): readonly ProgramRule[] {
-  return uniqueList(
+  const programs = uniqueList(
     value,
     path,
     (entry, entryPath) => parseProgram(entry, entryPath, mints),
@@ -82,6 +87,12 @@ export function parsePrograms(value: unknown, path: string, mints: readonly Addr
     0,
     LIMITS.policyPrograms,
   );
+  // Its other instructions write and close accounts that the wallet pays for: beside brackets, no rule may add them.
+  const isBracketed = programs.some(({ instructions }) => instructions.some((rule) => rule.bracketedBy !== undefined));
+  const asserting = programs.findIndex(({ program }) => program === LIGHTHOUSE_PROGRAM);
+  if (isBracketed && asserting >= 0)
+    throw invalid(at(at(path, asserting), 'program'), 'asserts the brackets of other rules');
+  return programs;
 }
 
 function parseProgram(value: unknown, path: string, mints: readonly Address[]): ProgramRule {
@@ -101,7 +112,7 @@ function parseProgram(value: unknown, path: string, mints: readonly Address[]): 
 }
 
 function parseInstruction(value: unknown, path: string, mints: readonly Address[]): InstructionRule {
-  const fields = record(value, path, ['name', 'data', 'accounts', 'minAccounts', 'maxAccounts']);
+  const fields = record(value, path, ['name', 'data', 'accounts', 'minAccounts', 'maxAccounts'], ['bracketedBy']);
   const name = parseName(fields['name'], at(path, 'name'));
   const data = list(
     fields['data'],
@@ -124,7 +135,11 @@ function parseInstruction(value: unknown, path: string, mints: readonly Address[
   for (const [index, rule] of accounts.entries())
     if (rule.index >= maxAccounts) throw invalid(at(at(path, 'accounts'), index), 'lies beyond maxAccounts');
   requirePrices(data, at(path, 'data'));
-  return { name, data, accounts, minAccounts, maxAccounts };
+  const bracketedBy =
+    fields['bracketedBy'] === undefined
+      ? undefined
+      : oneOf(fields['bracketedBy'], at(path, 'bracketedBy'), [LIGHTHOUSE_PROGRAM]);
+  return { name, data, accounts, minAccounts, maxAccounts, ...(bracketedBy !== undefined && { bracketedBy }) };
 }
 
 export function parseName(value: unknown, path: string): string {

@@ -155,8 +155,18 @@ function programLines(policy: Policy, detail: Detail): string[] {
   return [
     ...listed,
     'WARNING: an upgradeable program can take what it is passed',
+    ...bracketLines(policy),
     ...(uncounted === 0 ? [] : [`WARNING: ${uncounted} program rules count nothing`]),
   ];
+}
+
+function bracketLines({ programs }: Policy): string[] {
+  const rules = programs.flatMap(({ instructions }) => instructions);
+  const programsUsed = new Set(rules.flatMap(({ bracketedBy }) => bracketedBy ?? []));
+  return [...programsUsed].map((program) => {
+    const count = rules.filter((rule) => rule.bracketedBy === program).length;
+    return `Balances bracketed on chain: ${count} of ${rules.length} program rules, while ${program} is unchanged`;
+  });
 }
 
 function entries(list: readonly string[], detail: Detail): string {

@@ -5,7 +5,9 @@ import type { InstructionRule } from './program-rules.ts';
 /** Each weakness, as `qv policy check` explains it. */
 export const WEAKNESSES = {
   'program-upgradeable': 'Whoever may upgrade this program can take what the wallet passes to it.',
-  'rule-counts-nothing': 'No data rule spends: whatever this instruction takes counts against no limit.',
+  'rule-counts-nothing':
+    'No data rule spends and no bracket bounds: what this instruction takes counts against no limit.',
+  'bracket-upgradeable': 'Whoever may upgrade the assertion program can make it assert nothing.',
   'rule-bounds-no-price': 'No minPerSpent: the wallet may get nothing for what it spends.',
   'host-verified': 'Only the host verifies this source: whoever controls the host can invent its signals.',
   'no-window': 'Without a window the limit holds for one transaction, and their number has none.',
@@ -39,6 +41,7 @@ export function policyWarnings(policy: Policy): readonly Warning[] {
     warn(true, `programs[${index}].program`, 'program-upgradeable');
     for (const [position, rule] of instructions.entries()) {
       const path = `programs[${index}].instructions[${position}]`;
+      warn(rule.bracketedBy !== undefined, `${path}.bracketedBy`, 'bracket-upgradeable');
       warn(!counts(rule), path, 'rule-counts-nothing');
       warn(counts(rule) && !bounds(rule), path, 'rule-bounds-no-price');
     }
@@ -47,7 +50,7 @@ export function policyWarnings(policy: Policy): readonly Warning[] {
 }
 
 const counts = (rule: InstructionRule): boolean =>
-  rule.data.some((data) => data.kind === 'integer' && data.spends !== undefined);
+  rule.bracketedBy !== undefined || rule.data.some((data) => data.kind === 'integer' && data.spends !== undefined);
 
 const bounds = (rule: InstructionRule): boolean =>
   rule.data.some((data) => data.kind === 'integer' && data.minPerSpent !== undefined);

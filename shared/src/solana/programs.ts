@@ -8,6 +8,8 @@ export const TOKEN_2022_PROGRAM: Address = address('TokenzQdBNbLqP5VEhdkAS6EPFLC
 export const ASSOCIATED_TOKEN_PROGRAM: Address = address('ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL');
 export const MEMO_PROGRAM: Address = address('MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr');
 export const MEMO_V1_PROGRAM: Address = address('Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo');
+/** Asserts balances on chain for `bracketedBy` rules (`lighthouse.ts`). Who can upgrade it: `../policy/README.md`. */
+export const LIGHTHOUSE_PROGRAM: Address = address('L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95');
 export const WRAPPED_SOL_MINT: Address = address('So11111111111111111111111111111111111111112');
 
 /** The judge reads these itself, instruction by instruction; no policy rule can widen what it allows. */
@@ -47,5 +49,6 @@ export const PROGRAM_NAMES: ReadonlyMap<Address, string> = new Map([
   [ASSOCIATED_TOKEN_PROGRAM, 'Associated Token'],
   [MEMO_PROGRAM, 'Memo'],
   [MEMO_V1_PROGRAM, 'Memo 1'],
+  [LIGHTHOUSE_PROGRAM, 'Lighthouse'],
   ...FORBIDDEN,
 ]);

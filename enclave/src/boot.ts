@@ -114,6 +114,7 @@ function handlersOf(context: Context, record: Receipt, phase: () => Phase): Hand
     status: () => status(context, phase()),
     attest: async ({ nonce }) => ({ document: await context.attester.forNonce(nonce) }),
     bootRecord: () => ({ receipt: record }),
+    leavesGet: ({ from }) => ({ receipts: context.log.recent(from) }),
     credentials: async (credentials) => {
       await context.kms.setCredentials(credentials);
       return {};

@@ -1,9 +1,11 @@
 /**
  * The boot's log: one leaf per decision, in sequence, each naming the hash of the one before, each signed by the boot
- * key (design 10). The bytes leave with the reply; the enclave keeps the last hash and the count.
+ * key (design 10). The bytes leave with the reply; the enclave keeps the last hash, the count, and the newest leaves
+ * for a host that lost them.
  */
 import type { BootId, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
 import { encodeLeaf, type Leaf, leafHash, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Vault } from './vault.ts';
 
 export type LeafFacts = Omit<Leaf, 'boot' | 'sequence' | 'previous' | 'time'>;
@@ -19,6 +21,8 @@ export class Log {
   readonly #boot: BootId;
   #next = 0n;
   #previous: Hash | undefined;
+  /** The newest leaves, by sequence modulo the number kept. */
+  readonly #recent: Receipt[] = [];
 
   constructor(vault: Vault, boot: BootId) {
     this.#vault = vault;
@@ -30,6 +34,22 @@ export class Log {
     return this.#next;
   }
 
+  /** Leaves from `from` on that are still kept, as many as one reply holds. */
+  recent(from: bigint): readonly Receipt[] {
+    const oldest = this.#next - BigInt(Math.min(this.#recent.length, LIMITS.recentLeaves));
+    const receipts: Receipt[] = [];
+    let bytes = 0;
+    for (let sequence = from > oldest ? from : oldest; sequence < this.#next; sequence++) {
+      const receipt = this.#recent[Number(sequence % BigInt(LIMITS.recentLeaves))];
+      bytes += receipt?.leaf.length ?? 0;
+      // Leaf 0 holds a whole attestation document; the first one is sent whatever its size.
+      if (receipt === undefined || receipts.length === LIMITS.leavesPerReply) break;
+      if (receipts.length > 0 && bytes > LIMITS.frameBytes / 2) break;
+      receipts.push(receipt);
+    }
+    return receipts;
+  }
+
   append(facts: LeafFacts, time: TimeMs): Recorded {
     const sequence = this.#next;
     const previous = this.#previous;
@@ -37,6 +57,7 @@ export class Log {
     const receipt = { leaf, signature: this.#vault.signAsBoot(leaf) };
     this.#next = sequence + 1n;
     this.#previous = leafHash(leaf);
+    this.#recent[Number(sequence % BigInt(LIMITS.recentLeaves))] = receipt;
     return { receipt, hash: this.#previous, sequence };
   }
 }

@@ -6,11 +6,12 @@ import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.
  * that fails ends the process. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
  */
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
-  ready: ['status', 'attest', 'bootRecord', 'credentials', 'freeze'],
+  ready: ['status', 'attest', 'bootRecord', 'leavesGet', 'credentials', 'freeze'],
   serving: [
     'status',
     'attest',
     'bootRecord',
+    'leavesGet',
     'credentials',
     'freeze',
     'rowKeyCreate',
@@ -24,6 +25,7 @@ export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
     'status',
     'attest',
     'bootRecord',
+    'leavesGet',
     'credentials',
     'freeze',
     'rowKeyUnwrap',

@@ -11,7 +11,7 @@ import type { AdminReply, AdminStatus } from './admin-protocol.ts';
 import type { HostConfig } from './config.ts';
 import type { EnclaveClient } from './enclave/client.ts';
 import type { EnclaveSession } from './enclave/session.ts';
-import type { Freezes } from './freeze.ts';
+import { type Freezes, REASON_CHARACTERS } from './freeze.ts';
 import type { Log } from './log.ts';
 import type { Records } from './records.ts';
 import type { Store } from './store/store.ts';
@@ -33,21 +33,25 @@ export interface AdminServer {
 }
 
 const MODE = 0o660;
-const REASON_CHARACTERS = 200;
 
 /** @throws QvError config_invalid when the socket's path is taken */
 export async function startAdmin(where: HostConfig['adminSocket'], deps: AdminDeps): Promise<AdminServer> {
   await removeStaleSocket(where.path, 'adminSocket.path');
-  const open = new Set<Socket>();
+  /** In order of arrival, and whether an order of theirs is under way. */
+  const open = new Map<Socket, { busy: boolean }>();
   // Half-open: a caller may finish writing before it reads its answers.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
-    open.add(socket);
+    if (!makeRoom(open)) {
+      socket.destroy();
+      return;
+    }
+    const state = { busy: false };
+    open.set(socket, state);
     socket.on('close', () => open.delete(socket));
     socket.on('error', (error) => deps.log.debug({ reason: error.message }, 'admin connection'));
     socket.setTimeout(LIMITS.adminIdleMilliseconds, () => socket.destroy());
-    void serve(socket, deps);
+    void serve(socket, state, deps);
   });
-  server.maxConnections = LIMITS.adminConnections;
   // Bound before anything else can run, so nobody connects while the permissions are still the umask's.
   const umask = process.umask(0o777 & ~0o600);
   try {
@@ -66,13 +70,25 @@ export async function startAdmin(where: HostConfig['adminSocket'], deps: AdminDe
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of open) socket.destroy();
+        for (const socket of open.keys()) socket.destroy();
       }),
   };
 }
 
+/** Connections that only wait must not keep an order out: the oldest of them goes. False when all have work. */
+function makeRoom(open: Map<Socket, { busy: boolean }>): boolean {
+  if (open.size < LIMITS.adminConnections) return true;
+  for (const [socket, { busy }] of open) {
+    if (busy) continue;
+    open.delete(socket);
+    socket.destroy();
+    return true;
+  }
+  return false;
+}
+
 /** Lines in, lines out, one after the other. A line that does not end in time or size ends the connection. */
-async function serve(socket: Socket, deps: AdminDeps): Promise<void> {
+async function serve(socket: Socket, state: { busy: boolean }, deps: AdminDeps): Promise<void> {
   let buffered = Buffer.alloc(0);
   try {
     for await (const chunk of socket as AsyncIterable<Buffer>) {
@@ -80,7 +96,9 @@ async function serve(socket: Socket, deps: AdminDeps): Promise<void> {
       for (let end = buffered.indexOf(10); end >= 0; end = buffered.indexOf(10)) {
         const line = buffered.subarray(0, end);
         buffered = buffered.subarray(end + 1);
+        state.busy = true;
         const reply = line.length > LIMITS.adminLineBytes ? refusal(tooLong()) : await answer(line, deps);
+        state.busy = false;
         if (socket.writable) socket.write(`${JSON.stringify(reply)}\n`);
       }
       if (buffered.length > LIMITS.adminLineBytes) {

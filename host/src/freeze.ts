@@ -5,6 +5,7 @@
  */
 import { type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import { printableFact } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { EnclaveClient } from './enclave/client.ts';
 import type { Log } from './log.ts';
@@ -13,6 +14,8 @@ import type { FreezeRecord, Store } from './store/store.ts';
 import { type ReceiptJson, receiptJson, type SignedBytesJson, signedBytesJson } from './wire-json.ts';
 
 export type FreezeScope = 'fleet';
+
+export const REASON_CHARACTERS = 200;
 
 /** Whether one place holds the freeze; when it does, since when (RFC 3339 with milliseconds), else why not. */
 export type Hold<More = object> =
@@ -55,9 +58,14 @@ export class Freezes {
   /** Reads what an earlier process latched. Until that is known nothing is released. */
   async load(): Promise<void> {
     if (this.#loaded) return;
-    const kept = (await this.#deps.store.getFreezes()).find(({ scope }) => scope === 'fleet');
+    const [kept] = await this.#deps.store.getFreezes();
     if (kept !== undefined) {
-      this.#held ??= kept;
+      // Whatever the row says, it says that somebody froze something: unreadable parts never unfreeze.
+      this.#held ??= {
+        scope: 'fleet',
+        reason: printableFact(kept.reason, REASON_CHARACTERS),
+        latchedAt: isInstant(kept.latchedAt) ? kept.latchedAt : this.#deps.now(),
+      };
       this.#persisted = true;
     }
     this.#loaded = true;
@@ -151,6 +159,9 @@ async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
     clearTimeout(timer);
   }
 }
+
+/** Whether a calendar has a name for it (ECMA-262, time values). */
+const isInstant = (time: number): boolean => Number.isInteger(time) && time >= 0 && time <= 8.64e15;
 
 function instant(time: TimeMs): string {
   return new Date(timeMs(time)).toISOString();

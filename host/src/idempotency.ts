@@ -6,6 +6,7 @@ import type { Address, Hash, RequestId, TimeMs } from '@quantumvault/shared/bran
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
 import { DeniedError } from './problem.ts';
+import type { RowMac } from './row-mac.ts';
 import type { Store } from './store/store.ts';
 import type { ReceiptJson } from './wire-json.ts';
 
@@ -25,15 +26,17 @@ export interface Once {
 
 export class Idempotency {
   readonly #store: Store;
+  readonly #rowMac: () => RowMac;
   readonly #now: () => TimeMs;
   readonly #inFlight = new Map<string, Hash>();
 
-  constructor(store: Store, now: () => TimeMs) {
+  constructor(store: Store, rowMac: () => RowMac, now: () => TimeMs) {
     this.#store = store;
+    this.#rowMac = rowMac;
     this.#now = now;
   }
 
-  /** @throws QvError request_in_flight, request_id_reused, and what `work` and `release` throw */
+  /** @throws QvError request_in_flight, request_id_reused, row_tampered, and what `work` and `release` throw */
   async once(key: RequestKey, { release, work }: Once): Promise<string> {
     // Ids hold no space, so no two keys are spelled the same.
     const name = `${key.wallet} ${key.requester} ${key.id}`;
@@ -51,8 +54,9 @@ export class Idempotency {
   }
 
   async #stored({ wallet, requester, id, bodyHash }: RequestKey): Promise<string | undefined> {
-    const kept = await this.#store.getReply(wallet, requester, id, this.#now());
-    if (kept === undefined) return undefined;
+    const stored = await this.#store.getReply(wallet, requester, id, this.#now());
+    if (stored === undefined) return undefined;
+    const kept = this.#rowMac().openReply(stored);
     if (!equalBytes(kept.bodyHash, bodyHash)) throw new QvError('request_id_reused');
     if (kept.status === 200) return kept.reply;
     const { facts, receipt } = JSON.parse(kept.reply) as { facts: ErrorFacts; receipt: ReceiptJson };

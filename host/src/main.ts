@@ -19,7 +19,7 @@ try {
   if (values.config === undefined) throw new QvError('config_invalid', { path: '--config', value: 'missing' });
   const config = loadHostConfig(values.config);
   const host = await startHost(config, { transport: unixTransport, log: createLog(config.logLevel) });
-  const stop = (): void => void host.close().then(() => process.exit(0));
+  const stop = (): void => void host.close().then(({ unwritten }) => process.exit(unwritten === 0 ? 0 : 1));
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
   if (values['exit-with-parent']) process.stdin.once('close', stop).resume();

@@ -59,17 +59,22 @@ export class Records {
 
   /** State, leaf and reply in one transaction. @throws QvError store_*, row_tampered, overloaded */
   signed(record: SignedRecord): Promise<void> {
-    return this.#write(() => this.#applySigned(record));
+    return this.#write(() => this.#applySigned(record), record.receipt);
   }
 
   /** @throws QvError store_*, row_tampered, overloaded */
   enabled(record: EnabledRecord): Promise<void> {
-    return this.#write(() => this.#enable(record));
+    return this.#write(() => this.#enable(record), record.reply.receipt);
   }
 
   /** A denial's leaf and reply. @throws QvError store_*, overloaded */
   denied(receipt: Receipt, reply: ReplyRecord): Promise<void> {
-    return this.#write(() => this.#store.putLeaf(leafRecord(receipt), reply));
+    return this.#write(() => this.#store.putLeaf(leafRecord(receipt), this.#rowMac().sealReply(reply)), receipt);
+  }
+
+  /** Leaves that came late, in sequence. @throws QvError store_* */
+  async recovered(receipts: readonly Receipt[]): Promise<void> {
+    for (const receipt of receipts) await this.#store.putLeaf(leafRecord(receipt));
   }
 
   /** A leaf nobody waits for. */
@@ -79,11 +84,13 @@ export class Records {
     );
   }
 
-  async #write(task: () => Promise<void>): Promise<void> {
+  async #write(task: () => Promise<void>, receipt?: Receipt): Promise<void> {
     try {
       await task();
     } catch (error) {
       if (isPassing(error)) this.#keep(task);
+      // The decision was made: what cannot be written whole leaves its leaf at least.
+      else if (receipt !== undefined) this.leaf(receipt);
       throw error;
     }
   }
@@ -100,7 +107,7 @@ export class Records {
         stateVersion: next.stateVersion,
         rowMac: next.rowMac,
         leaf,
-        reply,
+        reply: this.#rowMac().sealReply(reply),
       });
       if (outcome !== 'changed') return;
       current = await this.#reread(row);
@@ -167,6 +174,17 @@ export class Records {
     } finally {
       this.#flushing = false;
     }
+  }
+
+  /** Writes the backlog until it is empty or the time is over. How many decisions are left. */
+  async drain(limitMilliseconds: number): Promise<number> {
+    const until = performance.now() + limitMilliseconds;
+    await this.flush();
+    while (this.#backlog.length > 0 && performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, LIMITS.storeRetryMilliseconds));
+      await this.flush();
+    }
+    return this.#backlog.length;
   }
 
   close(): void {

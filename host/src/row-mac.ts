@@ -1,10 +1,13 @@
 /**
- * The row MAC: HMAC-SHA-256 over the whole wallet row under the fleet's row key, which the enclave unwraps at start
+ * The row MAC: HMAC-SHA-256 over the whole wallet row, and over stored replies with what they answer, under the fleet's row key, which the enclave unwraps at start
  * and no disk holds in plaintext (design 4). It finds edits by somebody who has the database and nothing else; it
  * does not find an old row put back, and no check of the enclave depends on it.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
   bool,
   bytes,
@@ -14,27 +17,48 @@ import {
   maybe,
   publicKey,
   purposeStruct,
+  text,
   time,
   u32,
   u64,
 } from '@quantumvault/shared/protocol/wire.ts';
-import type { WalletRow } from './store/store.ts';
+import type { CreationRecord, ReplyRecord, WalletRow } from './store/store.ts';
 
 /** Every column but the MAC itself, each under its own key: no two rows share an encoding. */
 const rowCodec = purposeStruct('qv/row/v1', {
   wallet: field(1, publicKey),
   owner: field(2, publicKey),
   salt: field(3, fixed(32)),
-  executionKey: field(4, bytes(1, 6144)),
+  executionKey: field(4, bytes(1, LIMITS.kmsCiphertextBytes)),
   sealedSeed: field(5, bytes(1, 256)),
-  policy: maybe(6, bytes(1, 24 * 1024)),
+  policy: maybe(6, bytes(1, LIMITS.policyBytes)),
   policyMac: maybe(7, fixed(32)),
-  sealedState: field(8, bytes(1, 4096)),
+  sealedState: field(8, bytes(1, LIMITS.sealedStateBytes)),
   stateVersion: field(9, u64),
   frozen: field(10, bool),
   generation: field(11, u32),
   createdAt: field(12, time),
 });
+
+/** What a stored reply answers: without it one wallet's reply could stand in another one's place. */
+const replyCodec = purposeStruct('qv/stored-reply/v1', {
+  wallet: field(1, publicKey),
+  requester: field(2, publicKey),
+  id: field(3, text(LIMITS.requestIdCharacters, REQUEST_ID)),
+  bodyHash: field(4, fixed(32)),
+  status: field(5, u32),
+  reply: field(6, bytes(1, LIMITS.frameBytes)),
+});
+const creationCodec = purposeStruct('qv/stored-creation/v1', {
+  wallet: field(1, publicKey),
+  owner: field(2, publicKey),
+  nonce: field(3, fixed(16)),
+  statementHash: field(4, fixed(32)),
+  reply: field(5, bytes(1, LIMITS.frameBytes)),
+});
+
+/** Stored in front of a reply's text, in hex. */
+const TEXT_MAC = /^[0-9a-f]{64}/;
 
 export type UnsealedRow = Omit<WalletRow, 'rowMac'>;
 
@@ -68,9 +92,48 @@ export class RowMac {
     return row;
   }
 
-  #mac(row: UnsealedRow): Uint8Array {
+  sealReply(record: ReplyRecord): ReplyRecord {
+    return { ...record, reply: this.#sealText(record.reply, (reply) => encodeAs(replyCodec, { ...record, reply })) };
+  }
+
+  /** @throws QvError row_tampered */
+  openReply(record: ReplyRecord): ReplyRecord {
+    return { ...record, reply: this.#openText(record.reply, (reply) => encodeAs(replyCodec, { ...record, reply })) };
+  }
+
+  sealCreation(record: CreationRecord): CreationRecord {
+    return { ...record, reply: this.#sealText(record.reply, (reply) => encodeAs(creationCodec, { ...record, reply })) };
+  }
+
+  /** @throws QvError row_tampered */
+  openCreation(record: CreationRecord): CreationRecord {
+    return { ...record, reply: this.#openText(record.reply, (reply) => encodeAs(creationCodec, { ...record, reply })) };
+  }
+
+  #sealText(text: string, encode: (bytes: Uint8Array) => Uint8Array): string {
+    return toHex(this.#hmac(encode(utf8(text)))) + text;
+  }
+
+  #openText(stored: string, encode: (bytes: Uint8Array) => Uint8Array): string {
+    const mac = TEXT_MAC.exec(stored)?.[0];
+    const text = stored.slice(64);
+    let expected: Uint8Array;
+    try {
+      expected = this.#hmac(encode(utf8(text)));
+    } catch (error) {
+      throw new QvError('row_tampered', {}, { cause: error });
+    }
+    if (mac === undefined || !timingSafeEqual(fromHex(mac), expected)) throw new QvError('row_tampered');
+    return text;
+  }
+
+  #hmac(encoded: Uint8Array): Uint8Array {
     // A wiped key is a key everybody knows.
     if (this.#closed) throw new Error('the row key is gone');
+    return new Uint8Array(createHmac('sha256', this.#key).update(encoded).digest());
+  }
+
+  #mac(row: UnsealedRow): Uint8Array {
     const { wallet, owner, salt, executionKey, sealedSeed, policy, policyMac, ...rest } = row;
     const { sealedState, stateVersion, frozen, generation, createdAt } = rest;
     const encoded = encodeAs(rowCodec, {
@@ -87,7 +150,7 @@ export class RowMac {
       generation,
       createdAt,
     });
-    return new Uint8Array(createHmac('sha256', this.#key).update(encoded).digest());
+    return this.#hmac(encoded);
   }
 
   /** Wipes the key; nothing verifies afterwards. */

@@ -9,6 +9,7 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { startAdmin } from './admin.ts';
 import { buildApp } from './app.ts';
 import type { HostConfig } from './config.ts';
+import type { ConnectionLimits } from './connections.ts';
 import { CredentialsFile } from './credentials.ts';
 import { EnclaveClient } from './enclave/client.ts';
 import { EnclaveSession } from './enclave/session.ts';
@@ -25,14 +26,16 @@ export interface HostDeps {
   readonly now?: () => TimeMs;
   /** Default LIMITS.enclaveRequestTimeoutMilliseconds. */
   readonly enclaveTimeoutMilliseconds?: number;
+  /** Default CONNECTION_LIMITS. */
+  readonly connectionLimits?: ConnectionLimits;
 }
 
 export interface RunningHost {
   /** `http://127.0.0.1:8080` */
   readonly url: string;
   readonly adminSocket: string;
-  /** Refuses new requests, finishes those under way within LIMITS.drainTimeoutMilliseconds, stores, stops. */
-  close(): Promise<void>;
+  /** `unwritten`: decisions that the database did not take in time. Refuses new requests, finishes those under way within LIMITS.drainTimeoutMilliseconds, stores, stops. */
+  close(): Promise<{ readonly unwritten: number }>;
 }
 
 /** Started parts, undone in the reverse order, also when a later one fails to start. */
@@ -53,9 +56,10 @@ const EXPIRY_MILLISECONDS = 60_000;
 
 /** Does not wait for the enclave: /readyz tells. @throws QvError config_invalid, store_unavailable, transport_unsupported */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<RunningHost> {
-  const { transport, log, now = systemTime } = deps;
+  const { transport, log, now = systemTime, connectionLimits } = deps;
   const parts = new Parts();
   let draining = false;
+  let unwritten = 0;
   let closing: Promise<void> | undefined;
   try {
     const { deployment } = config;
@@ -86,8 +90,10 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     });
     // Undone before the session is, because what waits to be stored needs the row key.
     parts.add(records, async (part) => {
-      await part.flush();
+      const lost = await part.drain(LIMITS.drainTimeoutMilliseconds);
       part.close();
+      unwritten += lost;
+      if (lost > 0) log.error({ decisions: lost }, 'decisions could not be written before the end');
     });
     data.connect();
     control.connect();
@@ -97,7 +103,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     parts.add(await startKmsTunnel({ transport, ...config.kmsTunnel, log }), (part) => part.close());
     const shared = { deployment, store, enclave: data, session, freezes, records, log, draining: () => draining };
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
-    const app = parts.add(buildApp({ ...shared, now }), drain);
+    const app = parts.add(buildApp({ ...shared, now, ...(connectionLimits && { connectionLimits }) }), drain);
     await app.listen({ host: config.listen.host, port: config.listen.port });
     const expiry = setInterval(() => void store.deleteExpiredReplies(now()).catch(() => {}), EXPIRY_MILLISECONDS);
     parts.add(expiry, clearInterval);
@@ -105,10 +111,11 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     return {
       url: urlOf(app.server.address() as AddressInfo),
       adminSocket: config.adminSocket.path,
-      close() {
+      async close() {
         draining = true;
         closing ??= parts.close();
-        return closing;
+        await closing;
+        return { unwritten };
       },
     };
   } catch (error) {

@@ -85,9 +85,19 @@ export const LIMITS = {
   requestIdsPerEnclave: 1_000_000,
   walletsPerEnclave: 200_000,
 
+  // The log (design 10).
+  /** Leaves of one tree: an int64, as existing tools count them. */
+  logLeaves: 2n ** 63n - 1n,
+  /** C2SP signed-note: at least 16 signatures, which may be post-quantum ones of nearly 5 kB. */
+  noteBytes: 128 * 1024,
+  noteSignatures: 32,
+
   // Wallet creation and policy enabling.
   /** Rules that one dry run reports. */
   ruleOutcomes: 256,
+  /** Leaves the enclave keeps for a host that lost them, and how many one reply brings. */
+  recentLeaves: 8_192,
+  leavesPerReply: 64,
   /** Mints whose amounts one leaf names; the accounts of one transaction hold no more (Solana). */
   leafMints: 64,
   statementBytes: 1_000,
@@ -143,6 +153,25 @@ export const LIMITS = {
   enclaveRequestTimeoutMilliseconds: 15_000,
   drainTimeoutMilliseconds: 10_000,
   httpConnections: 1024,
+  /** Below `httpConnections`, so that no one address takes them all; a proxy in front is one address. */
+  httpConnectionsPerAddress: 256,
+  /** No byte moves on a connection: longer than the host waits for its enclave. */
+  httpIdleMilliseconds: 30_000,
+  /** Time for one whole response to be taken: a slow reader holds a connection no longer. */
+  httpResponseMilliseconds: 30_000,
+  httpHeadersMilliseconds: 10_000,
+  httpKeepAliveMilliseconds: 10_000,
+  /** How often Node looks for requests that are over their time. */
+  httpCheckMilliseconds: 5_000,
+  /** Mean delay of the event loop at which requests are refused, and the interval it is the mean of. */
+  loopDelayMilliseconds: 100,
+  loopDelayIntervalMilliseconds: 1_000,
+  /** What a refused caller is told to wait. */
+  overloadRetrySeconds: 1,
+  /** Signing requests whose signature is being verified: some 100 ms of work for the thread pool. */
+  authentications: 256,
+  /** Policies whose requesters' keys are kept: some 100 bytes per key. */
+  requesterKeyPolicies: 1_024,
   /** Time for one whole HTTP request to arrive: a slow sender holds a connection no longer. */
   httpRequestMilliseconds: 20_000,
   enclaveStatusMilliseconds: 1_000,

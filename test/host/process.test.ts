@@ -44,7 +44,11 @@ async function spawnHost(...more: string[]): Promise<Record<string, unknown>> {
   if (child.stdout === null) throw new Error('no output');
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
   const ready = JSON.parse(line) as Record<string, unknown>;
-  host.host = { url: String(ready['http']), adminSocket: host.path('admin.sock'), close: async () => {} };
+  host.host = {
+    url: String(ready['http']),
+    adminSocket: host.path('admin.sock'),
+    close: async () => ({ unwritten: 0 }),
+  };
   return ready;
 }
 

@@ -3,7 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-const STOP_MS = 10_000;
+/** Longer than a host may take to drain its requests and then its backlog. */
+const STOP_MS = 25_000;
 
 export interface StackProcess {
   readonly name: string;

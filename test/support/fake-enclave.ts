@@ -184,6 +184,7 @@ export class FakeEnclave {
     credentials: () => ({}),
     rowKeyCreate: () => ({ blob: new Uint8Array(100).fill(3) }),
     rowKeyUnwrap: () => ({ rowKey: Uint8Array.from(this.rowKey) }),
+    leavesGet: () => ({ receipts: [] }),
     bootRecord: () => {
       this.#bootRecord ??= this.leaf({
         kind: 'boot',

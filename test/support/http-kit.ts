@@ -31,6 +31,19 @@ export interface SignOptions {
 
 let counter = 0;
 
+function creationJson(request: ReturnType<typeof creation>): Record<string, unknown> {
+  const { deployment, owner, nonce, requesters, createBefore, signature } = request;
+  return {
+    purpose: 'qv/create-wallet/v1',
+    deployment,
+    owner,
+    nonce: toHex(nonce),
+    requesters,
+    createBefore: formatTime(createBefore),
+    signature: toBase64(signature),
+  };
+}
+
 export type HttpKit = ReturnType<typeof httpKit>;
 
 export function httpKit(stack: Stack) {
@@ -42,16 +55,7 @@ export function httpKit(stack: Stack) {
     });
 
   function creationBody(owner: Party, requester: Party): Record<string, unknown> {
-    const { deployment, nonce, requesters, createBefore, signature } = creation(stack.deployment, owner, [requester]);
-    return {
-      purpose: 'qv/create-wallet/v1',
-      deployment,
-      owner: owner.address,
-      nonce: toHex(nonce),
-      requesters,
-      createBefore: formatTime(createBefore),
-      signature: toBase64(signature),
-    };
+    return creationJson(creation(stack.deployment, owner, [requester]));
   }
 
   /** What the owner sends to enable a policy. `signer` is who really signs. */
@@ -127,5 +131,8 @@ export function httpKit(stack: Stack) {
     await expect.poll(async () => (await fetch(`${stack.url}/readyz`)).status, { timeout: 15_000 }).toBe(200);
   }
 
-  return { http, enablingBody, documentFor, openWallet, sign, ready };
+  /** Sends a creation as its owner signed it. */
+  const create = (request: ReturnType<typeof creation>) => http('/v1/wallets', 'POST', creationJson(request));
+
+  return { create, http, enablingBody, documentFor, openWallet, sign, ready };
 }

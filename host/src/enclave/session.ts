@@ -44,6 +44,8 @@ export class EnclaveSession {
   #rowMac: RowMac | undefined;
   #rowKeyFault: ErrorCode = 'enclave_unavailable';
   #pushed = '';
+  /** What the enclave had counted at the round before. */
+  #settled: { boot: BootId | undefined; leaves: bigint } = { boot: undefined, leaves: 0n };
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #stopped = false;
@@ -109,6 +111,7 @@ export class EnclaveSession {
       await this.#pushCredentials();
       await this.#fetchBootRecord();
       await this.#unwrapRowKey();
+      await this.#fillGaps();
       this.#complaint = '';
     } catch (error) {
       this.#complain(error);
@@ -174,6 +177,31 @@ export class EnclaveSession {
     this.#deps.records.leaf(receipt);
     this.#boot = { id, record: receipt };
     this.#deps.log.info({ boot: id, phase: this.#status?.phase }, 'enclave boot');
+  }
+
+  /**
+   * Leaves that a host decided, or another one, and never wrote: it died, or the connection did. Only those that the
+   * enclave counted one round ago are missed, because younger ones may still be on their way into the database.
+   */
+  async #fillGaps(): Promise<void> {
+    const { data, store, records } = this.#deps;
+    const { boot, leaves = 0n } = this.#status ?? {};
+    const settled = this.#settled;
+    this.#settled = { boot, leaves };
+    if (boot === undefined || settled.boot !== boot) return;
+    for (let from = await store.firstMissingLeaf(boot); from < settled.leaves; ) {
+      const { receipts } = await data.request('leavesGet', { from });
+      const [first] = receipts;
+      if (first === undefined) return;
+      await records.recovered(receipts);
+      const next = await store.firstMissingLeaf(boot);
+      if (next <= from) {
+        // Older than the enclave keeps: it stays missing, and an auditor sees that.
+        this.#deps.log.error({ boot, sequence: String(from) }, 'a leaf is lost for good');
+        return;
+      }
+      from = next;
+    }
   }
 
   async #unwrapRowKey(): Promise<void> {

@@ -39,7 +39,7 @@ interface Authentic {
 }
 
 export function signRoute(app: FastifyInstance, deps: AppDeps): void {
-  const idempotency = new Idempotency(deps.store, deps.now);
+  const idempotency = new Idempotency(deps.store, () => deps.session.requireRowMac(), deps.now);
 
   app.post('/v1/sign', { bodyLimit: LIMITS.requestBodyBytes }, async (request, reply) => {
     const body = bodyBytes(request.body);

@@ -94,12 +94,13 @@ async function createWallet(deps: AppDeps, creation: Creation): Promise<string> 
   return await keep(deps, creation, statementHash, created);
 }
 
-/** @throws QvError nonce_reused */
+/** @throws QvError nonce_reused, row_tampered */
 async function knownReply(deps: AppDeps, { owner, nonce }: Creation, hash: Hash): Promise<string | undefined> {
   const known = await deps.store.getCreation(owner, nonce);
   if (known === undefined) return undefined;
   if (!equalBytes(known.statementHash, hash)) throw new QvError('nonce_reused', { path: 'nonce' });
-  return known.reply;
+  // Unsealed before anybody sees it: an edited reply would name somebody else's wallet.
+  return deps.session.requireRowMac().openCreation(known).reply;
 }
 
 async function keep(
@@ -117,7 +118,8 @@ async function keep(
     receipt: receiptJson(receipt),
     boot: leaf.boot,
   });
-  const row = deps.session.requireRowMac().seal({
+  const rowMac = deps.session.requireRowMac();
+  const row = rowMac.seal({
     wallet,
     owner,
     salt: blobs.salt,
@@ -132,7 +134,7 @@ async function keep(
   try {
     const outcome = await deps.store.insertWallet({
       row,
-      creation: { owner, nonce, statementHash, wallet, reply: json },
+      creation: rowMac.sealCreation({ owner, nonce, statementHash, wallet, reply: json }),
       leaf,
     });
     if (outcome === 'inserted') return json;

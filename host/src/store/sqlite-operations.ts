@@ -155,6 +155,16 @@ export function operations(database: DatabaseSync): Operations {
       if (reply !== undefined) putReply(reply);
     },
 
+    firstMissingLeaf(boot) {
+      const row = one(
+        `SELECT min(sequence) + 1 AS missing FROM leaves AS l WHERE boot = ? AND NOT EXISTS
+           (SELECT 1 FROM leaves AS n WHERE n.boot = l.boot AND n.sequence = l.sequence + 1)`,
+        boot,
+      );
+      const begins = one('SELECT 1 FROM leaves WHERE boot = ? AND sequence = 0', boot) !== undefined;
+      return begins ? BigInt(row?.['missing'] as bigint) : 0n;
+    },
+
     getLeaves: (boot, first, count) =>
       all('SELECT * FROM leaves WHERE boot = ? AND sequence >= ? ORDER BY sequence LIMIT ?', boot, first, count).map(
         (row) =>

@@ -33,6 +33,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     applySigned: (...parameters) => thread.call('applySigned', parameters),
     enablePolicy: (...parameters) => thread.call('enablePolicy', parameters),
     putLeaf: (...parameters) => thread.call('putLeaf', parameters),
+    firstMissingLeaf: (...parameters) => thread.call('firstMissingLeaf', parameters),
     getLeaves: (...parameters) => thread.call('getLeaves', parameters),
     getReply: (...parameters) => thread.call('getReply', parameters),
     deleteExpiredReplies: (...parameters) => thread.call('deleteExpiredReplies', parameters),

@@ -179,6 +179,15 @@ export const MESSAGES = {
     request: struct({ wallet: field(0, publicKey) }),
     reply: struct({ state: field(0, sealedState) }),
   },
+  /**
+   * Leaves of this boot from `from` on, in sequence, as many as one reply holds: what a host that died before it
+   * wrote them asks for. Those older than the enclave keeps are left out.
+   */
+  leavesGet: {
+    kind: 12,
+    request: struct({ from: field(0, u64) }),
+    reply: struct({ receipts: field(0, list(receiptCodec, 0, LIMITS.leavesPerReply)) }),
+  },
   /** Leaf 0 of this boot, signed: it holds the attestation document that names the boot key. */
   bootRecord: {
     kind: 11,

@@ -1,9 +1,10 @@
 import { RowMac } from '@quantumvault/host/row-mac.ts';
 import type { WalletRow } from '@quantumvault/host/store/store.ts';
 import { timeMs } from '@quantumvault/shared/brands.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
-import { bytes, key, row } from './store-fixtures.ts';
+import { bytes, hashOf, key, NOW, row } from './store-fixtures.ts';
 
 const rowKey = () => new Uint8Array(32).fill(42);
 const mac = new RowMac(rowKey());
@@ -71,5 +72,62 @@ describe('row MAC', () => {
     const closed = new RowMac(rowKey());
     closed.close();
     await expectCode(() => closed.verify(sealed), 'row_tampered');
+  });
+});
+
+describe('a row as large as the enclave may make it', () => {
+  it('is sealed: every bound is the protocol’s own', () => {
+    const largest = {
+      ...unsealed,
+      executionKey: bytes(LIMITS.kmsCiphertextBytes, 1),
+      policy: bytes(LIMITS.policyBytes, 2),
+      sealedState: bytes(LIMITS.sealedStateBytes, 3),
+    };
+    expect(mac.verify(mac.seal(largest)).rowMac).toHaveLength(32);
+  });
+});
+
+describe('stored replies', () => {
+  const reply = {
+    wallet: key(1),
+    requester: key(2),
+    id: 'id-1',
+    bodyHash: hashOf('body'),
+    status: 200,
+    reply: '{"signature":"…"}',
+    expiresAt: NOW,
+  };
+  const creation = { owner: key(2), nonce: bytes(16, 1), statementHash: hashOf('s'), wallet: key(1), reply: '{}' };
+
+  it('come back as they were sealed', () => {
+    expect(mac.openReply(mac.sealReply(reply))).toEqual(reply);
+    expect(mac.openCreation(mac.sealCreation(creation))).toEqual(creation);
+  });
+
+  it.each([
+    ['wallet', key(9)],
+    ['requester', key(9)],
+    ['id', 'id-2'],
+    ['bodyHash', hashOf('other')],
+    ['status', 403],
+    ['reply', 'text without a MAC'],
+    ['reply', ''],
+  ])('are refused with another %s', async (column, value) => {
+    await expectCode(() => mac.openReply({ ...mac.sealReply(reply), [column]: value }), 'row_tampered');
+  });
+
+  it.each([
+    ['wallet', key(9)],
+    ['owner', key(9)],
+    ['nonce', bytes(16, 2)],
+    ['nonce', bytes(15, 2)],
+    ['statementHash', hashOf('other')],
+  ])('of creations are refused with another %s', async (column, value) => {
+    await expectCode(() => mac.openCreation({ ...mac.sealCreation(creation), [column]: value }), 'row_tampered');
+  });
+
+  it('do not stand for each other', async () => {
+    const text = mac.sealReply(reply).reply;
+    await expectCode(() => mac.openCreation({ ...creation, reply: text }), 'row_tampered');
   });
 });

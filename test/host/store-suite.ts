@@ -1,6 +1,6 @@
 /** What every Store has to do. A database's own test file calls this with a way to open it. */
 import type { Store } from '@quantumvault/host/store/store.ts';
-import { timeMs } from '@quantumvault/shared/brands.ts';
+import { bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { BOOT, bytes, hashOf, insert, key, leaf, NOW, row, signed } from './store-fixtures.ts';
@@ -19,6 +19,18 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getWallet(key(99))).toBeUndefined();
     expect(await store.getCreation(key(2), bytes(16, 1))).toEqual(insert(wallet, 1, 0).creation);
     expect(await store.getCreation(key(2), bytes(16, 2))).toBeUndefined();
+  });
+
+  it('knows the first leaf of a boot that is not there', async () => {
+    const other = bootIdOf(bytes(32, 10));
+    expect(await store.firstMissingLeaf(BOOT)).toBe(1n);
+    expect(await store.firstMissingLeaf(other)).toBe(0n);
+    for (const sequence of [1, 2, 4, 5, 7]) await store.putLeaf(leaf(sequence));
+    expect(await store.firstMissingLeaf(BOOT)).toBe(3n);
+    await store.putLeaf(leaf(3));
+    expect(await store.firstMissingLeaf(BOOT)).toBe(6n);
+    await store.putLeaf({ ...leaf(2), boot: other });
+    expect(await store.firstMissingLeaf(other)).toBe(0n);
   });
 
   it('makes one wallet per nonce of an owner, and keeps the leaf of a second try', async () => {

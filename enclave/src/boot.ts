@@ -58,11 +58,15 @@ export async function boot(options: BootOptions): Promise<Enclave> {
   const vault = new Vault();
   if (lockedKilobytes() === 0) throw new Error('the kernel locked no memory: raise the memlock limit');
   const context = wire(options, config, nsm, vault);
-  const record = await recordBoot(context);
+  let record: Receipt | undefined;
+  const phase = (): Phase => (record === undefined ? 'booting' : phaseOf(context));
+  const listeners = await listen(
+    options,
+    handlersOf(context, () => record, phase),
+    phase,
+  );
   await context.recipients.replace();
-  const phase = (): Phase => phaseOf(context);
-  const handlers = handlersOf(context, record, phase);
-  const listeners = await listen(options, handlers, phase);
+  record = await recordBoot(context);
   const timers = [
     repeat(LIMITS.trustedTimeSampleSeconds, 'time', () => context.attester.own(), options.log),
     repeat(LIMITS.recipientKeyReplaceSeconds, 'recipient', () => context.recipients.replace(), options.log),
@@ -108,12 +112,16 @@ function phaseOf(context: Context): Phase {
   return context.kms.hasCredentials ? 'serving' : 'ready';
 }
 
-function handlersOf(context: Context, record: Receipt, phase: () => Phase): Handlers {
+function handlersOf(context: Context, record: () => Receipt | undefined, phase: () => Phase): Handlers {
   const creations = new Creations();
   return {
     status: () => status(context, phase()),
     attest: async ({ nonce }) => ({ document: await context.attester.forNonce(nonce) }),
-    bootRecord: () => ({ receipt: record }),
+    bootRecord: () => {
+      const receipt = record();
+      if (receipt === undefined) throw new QvError('enclave_not_ready');
+      return { receipt };
+    },
     leavesGet: ({ from }) => ({ receipts: context.log.recent(from) }),
     credentials: async (credentials) => {
       await context.kms.setCredentials(credentials);
@@ -140,7 +148,7 @@ function status(context: Context, phase: Phase): ReplyOf<'status'> {
     boot: attester.boot,
     deployment: config.deployment,
     configHash: config.hash,
-    time: time.lastTrusted(),
+    ...(phase !== 'booting' && { time: time.lastTrusted() }),
     leaves: log.size,
     version: VERSION,
     kmsKeyArn: config.kms.keyArn,

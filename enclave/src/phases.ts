@@ -2,10 +2,11 @@
 import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.ts';
 
 /**
- * ready (attested) -> serving (has credentials); either of them -> frozen. Nothing listens before `ready`, and a boot
- * that fails ends the process. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
+ * booting -> ready (attested) -> serving (has credentials); either of the last two -> frozen. A boot that fails ends the
+ * process; while it lasts even a freeze has to wait, because leaf 0 is the attestation. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
  */
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
+  booting: ['status'],
   ready: ['status', 'attest', 'bootRecord', 'leavesGet', 'credentials', 'freeze'],
   serving: [
     'status',

@@ -131,7 +131,7 @@ describe('an enclave that fails', () => {
     await until('it signs again', async () => (await host.sign()).status === 200);
   });
 
-  it.each(['ready'] as const)('that is only %s is not ready', async (phase) => {
+  it.each(['booting', 'ready'] as const)('that is only %s is not ready', async (phase) => {
     host.enclave.phase = phase;
     await until('the host notices', async () => (await host.get('/readyz')).status === 503);
     expect(await (await host.get('/readyz')).json()).toMatchObject({ failing: ['enclave'], enclave: { phase } });

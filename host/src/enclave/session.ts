@@ -153,7 +153,7 @@ export class EnclaveSession {
   async #passOnFreeze(): Promise<void> {
     const { freezes } = this.#deps;
     if (this.#status?.phase === 'frozen') freezes.noteEnclaveFrozen();
-    else if (freezes.held !== undefined) {
+    else if (freezes.held !== undefined && this.#status?.phase !== 'booting') {
       const told = await freezes.tellEnclave(freezes.held.reason);
       if (!told.held) throw new QvError(told.code, { path: 'freeze' });
       await this.#askStatus();
@@ -164,7 +164,7 @@ export class EnclaveSession {
     const { data, credentials } = this.#deps;
     const { version, body } = credentials.current;
     const key = `${data.connection}:${this.#status?.boot}:${version}`;
-    if (key === this.#pushed) return;
+    if (key === this.#pushed || this.#status?.phase === 'booting') return;
     await data.request('credentials', body, { urgent: true });
     this.#pushed = key;
     await this.#askStatus();

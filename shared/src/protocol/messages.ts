@@ -27,7 +27,7 @@ import {
   u64,
 } from './wire.ts';
 
-export const PHASES = ['ready', 'serving', 'frozen'] as const;
+export const PHASES = ['booting', 'ready', 'serving', 'frozen'] as const;
 export type Phase = (typeof PHASES)[number];
 
 const sealedState = struct({

@@ -3,22 +3,25 @@
  * those; every refusal is a problem of the error table; every reply names its request id.
  */
 import { randomUUID } from 'node:crypto';
+import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import Fastify, {
   type FastifyBaseLogger,
+  type FastifyHttpOptions,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
-  type FastifyServerOptions,
   LogController,
 } from 'fastify';
+import { CONNECTION_LIMITS, type ConnectionLimits, limitPerAddress, limitResponse } from './connections.ts';
 import type { EnclaveClient } from './enclave/client.ts';
 import type { EnclaveSession } from './enclave/session.ts';
 import type { Freezes } from './freeze.ts';
-import { PROBLEM_TYPE, problemOf, translateForeign } from './problem.ts';
+import { LoopLoad } from './loop-load.ts';
+import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.ts';
 import type { Records } from './records.ts';
 import { factsOf } from './request-facts.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -39,10 +42,19 @@ export interface AppDeps {
   readonly now: () => TimeMs;
   /** True from the moment the process was told to stop. */
   readonly draining: () => boolean;
+  /** Default CONNECTION_LIMITS. */
+  readonly connectionLimits?: ConnectionLimits;
+  /** Default LIMITS.loopDelayMilliseconds. */
+  readonly loopDelayMilliseconds?: number;
 }
 
+/** How an operator sees what is wrong: answered however late the event loop is. */
+const ALWAYS_ANSWERED: readonly (string | undefined)[] = ['/healthz', '/readyz'];
+
 export function buildApp(deps: AppDeps): FastifyInstance {
-  const options: FastifyServerOptions = {
+  const { connectionLimits = CONNECTION_LIMITS } = deps;
+  const load = new LoopLoad(deps.loopDelayMilliseconds);
+  const options: FastifyHttpOptions<Server> = {
     loggerInstance: deps.log,
     // One line of our own per request instead, see onResponse below.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -51,12 +63,22 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     exposeHeadRoutes: false,
     bodyLimit: LIMITS.httpBodyBytes,
     requestTimeout: LIMITS.httpRequestMilliseconds,
+    connectionTimeout: connectionLimits.idleMilliseconds,
+    keepAliveTimeout: LIMITS.httpKeepAliveMilliseconds,
+    http: {
+      headersTimeout: LIMITS.httpHeadersMilliseconds,
+      connectionsCheckingInterval: LIMITS.httpCheckMilliseconds,
+      // Node's own refusal has no body; ours follows below.
+      requireHostHeader: false,
+    },
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     clientErrorHandler: refuseSocket,
   };
   const app: FastifyInstance = Fastify(options);
   app.server.maxConnections = LIMITS.httpConnections;
+  limitPerAddress(app.server, connectionLimits.perAddress);
+  app.server.on('checkExpectation', (_request, response: ServerResponse) => refuseExpectation(response));
 
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
@@ -64,9 +86,12 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');
     if (deps.draining()) throw new QvError('shutting_down');
+    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) throw new QvError('http_malformed');
+    if (load.isLate && !ALWAYS_ANSWERED.includes(request.routeOptions.url)) throw new QvError('overloaded');
   });
   // What is under way when the host drains is answered, and its connection is not kept for another request.
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', async (request, reply) => {
+    limitResponse(request.raw, reply.raw, connectionLimits.responseMilliseconds);
     if (deps.draining()) reply.header('connection', 'close');
   });
   app.addHook('onResponse', async (request, reply) => {
@@ -84,6 +109,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       'request',
     );
   });
+  app.addHook('onClose', async () => load.close());
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, new QvError('route_unknown')));
 
@@ -102,13 +128,27 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unkno
   if (problem.code === 'internal') {
     request.log.error({ reason: error instanceof Error ? error.stack : String(error) }, 'unexpected fault');
   } else if (error instanceof QvError && error.cause !== undefined) {
-    request.log.info({ code: problem.code, reason: String(error.cause) }, 'refused');
+    request.log.info({ code: problem.code, reason: reasonOf(error.cause) }, 'refused');
   }
+  if (problem.code === 'overloaded') reply.header('retry-after', LIMITS.overloadRetrySeconds);
   return reply
     .code(problem.status)
     .headers({ 'x-request-id': request.id, 'cache-control': 'no-store' })
     .type(PROBLEM_TYPE)
     .send(JSON.stringify(problem));
+}
+
+/** `Expect:` something else than 100-continue. Node would answer without a body, and never shows it to the routes. */
+function refuseExpectation(response: ServerResponse): void {
+  const requestId = randomUUID();
+  const problem = problemOf(new QvError('http_malformed', { path: 'expect' }), requestId);
+  const body = JSON.stringify(problem);
+  const headers = {
+    'content-type': PROBLEM_TYPE,
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': requestId,
+  };
+  response.writeHead(problem.status, { ...headers, connection: 'close' }).end(body);
 }
 
 /** Bytes that are not even HTTP never become a request: they are answered on the socket, which is then closed. */

@@ -61,6 +61,17 @@ const FOREIGN: Readonly<Record<string, ErrorCode>> = {
 
 export function translateForeign(error: unknown): unknown {
   if (error instanceof QvError || !(error instanceof Error) || !('code' in error)) return error;
-  const code = FOREIGN[String(error.code)];
+  const code = FOREIGN[String(error.code)] ?? (isCallersFault(error) ? 'http_malformed' : undefined);
   return code === undefined ? error : new QvError(code, {}, { cause: error });
+}
+
+/** A refusal that the table above does not know yet is still the caller's, and no fault of ours. */
+function isCallersFault(error: object): boolean {
+  const status = 'statusCode' in error ? Number(error.statusCode) : 0;
+  return status >= 400 && status < 500;
+}
+
+/** What the log says of a refusal's cause. Fastify's messages quote path and query, so of those only the code. */
+export function reasonOf(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause && !(cause instanceof QvError) ? String(cause.code) : String(cause);
 }

@@ -28,6 +28,8 @@ export interface HostDeps {
   readonly enclaveTimeoutMilliseconds?: number;
   /** Default CONNECTION_LIMITS. */
   readonly connectionLimits?: ConnectionLimits;
+  /** Default LIMITS.loopDelayMilliseconds. */
+  readonly loopDelayMilliseconds?: number;
 }
 
 export interface RunningHost {
@@ -56,7 +58,7 @@ const EXPIRY_MILLISECONDS = 60_000;
 
 /** Does not wait for the enclave: /readyz tells. @throws QvError config_invalid, store_unavailable, transport_unsupported */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<RunningHost> {
-  const { transport, log, now = systemTime, connectionLimits } = deps;
+  const { transport, log, now = systemTime, connectionLimits, loopDelayMilliseconds } = deps;
   const parts = new Parts();
   let draining = false;
   let unwritten = 0;
@@ -103,7 +105,15 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     parts.add(await startKmsTunnel({ transport, ...config.kmsTunnel, log }), (part) => part.close());
     const shared = { deployment, store, enclave: data, session, freezes, records, log, draining: () => draining };
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
-    const app = parts.add(buildApp({ ...shared, now, ...(connectionLimits && { connectionLimits }) }), drain);
+    const app = parts.add(
+      buildApp({
+        ...shared,
+        now,
+        ...(connectionLimits && { connectionLimits }),
+        ...(loopDelayMilliseconds !== undefined && { loopDelayMilliseconds }),
+      }),
+      drain,
+    );
     await app.listen({ host: config.listen.host, port: config.listen.port });
     const expiry = setInterval(() => void store.deleteExpiredReplies(now()).catch(() => {}), EXPIRY_MILLISECONDS);
     parts.add(expiry, clearInterval);

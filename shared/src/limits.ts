@@ -86,8 +86,6 @@ export const LIMITS = {
   walletsPerEnclave: 200_000,
 
   // The log (design 10).
-  /** Leaves of one tree: an int64, as existing tools count them. */
-  logLeaves: 2n ** 63n - 1n,
   /** C2SP signed-note: at least 16 signatures, which may be post-quantum ones of nearly 5 kB. */
   noteBytes: 128 * 1024,
   noteSignatures: 32,
@@ -153,8 +151,8 @@ export const LIMITS = {
   enclaveRequestTimeoutMilliseconds: 15_000,
   drainTimeoutMilliseconds: 10_000,
   httpConnections: 1024,
-  /** Below `httpConnections`, so that no one address takes them all; a proxy in front is one address. */
-  httpConnectionsPerAddress: 256,
+  /** Well below `httpConnections`, so that no one address takes all; above `inFlightRequests`, for a proxy is one. */
+  httpConnectionsPerAddress: 384,
   /** No byte moves on a connection: longer than the host waits for its enclave. */
   httpIdleMilliseconds: 30_000,
   /** Time for one whole response to be taken: a slow reader holds a connection no longer. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { parseHostConfig } from '@quantumvault/host/config.ts';
+import { CONNECTION_LIMITS } from '@quantumvault/host/connections.ts';
 import { createLog } from '@quantumvault/host/log.ts';
 import { type RunningHost, startHost } from '@quantumvault/host/start.ts';
 import { type Address, addressOf, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
@@ -53,6 +54,7 @@ export class Harness {
   /** Added to the host's clock. */
   clockSkew = 0;
   enclaveTimeoutMilliseconds = 2_000;
+  connectionLimits = CONNECTION_LIMITS;
   folder!: Awaited<ReturnType<typeof temporaryFolder>>;
   host!: RunningHost;
   wallet!: Address;
@@ -98,6 +100,9 @@ export class Harness {
       log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
       now: () => timeMs(Date.now() + this.clockSkew),
       enclaveTimeoutMilliseconds: this.enclaveTimeoutMilliseconds,
+      connectionLimits: this.connectionLimits,
+      // Clients sign in this process, too, and tweetnacl holds its event loop for long.
+      loopDelayMilliseconds: Number.POSITIVE_INFINITY,
     });
   }
 

@@ -50,6 +50,26 @@ describe('requests that are none of ours', () => {
     await expectProblem(await host.get('/v1/wallets/%ff%zz'), 'http_malformed');
   });
 
+  it.each([
+    ['a body under a method without routes', 'QUERY /v1/sign HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n', '{}'],
+    ['an expectation', 'POST /v1/sign HTTP/1.1\r\nhost: a\r\nexpect: foo\r\ncontent-length: 2\r\n', '{}'],
+    ['no host', 'GET /healthz HTTP/1.1\r\n', ''],
+  ])('%s', async (_, head, body) => {
+    const response = await raw(`${head}connection: close\r\n\r\n${body}`);
+    expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+    await expectProblem(response, 'http_malformed');
+  });
+
+  it('QUERY without type or body is no fault of ours', async () => {
+    const response = await raw('QUERY /v1/sign HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+    expect(response.status).toBeLessThan(500);
+    await response.text();
+  });
+
+  it('HTTP/1.0 needs no host', async () => {
+    expect((await raw('GET /healthz HTTP/1.0\r\n\r\n')).status).toBe(200);
+  });
+
   it('bytes that are not HTTP', async () => {
     await expectProblem(await raw('no http at all\r\n\r\n'), 'http_malformed');
     await expectProblem(await raw(`GET / HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(40_000)}\r\n\r\n`), 'http_malformed');
@@ -145,6 +165,8 @@ describe('the log', () => {
     const reply = (await (await host.send('POST', '/v1/sign', body, headers)).json()) as Record<string, unknown>;
     await host.get(`/v1/attestation?nonce=${'cd'.repeat(16)}`);
     await host.send('POST', '/v1/wallets', { secret: 'in a refused body' });
+    await host.get('/v1/wallets/%zzpath-that-is-secret?query-that-is-secret');
+    await host.get(`/v1/wallets/${'long-that-is-secret'.repeat(20)}?query-that-is-secret`);
     const log = host.logLines.join('');
     const receipt = reply['receipt'] as { leaf: string; signature: string };
     const forbidden = [
@@ -157,6 +179,7 @@ describe('the log', () => {
       'hidden-key',
       'cd'.repeat(16),
       'in a refused body',
+      'that-is-secret',
       Buffer.from(host.enclave.rowKey).toString('hex'),
       Buffer.from(host.enclave.rowKey).toString('base64'),
     ];

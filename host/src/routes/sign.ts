@@ -3,11 +3,9 @@
  * the latch once more, and only then the signature. Everything checked here is checked again by the enclave.
  */
 import { toBase58 } from '@quantumvault/shared/base58.ts';
-import { type Address, addressBytes } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { policyFromBytes } from '@quantumvault/shared/policy/policy.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import {
   parseSignBody,
@@ -18,12 +16,12 @@ import {
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
-import { verifyEd25519 } from '../ed25519.ts';
 import { EnclaveRefusal } from '../enclave/client.ts';
 import { Idempotency, type RequestKey } from '../idempotency.ts';
 import { DeniedError } from '../problem.ts';
 import { replyExpiry } from '../records.ts';
 import { factsOf } from '../request-facts.ts';
+import { RequesterKeys } from '../requester-keys.ts';
 import type { ReplyRecord, WalletRow } from '../store/store.ts';
 import { blobsOf, policyOf, verifiedRow } from '../wallet-rows.ts';
 import { parseWebhookHeaders, type WebhookHeaders } from '../webhook.ts';
@@ -40,6 +38,7 @@ interface Authentic {
 
 export function signRoute(app: FastifyInstance, deps: AppDeps): void {
   const idempotency = new Idempotency(deps.store, () => deps.session.requireRowMac(), deps.now);
+  const keys = new RequesterKeys();
 
   app.post('/v1/sign', { bodyLimit: LIMITS.requestBodyBytes }, async (request, reply) => {
     const body = bodyBytes(request.body);
@@ -48,7 +47,7 @@ export function signRoute(app: FastifyInstance, deps: AppDeps): void {
     const parsed = parseSignBody(body);
     factsOf(request).wallet = parsed.wallet;
     if (parsed.audience !== deps.deployment) throw new QvError('audience_mismatch', { path: 'audience' });
-    const authentic = await authenticate(deps, headers, body, parsed);
+    const authentic = await authenticate(deps, keys, headers, body, parsed);
     reply.type('application/json');
     if (parsed.dryRun) return JSON.stringify(verdictJson(await deps.enclave.request('sign', authentic.message)));
     return await idempotency.once(authentic.key, {
@@ -61,6 +60,7 @@ export function signRoute(app: FastifyInstance, deps: AppDeps): void {
 
 async function authenticate(
   deps: AppDeps,
+  keys: RequesterKeys,
   headers: WebhookHeaders,
   body: Uint8Array,
   { wallet }: SignBody,
@@ -70,10 +70,7 @@ async function authenticate(
   if (row.frozen) throw new QvError('frozen', { path: 'wallet' });
   const policy = policyOf(row);
   const content = signedContent(headers.id, headers.timestampText, body);
-  const requester = policyFromBytes(policy.bytes).requesters.find((key: Address) =>
-    verifyEd25519(headers.signature, content, addressBytes(key)),
-  );
-  if (requester === undefined) throw new QvError('request_signature_invalid');
+  const requester = await keys.signerOf(policy.bytes, headers.signature, content);
   return {
     row,
     key: { wallet, requester, id: headers.id, bodyHash: sha256(body) },

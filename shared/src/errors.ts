@@ -185,6 +185,21 @@ export const ERRORS = {
   evidence_signature_invalid: row(403, 'The boot key did not sign this receipt, certificate or acknowledgement.'),
   evidence_mismatch: row(403, 'Evidence says something else than was asked for; the path names what.'),
 
+  // The log: proofs (RFC 6962), tiles, notes and checkpoints (C2SP tlog-tiles, signed-note, tlog-checkpoint).
+  log_proof_malformed: row(
+    400,
+    'A proof’s index, sizes and number of hashes do not fit each other; the path says what.',
+  ),
+  log_proof_invalid: row(403, 'A proof does not lead to the root it is for: leaf, order or history was changed.'),
+  log_note_malformed: row(400, 'Not a signed note, or a signature line is not of its one form.'),
+  log_note_signature_invalid: row(403, 'A signature on the note is not by the known key that it names.'),
+  log_note_signature_repeated: row(403, 'A known key signed the note twice; one key counts once.'),
+  log_note_unsigned: row(403, 'A key that had to sign the note did not.'),
+  log_key_malformed: row(400, 'Not a verifier key, of an unknown type, or its id is not the one of its name and key.'),
+  log_key_repeated: row(400, 'Two verifier keys are one key, or have the same name and id; each key counts once.'),
+  log_checkpoint_malformed: row(400, 'The note’s text is not a checkpoint in its one spelling.'),
+  log_origin_mismatch: row(403, 'The checkpoint is one of another log.'),
+
   // The host and its store.
   store_unavailable: retry(503, 'The database does not answer or is locked.'),
   store_conflict: retry(409, 'The row changed meanwhile.'),

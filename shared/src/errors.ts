@@ -39,6 +39,8 @@ export const ERRORS = {
   request_id_reused: row(422, 'This id was used with another body.'),
   request_in_flight: retry(409, 'A request with this id is being worked on.'),
   request_ids_full: retry(429, 'Too many requests are remembered; repeat later.'),
+  signal_missing: row(404, 'The signal that the request names is not known, or was not sent along.'),
+  signal_signature_invalid: row(401, 'The signal is not signed by the key that the policy names for its source.'),
   policy_denied: row(403, 'The policy does not allow this; rule and value say why.'),
 
   // Solana transactions that no strict signer signs (the runtime's sanitization, and design 7).
@@ -191,6 +193,8 @@ export const ERRORS = {
     'A proof’s index, sizes and number of hashes do not fit each other; the path says what.',
   ),
   log_proof_invalid: row(403, 'A proof does not lead to the root it is for: leaf, order or history was changed.'),
+  log_tile_path_malformed: row(400, 'Not the path of a tile or entry bundle in its one spelling.'),
+  log_tile_malformed: row(400, 'A tile or entry bundle does not hold exactly as many hashes or entries as its width.'),
   log_note_malformed: row(400, 'Not a signed note, or a signature line is not of its one form.'),
   log_note_signature_invalid: row(403, 'A signature on the note is not by the known key that it names.'),
   log_note_signature_repeated: row(403, 'A known key signed the note twice; one key counts once.'),

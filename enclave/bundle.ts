@@ -5,7 +5,7 @@
 import { copyFileSync, mkdirSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { build, type Plugin, stop } from 'esbuild';
 
 export interface BundleOptions {
   /** Entry of the process that holds keys. */
@@ -65,6 +65,8 @@ export async function bundleEnclave({ vaultEntry, agentEntry, outDir }: BundleOp
   const agent = join(outDir, 'kms-agent.cjs');
   const addon = join(outDir, 'sodium-native.node');
   const [vaultInputs] = await Promise.all([bundle(vaultEntry, vault), bundle(agentEntry, agent)]);
+  // Its service would otherwise stay alive as long as its caller.
+  await stop();
   const sodium = dirname(createRequire(join(here, 'src', 'vault.ts')).resolve('sodium-native/package.json'));
   copyFileSync(realpathSync(join(sodium, 'prebuilds', `linux-${process.arch}`, 'sodium-native.node')), addon);
   return { vault, agent, addon, vaultInputs };

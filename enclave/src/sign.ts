@@ -9,7 +9,7 @@ import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { judge, type Verdict } from '@quantumvault/shared/policy/judge.ts';
 import { type Policy, policyFromBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
-import { NOTHING_SPENT, reserve, type SpendState } from '@quantumvault/shared/policy/state.ts';
+import { NOTHING_SPENT, reserve, type Signal, type SpendState } from '@quantumvault/shared/policy/state.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import {
   parseSignBody,
@@ -23,6 +23,7 @@ import { decodeTransaction, messageHash, type Transaction } from '@quantumvault/
 import type { Context } from './context.ts';
 import type { Held } from './holdings.ts';
 import type { Ticket } from './requests.ts';
+import { readSignal } from './signal.ts';
 import { fits } from './spends.ts';
 import { encodeState, policyMacInput, seedAssociated, stateAssociated } from './state.ts';
 import { verifyEd25519, type WalletKeys } from './vault.ts';
@@ -50,6 +51,7 @@ interface Claim {
   readonly body: SignBody;
   readonly transaction: Transaction;
   readonly messageHash: Hash;
+  readonly signal: Signal | undefined;
 }
 
 /**
@@ -99,6 +101,7 @@ function readClaim(context: Context, request: Request, now: TimeMs): Claim {
     body,
     transaction,
     messageHash: messageHash(transaction.messageBytes),
+    signal: readSignal(policy, body, request.signal),
   };
 }
 
@@ -124,12 +127,15 @@ function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket
   requireFresh(claim.timestamp, now);
   context.freeze.requireOpen();
   // A repeat was counted when it was first signed; judging it against its own spend would deny it at the limit.
-  const state = ticket?.repeat === true ? NOTHING_SPENT : held.state.spent;
-  const verdict = judge(policy, claim.transaction.message, now, { state });
+  const repeat = ticket?.repeat === true;
+  const { signal } = claim;
+  const judged = { state: repeat ? NOTHING_SPENT : held.state.spent, ...(signal && { signal }) };
+  const verdict = judge(policy, claim.transaction.message, now, judged);
   const facts = { messageHash: claim.messageHash, amounts: amountsOf(verdict) };
   if (claim.body.dryRun) return { ...facts, allow: verdict.allow, rules: printableRules(verdict) };
   if (verdict.denied !== undefined) throw deny(context, claim, verdict.denied, facts.amounts, now);
-  const spent = ticket?.repeat === true ? held.state.spent : reserve(held.state.spent, verdict, now, fits);
+  const reservation = { ...verdict, ...(signal && { signal }) };
+  const spent = repeat ? held.state.spent : reserve(held.state.spent, reservation, now, fits);
   // What could not be written down could be rolled back.
   if (!fits(spent.spends)) {
     throw deny(context, claim, { rule: 'state.room', value: String(spent.spends.length) }, facts.amounts, now);

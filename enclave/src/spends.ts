@@ -1,5 +1,6 @@
 /**
- * A wallet's spends as packed bytes for its sealed state: windows and rates must survive a restart (design 8).
+ * A wallet's spends and the uses of its signals as packed bytes for its sealed state: windows, rates and counters must
+ * survive a restart (design 8).
  *
  * ```
  * u16                     number of mints, m
@@ -10,10 +11,11 @@
  * ```
  * All integers big-endian. Sums saturate at 2^64 - 1, which no window allows.
  */
-import { type Address, addressBytes, addressOf, timeMs } from '@quantumvault/shared/brands.ts';
+import { type Address, addressBytes, addressOf, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
+import { fromHex, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { NOTHING_SPENT, type Spend, type SpendState } from '@quantumvault/shared/policy/state.ts';
+import type { Spend, SpendState } from '@quantumvault/shared/policy/state.ts';
 
 const SPEND_BYTES = 8 + 4 + 8 + 8 + 2;
 const TOKEN_BYTES = 2 + 8;
@@ -33,7 +35,7 @@ export function fits(spends: readonly Spend[]): boolean {
   return sizeOf(spends, mintsOf(spends).length) <= LIMITS.packedSpendBytes;
 }
 
-export function packSpends({ spends }: SpendState): Uint8Array {
+export function packSpends({ spends }: Pick<SpendState, 'spends'>): Uint8Array {
   const mints = mintsOf(spends);
   if (!fits(spends)) throw new RangeError('spends do not fit the sealed state');
   const bytes = new Uint8Array(sizeOf(spends, mints.length));
@@ -62,7 +64,7 @@ export function packSpends({ spends }: SpendState): Uint8Array {
 }
 
 /** @throws QvError state_invalid */
-export function unpackSpends(bytes: Uint8Array): SpendState {
+export function unpackSpends(bytes: Uint8Array): Pick<SpendState, 'spends'> {
   const invalid = (): QvError => new QvError('state_invalid', { path: 'spends' });
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const need = (at: number, length: number): number => {
@@ -97,5 +99,44 @@ export function unpackSpends(bytes: Uint8Array): SpendState {
       tokens,
     });
   }
-  return { ...NOTHING_SPENT, spends };
+  return { spends };
+}
+
+const SIGNAL_BYTES = 16 + 8 + 4;
+
+/**
+ * The uses of signals: u64 floor in ms, then per signal 16 bytes of its key, u64 time in ms, u32 uses.
+ */
+export function packSignals({ signals, signalFloor }: SpendState): Uint8Array {
+  const bytes = new Uint8Array(8 + signals.length * SIGNAL_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(signalFloor));
+  for (const [index, { key, at, uses }] of signals.entries()) {
+    const start = 8 + index * SIGNAL_BYTES;
+    bytes.set(fromHex(key), start);
+    view.setBigUint64(start + 16, BigInt(at));
+    view.setUint32(start + 24, Math.min(uses, 0xffff_ffff));
+  }
+  return bytes;
+}
+
+/** @throws QvError state_invalid */
+export function unpackSignals(bytes: Uint8Array): Pick<SpendState, 'signals' | 'signalFloor'> {
+  const invalid = (): QvError => new QvError('state_invalid', { path: 'signals' });
+  if (bytes.length < 8 || (bytes.length - 8) % SIGNAL_BYTES !== 0) throw invalid();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const time = (at: number): TimeMs => {
+    const milliseconds = Number(view.getBigUint64(at));
+    if (!Number.isSafeInteger(milliseconds)) throw invalid();
+    return timeMs(milliseconds);
+  };
+  const signals = Array.from({ length: (bytes.length - 8) / SIGNAL_BYTES }, (_, index) => {
+    const start = 8 + index * SIGNAL_BYTES;
+    return {
+      key: toHex(bytes.subarray(start, start + 16)),
+      at: time(start + 16),
+      uses: view.getUint32(start + 24),
+    };
+  });
+  return { signals, signalFloor: time(0) };
 }

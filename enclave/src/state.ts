@@ -25,7 +25,7 @@ import {
   u32,
   u64,
 } from '@quantumvault/shared/protocol/wire.ts';
-import { packSpends, unpackSpends } from './spends.ts';
+import { packSignals, packSpends, unpackSignals, unpackSpends } from './spends.ts';
 
 export const stateCodec = purposeStruct('qv/state/v1', {
   wallet: field(1, publicKey),
@@ -44,10 +44,12 @@ export const stateCodec = purposeStruct('qv/state/v1', {
   logPosition: field(9, u64),
   /** What windows and rates count, packed as spends.ts says. They survive a change of policy. */
   spends: field(10, bytes(1, LIMITS.packedSpendBytes)),
+  /** How often each signal was used. */
+  signals: field(11, bytes(8, LIMITS.packedSignalBytes)),
 });
 
 /** A state as memory holds it. */
-export type WalletState = Omit<Infer<typeof stateCodec>, 'spends'> & { readonly spent: SpendState };
+export type WalletState = Omit<Infer<typeof stateCodec>, 'spends' | 'signals'> & { readonly spent: SpendState };
 
 const associatedCodec = purposeStruct('qv/sealed/v1', {
   wallet: field(1, publicKey),
@@ -68,13 +70,13 @@ export function stateAssociated(wallet: Address, owner: Address): Uint8Array {
 
 export function encodeState(state: WalletState): Uint8Array {
   const { spent, ...rest } = state;
-  return encodeAs(stateCodec, { ...rest, spends: packSpends(spent) });
+  return encodeAs(stateCodec, { ...rest, spends: packSpends(spent), signals: packSignals(spent) });
 }
 
 /** @throws QvError cbor_malformed, message_malformed, state_invalid */
 export function decodeState(plaintext: Uint8Array): WalletState {
-  const { spends, ...rest } = decodeAs(stateCodec, plaintext, 'state');
-  return { ...rest, spent: unpackSpends(spends) };
+  const { spends, signals, ...rest } = decodeAs(stateCodec, plaintext, 'state');
+  return { ...rest, spent: { ...unpackSpends(spends), ...unpackSignals(signals) } };
 }
 
 /** What is MACed to bind a policy to a wallet's policy key. */

@@ -43,7 +43,8 @@ export const LIMITS = {
   // Keys and blobs.
   saltBytes: 32,
   executionKeyBytes: 32,
-  kmsCiphertextBytes: 6144,
+  /** A wrapped key of 32 bytes takes about 200; AWS allows up to 6,144 for larger plaintexts. */
+  kmsCiphertextBytes: 1_024,
   kmsEnvelopeBytes: 1024,
   kmsTimeoutMilliseconds: 5_000,
   /** Retries included, below the host's own time limit. */
@@ -141,10 +142,13 @@ export const LIMITS = {
   /** Spends kept one by one; more are merged conservatively (design 8). */
   spendEntries: 512,
   /** Their packed form inside a sealed state. */
-  packedSpendBytes: 22 * 1024,
+  packedSpendBytes: 16 * 1024,
+  packedSignalBytes: 7 * 1024,
   sealedStateBytes: 24 * 1024,
-  /** Signals whose uses are remembered; full means no new signal counts, never eviction. */
-  signalUses: 4_096,
+  /** Signals of one wallet whose uses are remembered; with one forgotten, none that is no newer counts any more. */
+  signalUses: 256,
+  /** The body of one signal, as its source signed it. */
+  signalBodyBytes: 2_048,
 
   // Host.
   httpBodyBytes: 96 * 1024,

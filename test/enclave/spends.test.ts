@@ -1,4 +1,4 @@
-import { fits, packSpends, unpackSpends } from '@quantumvault/enclave/spends.ts';
+import { fits, packSignals, packSpends, unpackSignals, unpackSpends } from '@quantumvault/enclave/spends.ts';
 import { type Address, timeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -69,5 +69,24 @@ describe('packed spends', () => {
     expect(sum(({ lamportsOut }) => lamportsOut)).toBe(BigInt(spends));
     expect(sum(({ tokens }) => tokens.get(MINTS[5] as Address) ?? 0n)).toBe(BigInt(spends));
     expect(sum(({ count }) => BigInt(count))).toBe(BigInt(spends));
+  });
+});
+
+describe('packed signals', () => {
+  it('come back as they were, as many as are remembered', () => {
+    let state: SpendState = NOTHING_SPENT;
+    const amounts = { lamportsOut: 0n, feeLamports: 0n, tokens: new Map() };
+    for (let index = 0; index < LIMITS.signalUses + 20; index++) {
+      const signal = { source: 'alpha', id: `s-${index}`, at: timeMs(1e12 + index), verifiedBy: 'enclave' } as const;
+      state = reserve(state, { ...amounts, signal }, timeMs(1e12), fits);
+    }
+    const packed = packSignals(state);
+    expect(packed.length).toBeLessThanOrEqual(LIMITS.packedSignalBytes);
+    expect(unpackSignals(packed)).toEqual({ signals: state.signals, signalFloor: state.signalFloor });
+  });
+
+  it('are refused when cut', async () => {
+    for (const length of [0, 7, 9, 35]) await expectCode(() => unpackSignals(new Uint8Array(length)), 'state_invalid');
+    await expectCode(() => unpackSignals(new Uint8Array(8).fill(0xff)), 'state_invalid');
   });
 });

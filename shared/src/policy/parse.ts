@@ -107,8 +107,8 @@ export interface Policy {
 export const POLICY_FEATURES = ['lookupTables', 'tokens', 'programs', 'windows', 'rate', 'signals'] as const;
 export type PolicyFeature = (typeof POLICY_FEATURES)[number];
 
-/** What the enclave enforces today. Signals can be judged (`state.ts`), but nothing brings them to the enclave yet. */
-export const ENCLAVE_FEATURES: readonly PolicyFeature[] = ['lookupTables', 'tokens', 'programs', 'windows', 'rate'];
+/** What the enclave enforces today: all of it. A part that is added to the format starts outside of this list. */
+export const ENCLAVE_FEATURES: readonly PolicyFeature[] = POLICY_FEATURES;
 
 export interface ParseOptions {
   readonly support?: readonly PolicyFeature[];

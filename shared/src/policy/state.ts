@@ -7,7 +7,9 @@
  * one at the later time, which can only make a window fuller than it is; likewise where the keeper's room ends first.
  */
 import { type Address, type TimeMs, timeMs } from '../brands.ts';
+import { toHex, utf8 } from '../bytes.ts';
 import { LIMITS } from '../limits.ts';
+import { sha256 } from '../sha256.ts';
 import type { Policy, Window } from './policy.ts';
 import type { Tally } from './tally.ts';
 
@@ -21,8 +23,8 @@ export interface Spend {
 }
 
 export interface SignalUse {
-  readonly source: string;
-  readonly id: string;
+  /** signalKey of its source and id. */
+  readonly key: string;
   readonly at: TimeMs;
   readonly uses: number;
 }
@@ -30,10 +32,13 @@ export interface SignalUse {
 export interface SpendState {
   /** In order of time. */
   readonly spends: readonly Spend[];
+  /** The newest signals, at most LIMITS.signalUses. */
   readonly signals: readonly SignalUse[];
+  /** No older signal counts any more, unless it stands in `signals`: those forgotten were no newer than this. */
+  readonly signalFloor: TimeMs;
 }
 
-export const NOTHING_SPENT: SpendState = { spends: [], signals: [] };
+export const NOTHING_SPENT: SpendState = { spends: [], signals: [], signalFloor: timeMs(0) };
 
 /** A signal as it was verified. Who verified it is the enclave's to say, never the caller's. */
 export interface Signal {
@@ -69,13 +74,22 @@ export function reserve(
   const kept = state.spends.filter((spend) => isWithin(spend.at, LIMITS.policyWindowSeconds, at));
   const all = [...kept, { at, count: 1, lamportsOut, feeLamports, tokens: new Map(tokens) }];
   const spends = merged(all, fits);
-  return { spends, signals: signal === undefined ? state.signals : used(state.signals, signal, at) };
+  return { ...state, spends, ...(signal !== undefined && used(state, signal)) };
 }
 
-function used(signals: readonly SignalUse[], signal: Signal, now: TimeMs): readonly SignalUse[] {
-  const before = signals.find((use) => use.source === signal.source && use.id === signal.id);
-  const others = signals.filter((use) => use !== before && isWithin(use.at, LIMITS.policyWindowSeconds, now));
-  return [...others, { source: signal.source, id: signal.id, at: signal.at, uses: (before?.uses ?? 0) + 1 }];
+/** Sixteen bytes in hex: 256 of them fit where names and ids would not. Ids hold no space, so no two pairs share one. */
+export function signalKey(source: string, id: string): string {
+  return toHex(sha256(utf8(`${id} ${source}`)).subarray(0, 16));
+}
+
+/** One more use. Where there is no room the oldest is forgotten, and with it everything that is no newer. */
+function used({ signals, signalFloor }: SpendState, { source, id, at }: Signal): Omit<SpendState, 'spends'> {
+  const key = signalKey(source, id);
+  const before = signals.find((use) => use.key === key);
+  const all = [...signals.filter((use) => use !== before), { key, at, uses: (before?.uses ?? 0) + 1 }];
+  if (all.length <= LIMITS.signalUses) return { signals: all, signalFloor };
+  const oldest = all.reduce((first, use) => (use.at < first.at ? use : first));
+  return { signals: all.filter((use) => use !== oldest), signalFloor: timeMs(Math.max(signalFloor, oldest.at)) };
 }
 
 function merged(spends: readonly Spend[], fits: (spends: readonly Spend[]) => boolean): readonly Spend[] {
@@ -163,10 +177,10 @@ export function judgeSignal(
   const fresh = age >= -LIMITS.requestMaxFutureSeconds * 1000 && age <= rules.maxAgeSeconds * 1000;
   tally.check('signals.maxAgeSeconds', fresh, String(Math.floor(age / 1000)));
   if (state === undefined) return void tally.deny('signals.signaturesPerSignal', 'no state');
-  const remembered = state.signals.filter((use) => isWithin(use.at, LIMITS.policyWindowSeconds, now));
-  const use = remembered.find((candidate) => candidate.source === signal.source && candidate.id === signal.id);
-  if (use === undefined && remembered.length >= LIMITS.signalUses)
-    return void tally.deny('signals.remembered', String(remembered.length));
+  const key = signalKey(signal.source, signal.id);
+  const use = state.signals.find((candidate) => candidate.key === key);
+  if (use === undefined && signal.at <= state.signalFloor)
+    return void tally.deny('signals.remembered', String(Math.floor(age / 1000)));
   const uses = (use?.uses ?? 0) + 1;
   tally.check('signals.signaturesPerSignal', uses <= rules.signaturesPerSignal, String(uses));
 }

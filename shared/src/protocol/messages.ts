@@ -58,6 +58,19 @@ export const credentialsCodec = struct({
 });
 export type CredentialBytes = Infer<typeof credentialsCodec>;
 
+/**
+ * A signal as its source sent it (Standard Webhooks). With a signature the enclave verifies it under the key the
+ * policy names; without one it is the host's word.
+ */
+export const signalCodec = struct({
+  source: field(0, text(LIMITS.policyNameCharacters, FACT)),
+  id: field(1, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
+  timestamp: field(2, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
+  body: field(3, bytes(0, LIMITS.signalBodyBytes)),
+  signature: maybe(4, fixed<Signature>(64)),
+});
+export type SignalMessage = Infer<typeof signalCodec>;
+
 const ruleOutcome = struct({
   rule: field(0, text(64, FACT)),
   outcome: field(1, oneOf('allow', 'deny')),
@@ -152,6 +165,8 @@ export const MESSAGES = {
       signature: field(3, fixed<Signature>(64)),
       policy: field(4, enabledPolicy),
       blobs: field(5, walletBlobs),
+      /** The signal that the signed body names. */
+      signal: maybe(6, signalCodec),
     }),
     /** A dry run answers `rules` and `allow`; a signed request `signature`, `state` and `receipt`. */
     reply: struct({

@@ -16,11 +16,13 @@ export interface SignBody {
   readonly wallet: Address;
   /** Wire transaction: signature slots, then the message. */
   readonly transaction: Uint8Array;
+  /** The id of the signal that triggers this request. */
+  readonly signal?: RequestId;
   readonly dryRun: boolean;
 }
 
 /**
- * `{"purpose": "qv/sign/v1", "audience": deployment, "wallet": base58, "transaction": base64, "dryRun"?: boolean}`
+ * `{"purpose": "qv/sign/v1", "audience": deployment, "wallet": base58, "transaction": base64, "signal"?: id, "dryRun"?: boolean}`
  * @throws QvError body_too_large, json_malformed, field_malformed, purpose_mismatch, base58_malformed, base64_malformed
  */
 export function parseSignBody(body: Uint8Array): SignBody {
@@ -30,9 +32,13 @@ export function parseSignBody(body: Uint8Array): SignBody {
   const audience = fields.text('audience');
   const wallet = address(fields.text('wallet'), 'wallet');
   const transaction = fromBase64(fields.text('transaction'), 'transaction');
+  const signal = fields.optional('signal');
+  if (signal !== undefined && (typeof signal !== 'string' || !REQUEST_ID.test(signal))) {
+    throw fields.fault('signal', 'not an id');
+  }
   const dryRun = fields.optionalBoolean('dryRun') ?? false;
   fields.end();
-  return { audience, wallet, transaction, dryRun };
+  return { audience, wallet, transaction, dryRun, ...(signal !== undefined && { signal: signal as RequestId }) };
 }
 
 /** @throws QvError request_id_malformed */

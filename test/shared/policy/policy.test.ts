@@ -182,11 +182,11 @@ describe('refusing', () => {
     expect(error?.facts.path).toBe(path);
   });
 
-  it('what the enclave does not enforce, unless told otherwise', () => {
-    const unsupported = POLICY_FEATURES.filter((feature) => !ENCLAVE_FEATURES.includes(feature));
-    for (const feature of ['signals'] as const) expect(unsupported).toContain(feature);
-    expect(refusalOf(() => parsePolicy(fullPolicy()))?.code).toBe('policy_unsupported');
-    expect(refusalOf(() => parsePolicy(simplePolicy()))).toBeUndefined();
+  it('nothing: the enclave enforces the whole format', () => {
+    expect(POLICY_FEATURES.filter((feature) => !ENCLAVE_FEATURES.includes(feature))).toEqual([]);
+    expect(refusalOf(() => parsePolicy(fullPolicy()))).toBeUndefined();
+    expect(refusalOf(() => parsePolicy(simplePolicy(), { support: [] }))).toBeUndefined();
+    expect(refusalOf(() => parsePolicy(fullPolicy(), { support: [] }))?.code).toBe('policy_unsupported');
   });
 });
 
@@ -234,7 +234,7 @@ describe('canonical bytes', () => {
   });
 
   it('are refused where the list of versions is the same but unsupported', () => {
-    expect(refusalOf(() => policyFromBytes(bytes))?.code).toBe('policy_unsupported');
+    expect(refusalOf(() => policyFromBytes(bytes, { support: [] }))?.code).toBe('policy_unsupported');
   });
 
   it('have a limit, in both directions', () => {

@@ -170,15 +170,20 @@ describe('signals', () => {
   });
 
   it('are remembered up to a limit, never evicted', () => {
-    const signals = Array.from({ length: LIMITS.signalUses }, (_, index) => ({
-      source: 'alpha',
-      id: `full-${index}`,
-      at: timeMs(NOON),
-      uses: 1,
-    }));
-    const full: SpendState = { spends: [], signals };
-    expect(judged(rules, full, signal()).denied?.rule).toBe('signals.remembered');
-    expect(judged(rules, full, signal({ id: 'full-7' })).allow).toBe(true);
+    let full: SpendState = NOTHING_SPENT;
+    for (let index = 0; index <= LIMITS.signalUses; index++) {
+      full = spend(full, NOON, 0n, { signal: signal({ id: `full-${index}`, at: timeMs(NOON - 40_000 + index) }) });
+    }
+    expect(full.signals).toHaveLength(LIMITS.signalUses);
+    // The oldest is forgotten, and nothing as old counts any more; what is remembered still does.
+    expect(full.signalFloor).toBe(NOON - 40_000);
+    const old = signal({ id: 'full-0', at: timeMs(NOON - 40_000) });
+    expect(judged(rules, full, old).denied?.rule).toBe('signals.remembered');
+    expect(judged(rules, full, signal({ id: 'older', at: timeMs(NOON - 50_000) })).denied?.rule).toBe(
+      'signals.remembered',
+    );
+    expect(judged(rules, full, signal({ id: 'full-7', at: timeMs(NOON - 39_993) })).allow).toBe(true);
+    expect(judged(rules, full, signal()).allow).toBe(true);
   });
 
   it('need a state', () => {

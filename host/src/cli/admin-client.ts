@@ -1,15 +1,16 @@
 /** The other end of the admin socket, for `qv` and the tests. */
 import { createConnection } from 'node:net';
-import { isErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { AdminCommand, AdminCommands, AdminReply } from '../admin-protocol.ts';
+import type { AdminCommand, AdminCommands } from '../admin-protocol.ts';
+import { readAdminReply } from './admin-replies.ts';
 
 /** Longer than the host waits for enclave and database together. */
 const TIMEOUT_MILLISECONDS = 2 * LIMITS.freezeTimeoutMilliseconds + LIMITS.storeTimeoutMilliseconds;
 
 /**
  * One command on a connection of its own.
- * @throws QvError host_unavailable when nobody answers there, else the host's code
+ * @throws QvError host_unavailable when nobody answers there, response_malformed, else the host's code
  */
 export async function adminCall<C extends AdminCommand>(
   socketPath: string,
@@ -18,21 +19,10 @@ export async function adminCall<C extends AdminCommand>(
   timeoutMilliseconds: number = TIMEOUT_MILLISECONDS,
 ): Promise<AdminCommands[C]['result']> {
   const line = await exchange(socketPath, JSON.stringify({ command, ...parameters }), timeoutMilliseconds);
-  let reply: AdminReply;
-  try {
-    reply = JSON.parse(line) as AdminReply;
-  } catch (error) {
-    throw new QvError('host_unavailable', {}, { cause: error });
-  }
-  if (reply.ok) return reply.result as AdminCommands[C]['result'];
-  const { code, path, value } = reply.error;
-  throw new QvError(isErrorCode(code) ? code : 'internal', {
-    ...(path === undefined ? {} : { path }),
-    ...(value === undefined ? {} : { value }),
-  });
+  return readAdminReply(command, line);
 }
 
-function exchange(path: string, request: string, timeoutMilliseconds: number): Promise<string> {
+function exchange(path: string, request: string, timeoutMilliseconds: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ path });
     const chunks: Buffer[] = [];
@@ -51,8 +41,8 @@ function exchange(path: string, request: string, timeoutMilliseconds: number): P
       if (size > LIMITS.adminReplyBytes) return fail();
       if (!chunk.includes(10)) return;
       clearTimeout(timer);
-      const whole = Buffer.concat(chunks).toString('utf8');
-      resolve(whole.slice(0, whole.indexOf('\n')));
+      const whole = Buffer.concat(chunks);
+      resolve(Uint8Array.from(whole.subarray(0, whole.indexOf(10))));
       socket.destroy();
     });
     socket.write(`${request}\n`);

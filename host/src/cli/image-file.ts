@@ -1,11 +1,12 @@
 /** An enclave image on disk, read through one buffer, and Node's fast versions of what sees every byte of it. */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import type { Primitives } from '@quantumvault/shared/eif/primitives.ts';
 import type { ImageSource } from '@quantumvault/shared/eif/source.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { OPEN_INPUT } from './input.ts';
 
 export const NODE_PRIMITIVES: Primitives = {
   sha384: () => createHash('sha384'),
@@ -14,11 +15,10 @@ export const NODE_PRIMITIVES: Primitives = {
 
 /** Opens for as long as `use` runs. @throws QvError input_unreadable */
 export async function withImageFile<T>(path: string, use: (source: ImageSource) => Promise<T>): Promise<T> {
-  // Before opening: a named pipe would wait there for a writer.
-  const found = await orUnreadable(path, () => stat(path));
-  if (!found.isFile()) throw new QvError('input_unreadable', { path, value: 'not a regular file' });
-  const file = await orUnreadable(path, () => open(path, 'r'));
+  const file = await orUnreadable(path, () => open(path, OPEN_INPUT));
   try {
+    const found = await orUnreadable(path, () => file.stat());
+    if (!found.isFile()) throw new QvError('input_unreadable', { path, value: 'not a regular file' });
     return await use(await fileSource(file, path));
   } finally {
     await file.close();

@@ -1,19 +1,42 @@
 /** Files named on the command line. */
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type PcrSet, parsePcrSets } from '@quantumvault/shared/attestation/pcrs.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 
-/** @throws QvError input_unreadable, body_too_large */
+/** Opening a named pipe would wait there for a writer; a device may have no end. */
+export const OPEN_INPUT = constants.O_RDONLY | constants.O_NONBLOCK;
+
+/**
+ * A regular file and nothing else; what another program writes comes on standard input, `-`.
+ * @throws QvError input_unreadable, body_too_large
+ */
 export function readInput(path: string): Uint8Array {
   try {
-    if (statSync(path).size > LIMITS.cliInputBytes) throw new QvError('body_too_large', { path });
-    return Uint8Array.from(readFileSync(path));
+    const file = openSync(path, OPEN_INPUT);
+    try {
+      if (!fstatSync(file).isFile()) throw new QvError('input_unreadable', { path, value: 'not a regular file' });
+      return readBounded(file, path);
+    } finally {
+      closeSync(file);
+    }
   } catch (error) {
     if (error instanceof QvError) throw error;
     const value = (error as NodeJS.ErrnoException).code ?? 'unreadable';
     throw new QvError('input_unreadable', { path, value }, { cause: error });
+  }
+}
+
+/** The size it had when it was opened binds nobody: files of /proc have none. */
+function readBounded(file: number, path: string): Uint8Array {
+  const buffer = new Uint8Array(LIMITS.cliInputBytes + 1);
+  let length = 0;
+  for (;;) {
+    const read = readSync(file, buffer, length, buffer.length - length, null);
+    length += read;
+    if (length > LIMITS.cliInputBytes) throw new QvError('body_too_large', { path });
+    if (read === 0) return buffer.slice(0, length);
   }
 }
 

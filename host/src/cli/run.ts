@@ -4,7 +4,7 @@ import { type Command, type Output, parseArguments, requireOptions } from './com
 import { COMMANDS } from './commands.ts';
 import { EXIT, type Exit, exitOf } from './exit-codes.ts';
 import { explain, family, overview } from './help.ts';
-import { plain, printable, styleFor } from './terminal.ts';
+import { jsonLine, onlyColours, plain, printable, styleFor } from './terminal.ts';
 
 /** @param argv without interpreter and script */
 export async function runCli(argv: readonly string[], output: Output): Promise<number> {
@@ -45,7 +45,7 @@ async function dispatch(argv: readonly string[], output: Output, json: boolean):
   requireOptions(command, args);
   const result = await command.run(args, output);
   const { code } = EXIT[result.exit];
-  if (json) write(output.stdout, [JSON.stringify({ ok: code === 0, exit: code, ...result.json })]);
+  if (json) write(output.stdout, [jsonLine({ ok: code === 0, exit: code, ...result.json })]);
   else write(output.stdout, result.text(styleFor(output.stdout)));
   return code;
 }
@@ -68,10 +68,10 @@ function unknownCommand(words: readonly string[], members: readonly Command[]): 
 const helpStyle = ({ stdout }: Output, json: boolean) => (json ? plain : styleFor(stdout));
 
 function help(lines: readonly string[], { stdout }: Output, json: boolean): void {
-  write(stdout, json ? [JSON.stringify({ ok: true, exit: 0, help: lines.join('\n') })] : lines);
+  write(stdout, json ? [jsonLine({ ok: true, exit: 0, help: lines.join('\n') })] : lines);
 }
 
-/** An unexpected fault shows its stack: it is qv's own, and there is nobody to hide it from. */
+/** An unexpected fault of qv's own shows its stack; one that the host names with its code has none here. */
 function report(error: unknown, { stdout, stderr }: Output, json: boolean): Exit {
   const code = codeOf(error);
   const { path, value } = error instanceof QvError ? error.facts : {};
@@ -80,7 +80,7 @@ function report(error: unknown, { stdout, stderr }: Output, json: boolean): Exit
   if (json) {
     const facts = { ...(path !== undefined && { path }), ...(value !== undefined && { value }) };
     const body = { ok: false, exit: EXIT[exit].code, error: { code, meaning, retryable, ...facts } };
-    write(stdout, [JSON.stringify(body)]);
+    write(stdout, [jsonLine(body)]);
     return exit;
   }
   const style = styleFor(stderr);
@@ -89,11 +89,16 @@ function report(error: unknown, { stdout, stderr }: Output, json: boolean): Exit
     `${style('red', 'qv:')} ${style('bold', code)}${where.length === 0 ? '' : ` (${where.join(': ')})`}`,
     `    ${meaning}`,
     ...(code === 'usage_invalid' ? ['    qv --help lists the commands.'] : []),
-    ...(code === 'internal' && error instanceof Error ? [style('dim', error.stack ?? error.message)] : []),
+    ...(error instanceof QvError ? [] : stackOf(error).map((line) => style('dim', line))),
   ]);
   return exit;
 }
 
+function stackOf(error: unknown): readonly string[] {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return text.split('\n').map(printable);
+}
+
 function write(stream: NodeJS.WritableStream, lines: readonly string[]): void {
-  stream.write(`${lines.join('\n')}\n`);
+  stream.write(`${onlyColours(lines.join('\n'))}\n`);
 }

@@ -47,7 +47,7 @@ export async function base64Input(source: string, path: string): Promise<Uint8Ar
   );
 }
 
-/** Also a pipe, which shells pass for `<(command)`. */
+/** Also a pipe, which shells pass for `<(command)`: reading it then says that it is no regular file. */
 function isFile(path: string): boolean {
   try {
     const found = statSync(path);

@@ -1,7 +1,7 @@
 /** The commands that speak to a running host: status, kill, init row-key, with a fake enclave that lies and hangs. */
 import { writeFileSync } from 'node:fs';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { noteCode } from '../../support/codes-seen.ts';
 import { until } from '../../support/temporary.ts';
 import { Harness } from '../harness.ts';
@@ -166,6 +166,24 @@ describe('qv kill', () => {
     expect(resultsOf(answer)[0]).toBe('fails');
     expect(JSON.stringify(answer['checks'])).toMatch(why);
     expect((await qv(...order())).exit).toBe(1);
+  });
+
+  test('the acknowledgement of an earlier order fails the check', async () => {
+    const usual = harness.enclave.defaultHandler('freeze');
+    let kept: ReturnType<typeof usual> | undefined;
+    harness.enclave.handlers.freeze = (body) => {
+      kept ??= usual(body);
+      return kept;
+    };
+    expect((await qv(...order())).exit).toBe(0);
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 600_000);
+    try {
+      const answer = await qvJson(...order());
+      expectNotHeld(answer);
+      expect(JSON.stringify(answer['checks'])).toContain('evidence_mismatch (freezeAck.time)');
+    } finally {
+      clock.mockRestore();
+    }
   });
 
   test('an acknowledgement of another order fails the check', async () => {

@@ -7,7 +7,7 @@ import {
 } from '@quantumvault/shared/evidence/inspect.ts';
 import type { Command } from '../command.ts';
 import { documentOperand, readDocumentFile } from '../document-input.ts';
-import { printable, type Style, table } from '../terminal.ts';
+import { printable, printableTable, type Style, table } from '../terminal.ts';
 
 const NO_VERDICT =
   'Nothing here has been verified: it is what the document says. For a verdict: qv verify attestation.';
@@ -38,7 +38,7 @@ function render(title: string, found: Inspection, style: Style): readonly string
     `${style('bold', title)}`,
     style('yellow', NO_VERDICT),
     ...heading('Document'),
-    ...table(
+    ...printableTable(
       [
         ['Module id', found.moduleId],
         ['Time', `${found.time} (${found.timestampMs} ms)`],
@@ -57,7 +57,7 @@ function render(title: string, found: Inspection, style: Style): readonly string
       style,
     ),
     ...heading('Optional fields'),
-    ...table(
+    ...printableTable(
       [
         ['public_key', fieldText(found.publicKey)],
         ['user_data', fieldText(found.userData)],
@@ -68,7 +68,7 @@ function render(title: string, found: Inspection, style: Style): readonly string
     ...attestedLines(found, heading, style),
     ...found.certificates.flatMap((certificate, index) => [
       ...heading(`Certificate ${index + 1} of ${found.certificates.length}: ${certificate.path}`),
-      ...table(certificateRows(certificate), style),
+      ...printableTable(certificateRows(certificate), style),
     ]),
   ];
 }
@@ -94,7 +94,7 @@ function attestedLines(
     ['Log', attested.logOrigin],
     ['Version', attested.version],
   ];
-  return [...heading(`user_data, as ${attested.format}`), ...table(rows, style)];
+  return [...heading(`user_data, as ${attested.format}`), ...printableTable(rows, style)];
 }
 
 function certificateRows(certificate: InspectedCertificate): readonly (readonly [string, string])[] {

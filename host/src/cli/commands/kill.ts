@@ -1,10 +1,11 @@
 /** qv kill: the stop button of design 9. The order goes out first; what it achieved is verified afterwards. */
-import type { BootId } from '@quantumvault/shared/brands.ts';
+import { type BootId, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { FACT, type FreezeAck, freezeAckCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import { verifyFreezeAck } from '@quantumvault/shared/evidence/verify.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { AdminStatus } from '../../admin-protocol.ts';
 import { attest } from '../../client/attestation.ts';
@@ -17,6 +18,9 @@ import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Arguments, Command, Result } from '../command.ts';
 import { readPcrSets, readRoot } from '../input.ts';
 import { cross, printable, type Style, table, tick } from '../terminal.ts';
+
+/** How old the enclave's trusted time may be, and how far this machine's clock may be ahead of it. */
+const CLOCK_TOLERANCE_MILLISECONDS = 1_000 * (LIMITS.trustedTimeMaxAgeSeconds + LIMITS.attestationMaxFutureSeconds);
 
 export const kill: Command = {
   name: 'kill',
@@ -45,10 +49,11 @@ export const kill: Command = {
     }
     requireProofOptions(args);
     const socket = adminSocket(args);
+    const notBefore = timeMs(Date.now() - CLOCK_TOLERANCE_MILLISECONDS);
     const report = await adminCall(socket, 'freeze', { scope: 'fleet', reason });
     // From here on nothing may hide what holds: whatever fails becomes part of the answer.
     const status = await adminCall(socket, 'status', {}).catch(() => undefined);
-    const enclave = report.enclave.held ? await verify(report, reason, status, args) : undefined;
+    const enclave = report.enclave.held ? await verify(report, { reason, notBefore }, status, args) : undefined;
     return answer(report, enclave);
   },
 };
@@ -83,6 +88,12 @@ interface Check {
   readonly why?: string;
 }
 
+interface Order {
+  readonly reason: string;
+  /** An older acknowledgement answers another order. */
+  readonly notBefore: TimeMs;
+}
+
 interface Acknowledged {
   readonly ack: FreezeAck | undefined;
   readonly checks: readonly Check[];
@@ -90,7 +101,7 @@ interface Acknowledged {
 
 async function verify(
   report: FreezeReport,
-  reason: string,
+  order: Order,
   status: AdminStatus | undefined,
   args: Arguments,
 ): Promise<Acknowledged> {
@@ -115,7 +126,7 @@ async function verify(
     const claim = decodeAs(freezeAckCodec, statement.bytes, 'ack');
     const boot = attested ?? ((status?.enclave?.boot ?? claim.boot) as BootId);
     const deployment = status?.deployment ?? claim.deployment;
-    const expected = { deployment, boot, scope: 'fleet', reason };
+    const expected = { deployment, boot, scope: 'fleet', ...order };
     const ack = verifyFreezeAck(statement, receiptField(fields, 'receipt'), expected, verifyEd25519);
     return { ack, checks: [{ what: signed, holds: true }, ...checks] };
   } catch (error) {
@@ -177,9 +188,9 @@ function answer(report: FreezeReport, enclave: Acknowledged | undefined): Result
 
 const factRows = (facts: { freezeId: string; boot: string; time: string }) =>
   [
-    ['Freeze id', facts.freezeId],
-    ['Boot', facts.boot],
-    ['Enclave’s time', facts.time],
+    ['Freeze id', printable(facts.freezeId)],
+    ['Boot', printable(facts.boot)],
+    ['Enclave’s time', printable(facts.time)],
   ] as const;
 
 const placeName = (place: 'host' | 'enclave' | 'database'): string =>

@@ -110,7 +110,7 @@ function render(path: string, report: ImageReport, style: Style): readonly strin
     ),
     '',
     style('yellow', 'PCRs do not cover, so anybody may have changed:'),
-    ...report.notCovered.map((line) => `  – ${line}`),
+    ...report.notCovered.map((line) => `  – ${printable(line)}`),
     ...metadataLines(report, style),
     ...(signature?.validAt.valid === false ? [style('yellow', 'The signing certificate is not valid now.')] : []),
   ];

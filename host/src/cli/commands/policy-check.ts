@@ -43,7 +43,8 @@ function refused(faults: readonly Fault[]): Result {
     json: { valid: false, error, errors: faults },
     text: (style) => [
       ...faults.map(
-        ({ path, why }) => `${cross(style)} ${style('bold', path === '' ? '(document)' : printable(path))}  ${why}`,
+        ({ path, why }) =>
+          `${cross(style)} ${style('bold', path === '' ? '(document)' : printable(path))}  ${printable(why)}`,
       ),
       '',
       `${style(['bold', 'red'], 'Not valid')}: ${faults.length} ${faults.length === 1 ? 'error' : 'errors'}.`,
@@ -73,7 +74,7 @@ function accepted(document: JsonValue, isStrict: boolean): Result {
       ...warnings.map((warning) => warningLine(warning, style)),
       ...notEnforced.map(
         (path) =>
-          `${style('red', '!')} ${style('bold', path)}  This version’s enclave does not enforce it and refuses the policy.`,
+          `${style('red', '!')} ${style('bold', printable(path))}  This version’s enclave does not enforce it and refuses the policy.`,
       ),
       ...(isOpen ? [''] : []),
       `${tick(style)} ${style(['bold', 'green'], 'Valid')}, ${warnings.length} ${warnings.length === 1 ? 'warning' : 'warnings'}. ${bytes.length} bytes, SHA-256 ${hash}`,
@@ -82,7 +83,7 @@ function accepted(document: JsonValue, isStrict: boolean): Result {
 }
 
 const warningLine = ({ path, weakness }: Warning, style: Style): string =>
-  `${style('yellow', '!')} ${style('bold', path)}  ${weakness}: ${WEAKNESSES[weakness]}`;
+  `${style('yellow', '!')} ${style('bold', printable(path))}  ${weakness}: ${WEAKNESSES[weakness]}`;
 
 /** What the enclave would refuse a valid policy for. */
 function unsupportedPaths(document: JsonValue): readonly string[] {

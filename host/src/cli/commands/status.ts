@@ -3,7 +3,7 @@ import type { AdminStatus } from '../../admin-protocol.ts';
 import { adminCall } from '../admin-client.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';
-import { cross, printable, type Style, table, tick } from '../terminal.ts';
+import { cross, printable, printableTable, type Style, tick } from '../terminal.ts';
 
 export const status: Command = {
   name: 'status',
@@ -54,12 +54,5 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
     problems.length === 0
       ? `${tick(style)} The deployment can sign.`
       : `${cross(style)} The deployment does not sign: ${problems.map(printable).join('; ')}.`;
-  return [
-    verdict,
-    ...table(
-      rows.map(([label, value]) => [label, printable(value)] as const),
-      style,
-    ),
-    style('dim', 'The host says so; nothing of it is verified.'),
-  ];
+  return [verdict, ...printableTable(rows, style), style('dim', 'The host says so; nothing of it is verified.')];
 }

@@ -17,7 +17,7 @@ import { connectionTo } from '../../client/http.ts';
 import type { Arguments, Command, Result } from '../command.ts';
 import { documentOperand, readDocumentFile } from '../document-input.ts';
 import { readPcrSets, readRoot } from '../input.ts';
-import { cross, printable, type Style, table, tick } from '../terminal.ts';
+import { cross, printable, printableTable, type Style, table, tick } from '../terminal.ts';
 
 export const verifyAttestation: Command = {
   name: 'verify attestation',
@@ -173,7 +173,7 @@ function verdictLines({ report, contents, warnings }: Answer, style: Style): rea
   const rows: [string, string][] = [
     ['Enclave', document.moduleId],
     ['Made at', contents?.time ?? ''],
-    ['Image', `PCR0 ${contents?.pcrs[0]?.hex}, as in ${printable(pcrSet.name)}`],
+    ['Image', `PCR0 ${contents?.pcrs[0]?.hex}, as in ${pcrSet.name}`],
   ];
   const attested = contents?.attested;
   if (attested !== undefined) {
@@ -186,7 +186,7 @@ function verdictLines({ report, contents, warnings }: Answer, style: Style): rea
   }
   return [
     `${tick(style)} ${style(['bold', 'green'], 'Verified')}: every check passes.`,
-    ...table(rows, style),
+    ...printableTable(rows, style),
     `  ${PROVES[report.mode]}`,
     ...(warnings.length === 0 ? [] : [style(['bold', 'red'], '! UNSAFE options were used: see above.')]),
   ];

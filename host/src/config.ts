@@ -47,14 +47,14 @@ export interface HostConfig {
   };
   /**
    * Path of a JSON file {accessKeyId, secretAccessKey, sessionToken?, expiresAt?: RFC 3339}, handed to the enclave
-   * and read again when it changes. Hazard: refused when other users may read it.
+   * and read again when it changes. Hazard: refused when other users may read it, or own it (root excepted).
    */
   readonly credentialsFile: string;
   /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
   readonly logLevel: LogLevel;
 }
 
-/** As statements print it (shared/src/policy/statement.ts). */
+/** Host name or address, and port. */
 const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
 
 const invalid = (path: string, value: string): QvError => new QvError('config_invalid', { path, value });

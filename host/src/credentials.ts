@@ -2,7 +2,7 @@
  * The instance role's credentials for the enclave's kms-agent, from a file that something outside refreshes. They
  * open nothing without an attestation, but they do let their holder call KMS, so they are kept from other users.
  */
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
@@ -24,9 +24,13 @@ export interface Credentials {
 export function readCredentials(path: string): { body: CredentialBytes; stamp: string } {
   try {
     // Mode and content come from one open file, so that a swap between two looks cannot matter.
-    const file = openSync(path, 'r');
+    // Not waiting, because opening a named pipe would stop the whole host until somebody writes to it. Links are
+    // followed: directories of secrets are replaced by swapping one, and what counts is the file that was opened.
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const facts = fstatSync(file, { bigint: true });
+      if (!facts.isFile()) throw fault('not a regular file');
+      if (![0, process.geteuid?.()].includes(Number(facts.uid))) throw fault('owned by another user');
       if ((Number(facts.mode) & OTHERS) !== 0) throw fault('other users may read or write it');
       if (facts.size > BigInt(LIMITS.credentialsBytes)) throw fault('too large');
       return { body: parseCredentials(readFileSync(file)), stamp: stampOf(facts) };

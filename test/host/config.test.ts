@@ -1,4 +1,5 @@
-import { chmodSync, renameSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadHostConfig, parseHostConfig } from '@quantumvault/host/config.ts';
 import { CredentialsFile, readCredentials } from '@quantumvault/host/credentials.ts';
@@ -81,6 +82,25 @@ describe('credentials file', () => {
 
   it('refuses a file that other users may read', async () => {
     await expectCode(() => readCredentials(write('open', KEYS, 0o644)), 'config_invalid');
+  });
+
+  it('refuses what is no regular file at once, and follows links', async () => {
+    const pipe = join(folder.path, 'pipe');
+    execFileSync('mkfifo', ['-m', '600', pipe]);
+    for (const path of [pipe, folder.path, '/dev/zero']) {
+      const error = await expectCode(() => readCredentials(path), 'config_invalid');
+      expect(error.facts).toMatchObject({ path: 'credentialsFile' });
+    }
+    const link = join(folder.path, 'link');
+    symlinkSync(write('target', KEYS), link);
+    expect(readCredentials(link).body.accessKeyId).toEqual(new Uint8Array(Buffer.from('AKIA')));
+  });
+
+  it.skipIf(process.geteuid?.() !== 0)('refuses a file of another user', async () => {
+    const path = write('foreign', KEYS);
+    chownSync(path, 12_345, 12_345);
+    const error = await expectCode(() => readCredentials(path), 'config_invalid');
+    expect(error.facts).toEqual({ path: 'credentialsFile', value: 'owned by another user' });
   });
 
   it('refuses unknown and malformed fields without quoting them', async () => {

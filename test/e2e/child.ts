@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const STACK = join(import.meta.dirname, '..', 'stack');
+const REPOSITORY = join(import.meta.dirname, '..', '..');
+const STACK = join(REPOSITORY, 'test', 'stack');
 
 export interface Child {
   readonly process: ChildProcess;
@@ -22,8 +23,19 @@ export interface Child {
 
 /** `node test/stack/<script>` with a temporary folder of its own, by which its descendants are recognised. */
 export function startScript(script: string, args: readonly string[] = [], environment: NodeJS.ProcessEnv = {}): Child {
+  return startProgram(process.execPath, [join(STACK, script), ...args], environment);
+}
+
+/** `npm run -s <name>`, as somebody types it. */
+export function startNpm(name: string): Child {
+  // npm's own Node would keep compiled code in the temporary folder.
+  return startProgram('npm', ['run', '-s', name], { HOME: process.env['HOME'], NODE_DISABLE_COMPILE_CACHE: '1' });
+}
+
+function startProgram(program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Child {
   const folder = mkdtempSync(join(tmpdir(), 'qv-e2e-'));
-  const child = spawn(process.execPath, [join(STACK, script), ...args], {
+  const child = spawn(program, args, {
+    cwd: REPOSITORY,
     env: { PATH: process.env['PATH'], TMPDIR: folder, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

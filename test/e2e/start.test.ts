@@ -1,12 +1,12 @@
 /** `npm start`: every command it prints works as printed, and Ctrl-C leaves nothing behind. */
 import { execFile, spawnSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../support/temporary.ts';
-import { type Child, startScript } from './child.ts';
+import { type Child, startNpm, startScript } from './child.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..', '..');
 /** Not everybody's machine has them; the product does not need them. */
@@ -80,8 +80,11 @@ describe('npm start', () => {
     expect(answer).toMatchObject({ ok: true, allHold: true });
     expect(checks.map(({ result }) => result)).toEqual(['holds', 'holds']);
     const frozen = await shell(printed('example.ts'));
-    expect(frozen.exit).not.toBe(0);
-    expect(frozen.stderr).toContain('frozen');
+    expect(frozen).toMatchObject({
+      exit: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^refused: frozen\. [^\n]+\n$/),
+    });
   });
 
   test('Ctrl-C ends it with success and leaves nothing behind', async () => {
@@ -114,6 +117,34 @@ describe('npm start with a port', () => {
     } finally {
       server.close();
       refused.remove();
+    }
+  });
+});
+
+describe('npm, told to stop by its own process id', () => {
+  // Whoever supervises npm signals npm alone, not the group that a terminal would.
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s ends everything it started', async (signal) => {
+    const npm = startNpm('start');
+    try {
+      await until('it runs', () => npm.stdout().includes('qv -- kill'), 30_000);
+      expect(npm.survivors()).not.toEqual([]);
+      npm.process.kill(signal);
+      await npm.ended;
+      await until('nothing of it runs', () => npm.survivors().length === 0);
+      expect(readdirSync(npm.folder)).toEqual([]);
+      expect(npm.stdout()).toContain('Stopped.');
+    } finally {
+      npm.process.kill('SIGKILL');
+      npm.remove();
+    }
+  });
+
+  test('every script of package.json hands over to its command', () => {
+    const { scripts } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    for (const [name, script] of Object.entries(scripts)) {
+      expect(script.split(' && ').at(-1), name).toMatch(/^exec node \.toolchain\/run\.mjs /);
     }
   });
 });

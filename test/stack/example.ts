@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { readPcrSets, readRoot } from '@quantumvault/host/cli/input.ts';
 import { createClient, PolicyDenied, signerFromSecretKey } from '@quantumvault/host/client/client.ts';
 import { address } from '@quantumvault/shared/brands.ts';
+import { ERRORS, QvError } from '@quantumvault/shared/errors.ts';
 import { transfer } from './scenario.ts';
 
 const [file, lamports = '1000000'] = process.argv.slice(2);
@@ -30,7 +31,13 @@ try {
   const { id, signatureBase58, lamportsOut, leaf } = await client.sign({ wallet, transaction: wire, requester });
   console.log({ id, signature: signatureBase58, lamportsOut, leaf: leaf.sequence });
 } catch (error) {
-  if (!(error instanceof PolicyDenied)) throw error;
-  console.log({ denied: error.facts, leaf: error.leaf.sequence });
-  process.exitCode = 3;
+  if (error instanceof PolicyDenied) {
+    console.log({ denied: error.facts, leaf: error.leaf.sequence });
+    process.exitCode = 3;
+  } else if (error instanceof QvError) {
+    console.error(`refused: ${error.code}. ${ERRORS[error.code].meaning}`);
+    process.exitCode = 1;
+  } else {
+    throw error;
+  }
 }

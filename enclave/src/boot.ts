@@ -96,7 +96,7 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
     recipients,
     unwrapper,
     holdings: new Holdings(attester.boot),
-    log: new Log(vault, attester.boot),
+    log: new Log(vault, attester.boot, config.logOrigin),
     freeze: new Freeze(),
   };
 }
@@ -122,6 +122,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
       if (receipt === undefined) throw new QvError('enclave_not_ready');
       return { receipt };
     },
+    checkpoint: () => ({ note: context.log.checkpoint() }),
     leavesGet: ({ from }) => ({ receipts: context.log.recent(from) }),
     credentials: async (credentials) => {
       await context.kms.setCredentials(credentials);

@@ -1,11 +1,15 @@
 /**
  * The boot's log: one leaf per decision, in sequence, each naming the hash of the one before, each signed by the boot
- * key (design 10). The bytes leave with the reply; the enclave keeps the last hash, the count, and the newest leaves
+ * key (design 10). They are the leaves of an RFC 6962 tree, kept as its frontier. The bytes leave with the reply; the enclave keeps the last hash, the count, and the newest leaves
  * for a host that lost them.
  */
 import type { BootId, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
-import { encodeLeaf, type Leaf, leafHash, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { bootLogOrigin, encodeLeaf, type Leaf, leafHash, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { formatCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
+import { formatNote, noteMessage, noteSignature } from '@quantumvault/shared/tlog/note.ts';
+import { append, EMPTY_FRONTIER, type Frontier, frontierRoot } from '@quantumvault/shared/tlog/tree.ts';
+import { type VerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import type { Vault } from './vault.ts';
 
 export type LeafFacts = Omit<Leaf, 'boot' | 'sequence' | 'previous' | 'time'>;
@@ -21,17 +25,29 @@ export class Log {
   readonly #boot: BootId;
   #next = 0n;
   #previous: Hash | undefined;
+  #frontier: Frontier = EMPTY_FRONTIER;
+  readonly #key: VerifierKey;
   /** The newest leaves, by sequence modulo the number kept. */
   readonly #recent: Receipt[] = [];
 
-  constructor(vault: Vault, boot: BootId) {
+  /** @param logOrigin of the deployment, measured; each boot's log has a name of its own under it */
+  constructor(vault: Vault, boot: BootId, logOrigin: string) {
     this.#vault = vault;
     this.#boot = boot;
+    this.#key = verifierKey(bootLogOrigin(logOrigin, boot), 'ed25519', vault.bootPublicKey);
   }
 
   /** The number of leaves so far, which is the next one's sequence. */
   get size(): bigint {
     return this.#next;
+  }
+
+  /** The tree of all leaves so far, in a note that the boot key signs (C2SP tlog-checkpoint). */
+  checkpoint(): Uint8Array {
+    const { size } = this.#frontier;
+    const text = formatCheckpoint({ origin: this.#key.name, size, root: frontierRoot(this.#frontier), extensions: [] });
+    const signature = this.#vault.signAsBoot(noteMessage(text));
+    return formatNote({ text, signatures: [noteSignature(this.#key, signature)] });
   }
 
   /** Leaves from `from` on that are still kept, as many as one reply holds. */
@@ -57,6 +73,7 @@ export class Log {
     const receipt = { leaf, signature: this.#vault.signAsBoot(leaf) };
     this.#next = sequence + 1n;
     this.#previous = leafHash(leaf);
+    this.#frontier = append(this.#frontier, this.#previous);
     this.#recent[Number(sequence % BigInt(LIMITS.recentLeaves))] = receipt;
     return { receipt, hash: this.#previous, sequence };
   }

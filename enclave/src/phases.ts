@@ -7,12 +7,13 @@ import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.
  */
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
   booting: ['status'],
-  ready: ['status', 'attest', 'bootRecord', 'leavesGet', 'credentials', 'freeze'],
+  ready: ['status', 'attest', 'bootRecord', 'leavesGet', 'checkpoint', 'credentials', 'freeze'],
   serving: [
     'status',
     'attest',
     'bootRecord',
     'leavesGet',
+    'checkpoint',
     'credentials',
     'freeze',
     'rowKeyCreate',
@@ -27,6 +28,7 @@ export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
     'attest',
     'bootRecord',
     'leavesGet',
+    'checkpoint',
     'credentials',
     'freeze',
     'rowKeyUnwrap',

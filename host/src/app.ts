@@ -25,6 +25,7 @@ import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.t
 import type { Records } from './records.ts';
 import { factsOf } from './request-facts.ts';
 import { healthRoutes } from './routes/health.ts';
+import { logRoutes } from './routes/log.ts';
 import { policyRoutes } from './routes/policy.ts';
 import { signRoute } from './routes/sign.ts';
 import { verifyPageRoute } from './routes/verify-page.ts';
@@ -117,6 +118,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   walletRoutes(app, deps);
   policyRoutes(app, deps);
   signRoute(app, deps);
+  logRoutes(app, deps);
   verifyPageRoute(app);
   return app;
 }

@@ -2,6 +2,7 @@
  * An enclave for the host's tests: real frames over a Unix socket, a real boot key, no secrets and no judgement.
  * Each kind of message has a handler that a test may replace.
  */
+
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import {
@@ -13,6 +14,7 @@ import {
   type Signature,
   timeMs,
 } from '@quantumvault/shared/brands.ts';
+import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import {
   decodeLeaf,
@@ -185,6 +187,7 @@ export class FakeEnclave {
     rowKeyCreate: () => ({ blob: new Uint8Array(100).fill(3) }),
     rowKeyUnwrap: () => ({ rowKey: Uint8Array.from(this.rowKey) }),
     leavesGet: () => ({ receipts: [] }),
+    checkpoint: () => ({ note: utf8('a checkpoint') }),
     bootRecord: () => {
       this.#bootRecord ??= this.leaf({
         kind: 'boot',

@@ -3,7 +3,7 @@
  * A leaf signed by the boot key is the receipt. It says what an auditor needs and never a secret.
  */
 
-import type { Hash, Signature } from '../brands.ts';
+import type { BootId, Hash, Signature } from '../brands.ts';
 import { concatBytes } from '../bytes.ts';
 import { LIMITS } from '../limits.ts';
 import {
@@ -93,6 +93,11 @@ export function encodeLeaf(leaf: Leaf): Uint8Array {
 /** @throws QvError cbor_malformed, message_malformed */
 export function decodeLeaf(encoded: Uint8Array): Leaf {
   return decodeAs(leafCodec, encoded, 'leaf');
+}
+
+/** The name of one boot's log: a boot is a tree of its own, under a key of its own (C2SP tlog-checkpoint, origin). */
+export function bootLogOrigin(logOrigin: string, boot: BootId): string {
+  return `${logOrigin}/${boot}`;
 }
 
 /** RFC 6962 section 2.1: the leaf hash has the prefix 0x00, so the tree to come needs no other hash. */

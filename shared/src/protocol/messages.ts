@@ -203,6 +203,12 @@ export const MESSAGES = {
     request: struct({ from: field(0, u64) }),
     reply: struct({ receipts: field(0, list(receiptCodec, 0, LIMITS.leavesPerReply)) }),
   },
+  /** This boot's log as it stands: a C2SP tlog-checkpoint, signed by the boot key. */
+  checkpoint: {
+    kind: 13,
+    request: struct({}),
+    reply: struct({ note: field(0, bytes(1, LIMITS.noteBytes)) }),
+  },
   /** Leaf 0 of this boot, signed: it holds the attestation document that names the boot key. */
   bootRecord: {
     kind: 11,

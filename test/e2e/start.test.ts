@@ -45,7 +45,7 @@ const printed = (part: string): string => {
 
 describe('npm start', () => {
   test('prints commands, and keys that only this user may read', () => {
-    expect(commands).toHaveLength(7);
+    expect(commands).toHaveLength(8);
     const dir = dirname(printed('sign.sh').replace('sh ', ''));
     for (const name of ['owner.key', 'requester.key']) {
       const { mode, size } = statSync(join(dir, name));
@@ -71,6 +71,9 @@ describe('npm start', () => {
     expect(JSON.parse((await shell(printed('/v1/attestation'))).stdout)).toMatchObject({ boot: expect.any(String) });
     const status = await shell(printed('status'));
     expect(status).toMatchObject({ exit: 0, stdout: expect.stringContaining('can sign') });
+    const verified = await shell(printed('verify attestation'));
+    expect(verified).toMatchObject({ exit: 0, stdout: expect.stringContaining('Verified') });
+    expect(verified.stdout).toContain('UNSAFE: --unsafe-trusted-root');
   });
 
   test('the kill switch holds, is proven live, and stops the example', async () => {

@@ -91,7 +91,7 @@ echo
 function explain(stack: Stack, { parties, files }: Prepared, tell: Narrator): void {
   const { url, adminSocket, dir } = stack;
   const nonce = '00112233445566778899aabbccddeeff';
-  tell.step('Running. Ctrl-C stops everything.');
+  tell.step('Running. Ctrl-C stops everything. The commands below are for the root of the repository.');
   tell.facts([
     ['Address', url],
     ['Wallet', parties.wallet],
@@ -108,10 +108,11 @@ function explain(stack: Stack, { parties, files }: Prepared, tell: Narrator): vo
   tell.command(`curl -s ${url}/readyz`);
   tell.command(`curl -s '${url}/v1/attestation?nonce=${nonce}'`);
   tell.command(`npm run -s qv -- status --admin ${adminSocket}`);
+  const trust = `--pcrs ${files.pcrs} --unsafe-trusted-root ${join(dir, 'nsm-root.pem')}`;
+  tell.note('Verify its attestation, under the root of the simulated security module:');
+  tell.command(`npm run -s qv -- verify attestation ${url} ${trust}`);
   tell.note('Stop signing, and prove that it stopped:');
-  tell.command(
-    `npm run -s qv -- kill --all --reason trial --admin ${adminSocket} --url ${url} --pcrs ${files.pcrs} --unsafe-trusted-root ${join(dir, 'nsm-root.pem')}`,
-  );
+  tell.command(`npm run -s qv -- kill --all --reason trial --admin ${adminSocket} --url ${url} ${trust}`);
 }
 
 /** Until somebody stops it, or a part of it ends by itself. */

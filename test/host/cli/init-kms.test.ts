@@ -155,7 +155,7 @@ describe('qv init kms-policy', () => {
     [['--print', '--pcr0', 'aa'], 'field_malformed'],
     [['--pcr0', PCR0, '--key', 'alias/mine'], 'field_malformed'],
     [['--print', '--pcrs', '/nowhere/pcrs.json'], 'input_unreadable'],
-    [['--print', '--pcrs', '/dev/null'], 'json_malformed'],
+    [['--print', '--pcrs', '/dev/null'], 'input_unreadable'],
   ])('%j is unusable', async (more, code) => {
     expect(await qvJson(...setPolicy(...more))).toMatchObject({ ok: false, exit: 2, error: { code } });
   });

@@ -176,6 +176,16 @@ describe('another root', () => {
     await expectFailure('attestation_root_untrusted', production.path, '--pcr0', production.pcr0, '--root', root);
   });
 
+  test('has one name everywhere, and a second one here', async () => {
+    const { bytes, expected } = await syntheticCase();
+    const pcr0 = toHex(expected.pcrSets[0]?.pcrs.get(0) ?? bytes);
+    const root = file('root.pem', pem(expected.unsafeTrustedRootDer ?? bytes));
+    const options = [file('document', bytes), '--pcr0', pcr0, '--unsafe-trusted-root', root];
+    const warnings = [expect.stringMatching(/^UNSAFE: --unsafe-trusted-root/)];
+    expect(await verify(...options)).toMatchObject({ ok: true, warnings });
+    await expectUnusable('usage_invalid', ...options, '--root', root);
+  });
+
   test('AWS’s own needs no warning', async () => {
     const answer = await verify(production.path, '--pcr0', production.pcr0, '--root', AWS_ROOT);
     expect(answer).toMatchObject({ ok: true, warnings: [] });

@@ -34,13 +34,15 @@ export const verifyAttestation: Command = {
     pcr0: { value: '<hex>', help: 'the PCR0 of an image that is allowed, whatever its other PCRs', multiple: true },
     nonce: { value: '<hex>', help: 'the document must carry this nonce (files only)' },
     mode: { value: '<live|replay>', help: 'files: replay unless given; live needs --nonce. URLs: always live' },
-    root: { value: '<pem>', help: 'UNSAFE: believe this root instead of AWS’s; for local stacks' },
+    'unsafe-trusted-root': { value: '<file>', help: 'UNSAFE: believe this root instead of AWS’s; for local stacks' },
+    root: { value: '<file>', help: 'UNSAFE: another name of --unsafe-trusted-root' },
     'allow-debug': { help: 'UNSAFE: accept an enclave in debug mode, whose memory can be read' },
   },
   run: async (args) => {
     const source = documentOperand(args);
     const pcrSets = expectedSets(args);
-    const root = args.optional('root');
+    const rootOption = unsafeRootOption(args);
+    const root = rootOption === undefined ? undefined : args.text(rootOption);
     const unsafeTrustedRootDer = root === undefined ? undefined : readRoot(root);
     const { document, mode } = isUrl(source) ? await fromUrl(source, args) : fromFile(source, args);
     const expected: Expectations = {
@@ -50,7 +52,7 @@ export const verifyAttestation: Command = {
       ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }),
     };
     const report = await verify(document.bytes, expected);
-    const warnings = await warningsOf(expected);
+    const warnings = await warningsOf(expected, rootOption);
     // A document that fails is not described: nothing in it is known to be true.
     const contents = report.ok ? await inspectAttestation(document.bytes) : undefined;
     return answer({ source, document, report, warnings, contents });
@@ -65,6 +67,13 @@ interface Question {
 const wrong = (value: string): QvError => new QvError('usage_invalid', { value });
 
 const isUrl = (text: string): boolean => /^https?:\/\//.test(text);
+
+/** As the command line spells it. @throws QvError usage_invalid when it is there under both names */
+function unsafeRootOption(args: Arguments): 'unsafe-trusted-root' | 'root' | undefined {
+  const [name, other] = (['unsafe-trusted-root', 'root'] as const).filter((spelled) => args.flag(spelled));
+  if (other !== undefined) throw wrong('--root is --unsafe-trusted-root: give one of them');
+  return name;
+}
 
 /** @throws QvError usage_invalid when nothing is expected; what a malformed set or file throws */
 function expectedSets(args: Arguments): readonly PcrSet[] {
@@ -98,10 +107,13 @@ async function fromUrl(url: string, args: Arguments): Promise<Question> {
   };
 }
 
-async function warningsOf({ unsafeTrustedRootDer, allowDebug }: Expectations): Promise<readonly string[]> {
+async function warningsOf(
+  { unsafeTrustedRootDer, allowDebug }: Expectations,
+  rootOption: string | undefined,
+): Promise<readonly string[]> {
   const { isAws } = await trustedRoot(unsafeTrustedRootDer);
   return [
-    ...(isAws ? [] : ['UNSAFE: --root is not AWS’s root: whoever holds its key can attest anything.']),
+    ...(isAws ? [] : [`UNSAFE: --${rootOption} is not AWS’s root: whoever holds its key can attest anything.`]),
     ...(allowDebug ? ['UNSAFE: --allow-debug accepts enclaves whose memory can be read from outside.'] : []),
   ];
 }

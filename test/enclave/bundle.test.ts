@@ -1,10 +1,11 @@
 /** What the enclave's two programs contain, against what DEPENDENCIES.md says of it. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BundleFiles, bundleEnclave } from '@quantumvault/enclave/bundle.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { until } from '../support/temporary.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const dependencies = readFileSync(join(root, 'enclave', 'DEPENDENCIES.md'), 'utf8');
@@ -40,7 +41,19 @@ function packagesNamed(section: string): string[] {
 
 const digest = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 
+/** Command lines of the processes that this one started. */
+function children(): string[] {
+  return readdirSync('/proc/self/task')
+    .flatMap((task) => readFileSync(`/proc/self/task/${task}/children`, 'utf8').trim().split(' '))
+    .filter((pid) => pid !== '' && existsSync(`/proc/${pid}/cmdline`))
+    .map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+}
+
 describe('the enclave bundle', () => {
+  it('leaves no bundler running', async () => {
+    await until('it has ended', () => !children().some((line) => line.includes('esbuild')));
+  });
+
   it('holds the packages that DEPENDENCIES.md names, and no others', () => {
     expect(packagesIn(first.vault)).toEqual(packagesNamed('The vault process'));
     expect(packagesIn(first.agent)).toEqual(packagesNamed('The kms-agent'));

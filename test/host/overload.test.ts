@@ -1,12 +1,14 @@
 /** One peer, or many anonymous ones, do not keep the others out. */
 import { readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
+import { verifyEd25519 } from '@quantumvault/host/ed25519.ts';
 import { LoopLoad } from '@quantumvault/host/loop-load.ts';
 import { RequesterKeys } from '@quantumvault/host/requester-keys.ts';
-import { type Signature, signature } from '@quantumvault/shared/brands.ts';
+import { addressBytes, type Signature, signature } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { parsePolicy, policyBytes } from '@quantumvault/shared/policy/policy.ts';
+import { parsePolicy, policyBytes, policyFromBytes } from '@quantumvault/shared/policy/policy.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { expectCode, expectProblem } from '../support/codes.ts';
 import { until } from '../support/temporary.ts';
@@ -152,18 +154,29 @@ describe('requester keys', () => {
     expect(await ask()).toBe(who.address);
   });
 
-  it('a forged request costs the event loop a fraction of a millisecond, whatever the policy', async () => {
+  it('a forged request costs the event loop less than parsing and verifying on it', async () => {
     const requesters = Array.from({ length: LIMITS.requesters }, person);
     const policy = policyOf(...requesters);
     const forged = by(person());
     const keys = new RequesterKeys();
-    const ask = (): Promise<unknown> => keys.signerOf(policy, forged, content).catch(() => {});
-    await ask();
-    const count = 100;
-    const before = performance.eventLoopUtilization();
-    for (let index = 0; index < count; index++) await ask();
-    const { active } = performance.eventLoopUtilization(before);
-    // It was 3 ms; the limit leaves room for slow machines.
-    expect(active / count).toBeLessThan(1.5);
+    const onTheLoop = async (): Promise<void> => {
+      for (const key of policyFromBytes(policy).requesters) verifyEd25519(forged, content, addressBytes(key));
+    };
+    const cached = (): Promise<unknown> => keys.signerOf(policy, forged, content).catch(() => {});
+    // The best of several, and one against the other: other processes slow both down.
+    const [before, after] = [await leastActive(onTheLoop), await leastActive(cached)];
+    expect(after).toBeLessThan(before * 0.7);
   });
 });
+
+/** Milliseconds of the event loop that ten calls take, at best. */
+async function leastActive(work: () => Promise<unknown>): Promise<number> {
+  const found: number[] = [];
+  for (let round = 0; round < 10; round++) {
+    await setImmediate();
+    const start = performance.eventLoopUtilization();
+    for (let index = 0; index < 10; index++) await work();
+    found.push(performance.eventLoopUtilization(start).active);
+  }
+  return Math.min(...found);
+}

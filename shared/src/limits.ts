@@ -143,7 +143,8 @@ export const LIMITS = {
   spendEntries: 512,
   /** Their packed form inside a sealed state. */
   packedSpendBytes: 16 * 1024,
-  packedSignalBytes: 7 * 1024,
+  /** 256 signals of 28 bytes, and their floor. */
+  packedSignalBytes: 8 + 256 * 28,
   sealedStateBytes: 24 * 1024,
   /** Signals of one wallet whose uses are remembered; with one forgotten, none that is no newer counts any more. */
   signalUses: 256,

@@ -1,5 +1,6 @@
 import { fits, packSignals, packSpends, unpackSignals, unpackSpends } from '@quantumvault/enclave/spends.ts';
-import { type Address, timeMs } from '@quantumvault/shared/brands.ts';
+import { decodeState, encodeState } from '@quantumvault/enclave/state.ts';
+import { type Address, type BootId, hash, timeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { NOTHING_SPENT, reserve, type Spend, type SpendState } from '@quantumvault/shared/policy/state.ts';
@@ -88,5 +89,31 @@ describe('packed signals', () => {
   it('are refused when cut', async () => {
     for (const length of [0, 7, 9, 35]) await expectCode(() => unpackSignals(new Uint8Array(length)), 'state_invalid');
     await expectCode(() => unpackSignals(new Uint8Array(8).fill(0xff)), 'state_invalid');
+  });
+});
+
+describe('the largest state', () => {
+  it('fits its sealed form', () => {
+    let state: SpendState = NOTHING_SPENT;
+    for (let index = 0; index < 700; index++) {
+      const signal = { source: 'alpha', id: `s-${index}`, at: timeMs(1e12 + index), verifiedBy: 'enclave' } as const;
+      const tokens = new Map([[MINTS[index % 6] as Address, 1n]]);
+      state = reserve(state, { lamportsOut: 1n, feeLamports: 1n, tokens, signal }, timeMs(1e12 + index), fits);
+    }
+    const encoded = encodeState({
+      wallet: party().address,
+      owner: party().address,
+      version: 700n,
+      holder: party().address as string as BootId,
+      epoch: 1,
+      policyHash: hash(new Uint8Array(32)),
+      firstRequesters: Array.from({ length: LIMITS.requesters }, () => party().address),
+      requestFloor: timeMs(1),
+      logPosition: 1n,
+      spent: state,
+    });
+    // A nonce of 24 bytes and a tag of 16 come on top.
+    expect(encoded.length + 40).toBeLessThanOrEqual(LIMITS.sealedStateBytes);
+    expect(decodeState(encoded).spent).toEqual(state);
   });
 });

@@ -132,6 +132,11 @@ export class JsonFields {
     return new QvError('field_malformed', { path: this.path(key), value: why });
   }
 
+  /** For objects that are maps: what stands there, whatever it is. */
+  keys(): readonly string[] {
+    return Object.keys(this.#object);
+  }
+
   /** Call last. @throws QvError field_malformed naming the first unknown key */
   end(): void {
     for (const key of Object.keys(this.#object)) if (!this.#seen.has(key)) throw this.fault(key, 'unknown field');

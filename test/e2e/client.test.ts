@@ -258,6 +258,11 @@ describe('signing', () => {
     ['a changed leaf', (answer) => inner(answer, 'receipt', 'leaf'), 'evidence_signature_invalid'],
     ['a changed receipt signature', (answer) => inner(answer, 'receipt', 'signature'), 'evidence_signature_invalid'],
     ['another sum', (answer) => ({ ...answer, lamportsOut: '1' }), 'evidence_mismatch'],
+    [
+      'tokens that do not leave',
+      (answer) => ({ ...answer, tokens: { So11111111111111111111111111111111111111112: '1' } }),
+      'evidence_mismatch',
+    ],
     ['another fee', (answer) => ({ ...answer, feeLamports: '1' }), 'evidence_mismatch'],
     ['another hash', (answer) => ({ ...answer, messageHash: '00'.repeat(32) }), 'evidence_mismatch'],
     ['a sum that is none', (answer) => ({ ...answer, lamportsOut: '01' }), 'response_malformed'],

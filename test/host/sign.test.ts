@@ -29,7 +29,14 @@ describe('a signing request', () => {
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
     expect(response.headers.get('cache-control')).toBe('no-store');
     const reply = (await response.json()) as SignReply;
-    expect(Object.keys(reply).sort()).toEqual(['feeLamports', 'lamportsOut', 'messageHash', 'receipt', 'signature']);
+    expect(Object.keys(reply).sort()).toEqual([
+      'feeLamports',
+      'lamportsOut',
+      'messageHash',
+      'receipt',
+      'signature',
+      'tokens',
+    ]);
     expect(fromBase58(reply.signature, 64)).toHaveLength(64);
     expect(reply).toMatchObject({ lamportsOut: '1000000', feeLamports: '5000' });
     expect(reply.messageHash).toMatch(/^[0-9a-f]{64}$/);
@@ -327,6 +334,7 @@ describe('a dry run', () => {
         messageHash: expect.stringMatching(/^[0-9a-f]{64}$/),
         lamportsOut: '1000000',
         feeLamports: '5000',
+        tokens: {},
       });
     }
     expect([host.rows('leaves'), host.rows('wallets'), host.rows('replies')]).toEqual([leaves, wallets, replies]);

@@ -11,7 +11,7 @@ import { decodeTransaction, messageHash, type Transaction } from '@quantumvault/
 import type { AttestationContext, AttestedBoots } from './attestation.ts';
 import { exchange, HostProblem, readResponse } from './http.ts';
 import type { Signer } from './keys.ts';
-import { hashField, jsonBody, lamportsField, receiptField, requireLength } from './wire.ts';
+import { hashField, jsonBody, lamportsField, receiptField, requireLength, tokensField } from './wire.ts';
 
 export interface SigningContext extends AttestationContext {
   readonly deployment: string;
@@ -42,6 +42,8 @@ export interface Signed {
   /** What may leave the wallet by it, without the fee. */
   readonly lamportsOut: bigint;
   readonly feeLamports: bigint;
+  /** Base units that may leave the wallet, by mint. */
+  readonly tokens: ReadonlyMap<Address, bigint>;
   readonly receipt: Receipt;
   readonly leaf: Leaf;
 }
@@ -59,6 +61,7 @@ export interface DryRun {
   readonly messageHash: Hash;
   readonly lamportsOut: bigint;
   readonly feeLamports: bigint;
+  readonly tokens: ReadonlyMap<Address, bigint>;
 }
 
 /** The policy said no: `facts.path` is the rule, `facts.value` what broke it, `leaf` the enclave's record of it. */
@@ -104,6 +107,7 @@ export async function sign(context: SigningContext, options: SignOptions): Promi
     messageHash: hashField(fields, 'messageHash'),
     lamportsOut: lamportsField(fields, 'lamportsOut'),
     feeLamports: lamportsField(fields, 'feeLamports'),
+    tokens: tokensField(fields, 'tokens'),
   }));
   if (!context.verifyEd25519(signature, prepared.transaction.messageBytes, addressBytes(wallet))) {
     throw new QvError('evidence_signature_invalid', { path: 'signature' });
@@ -113,7 +117,9 @@ export async function sign(context: SigningContext, options: SignOptions): Promi
   const agrees =
     equalBytes(facts.messageHash, hash) &&
     leaf.amounts?.lamportsOut === facts.lamportsOut &&
-    leaf.amounts.feeLamports === facts.feeLamports;
+    leaf.amounts.feeLamports === facts.feeLamports &&
+    (leaf.amounts.tokens ?? []).length === facts.tokens.size &&
+    (leaf.amounts.tokens ?? []).every(({ mint, amount }) => facts.tokens.get(mint) === amount);
   if (!agrees) throw new QvError('evidence_mismatch', { path: 'leaf.amounts' });
   return {
     id: prepared.id,
@@ -141,6 +147,7 @@ export async function dryRun(context: SigningContext, options: SignOptions): Pro
       messageHash: hashField(fields, 'messageHash'),
       lamportsOut: lamportsField(fields, 'lamportsOut'),
       feeLamports: lamportsField(fields, 'feeLamports'),
+      tokens: tokensField(fields, 'tokens'),
     };
   });
 }

@@ -1,5 +1,5 @@
 /** The JSON forms of evidence in the host's answers, read strictly. */
-import type { Hash, Signature } from '@quantumvault/shared/brands.ts';
+import { type Address, address, type Hash, type Signature } from '@quantumvault/shared/brands.ts';
 import { fromBase64, fromHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt, SignedBytes } from '@quantumvault/shared/evidence/leaf.ts';
@@ -37,6 +37,12 @@ export function lamportsField(fields: JsonFields, key: string): bigint {
   const text = fields.text(key);
   if (!/^(?:0|[1-9][0-9]{0,19})$/.test(text)) throw fields.fault(key, 'not a decimal u64');
   return BigInt(text);
+}
+
+/** Base units by mint: `{"<mint>": "<decimal>"}`. */
+export function tokensField(fields: JsonFields, key: string): ReadonlyMap<Address, bigint> {
+  const inner = new JsonFields(fields.required(key), fields.path(key));
+  return new Map(inner.keys().map((mint) => [address(mint, inner.path(mint)), lamportsField(inner, mint)]));
 }
 
 export function jsonBody(value: unknown): Uint8Array<ArrayBuffer> {

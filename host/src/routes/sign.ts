@@ -137,6 +137,8 @@ function amountsJson({ messageHash, amounts }: Reply) {
     messageHash: toHex(messageHash),
     lamportsOut: String(amounts.lamportsOut),
     feeLamports: String(amounts.feeLamports),
+    // By mint, in base units; empty when only lamports leave.
+    tokens: Object.fromEntries((amounts.tokens ?? []).map(({ mint, amount }) => [mint, String(amount)])),
   };
 }
 

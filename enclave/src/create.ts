@@ -89,10 +89,6 @@ async function create(context: Context, request: Request): Promise<Created> {
       // From here on nothing waits: keys, seals, leaf and certificate come out of one synchronous call.
       return unwrapper.open(dataKey, salt, (keys) => {
         const sealedSeed = keys.sealPendingSeed(slot, seedAssociated(wallet, owner));
-        const { receipt, hash, sequence } = log.append(
-          { kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n },
-          now,
-        );
         const state: WalletState = {
           wallet,
           owner,
@@ -101,10 +97,11 @@ async function create(context: Context, request: Request): Promise<Created> {
           epoch: 0,
           firstRequesters: requesters,
           requestFloor: now,
-          logPosition: sequence,
+          logPosition: log.size,
           spent: NOTHING_SPENT,
         };
         const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)), version: 1n };
+        const { receipt, hash } = log.append({ kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n }, now);
         holdings.add(state, sealed);
         const certificate = encodeAs(walletCertificateCodec, {
           deployment,

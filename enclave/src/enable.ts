@@ -64,11 +64,16 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
   const now = context.time.now();
   requireTimely(request.enableBefore, now, 'enableBefore');
   const version = held.state.version + 1n;
-  const {
-    receipt,
-    hash: leafHash,
-    sequence,
-  } = context.log.append(
+  const state: WalletState = {
+    ...held.state,
+    version,
+    epoch: policy.epoch,
+    policyHash: draft.hash,
+    // The leaf to come: sealed first, so that nothing is recorded that cannot be kept.
+    logPosition: context.log.size,
+  };
+  const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
+  const { receipt, hash: leafHash } = context.log.append(
     {
       kind: 'policy-enabled',
       wallet: policy.wallet,
@@ -78,14 +83,6 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
     },
     now,
   );
-  const state: WalletState = {
-    ...held.state,
-    version,
-    epoch: policy.epoch,
-    policyHash: draft.hash,
-    logPosition: sequence,
-  };
-  const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
   const bytes = encodeAs(enableReceiptCodec, {
     deployment: context.config.deployment,
     boot: context.attester.boot,

@@ -25,7 +25,7 @@ import type { Held } from './holdings.ts';
 import type { Ticket } from './requests.ts';
 import { readSignal } from './signal.ts';
 import { fits } from './spends.ts';
-import { encodeState, policyMacInput, seedAssociated, stateAssociated } from './state.ts';
+import { encodeState, policyMacInput, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import { verifyEd25519, type WalletKeys } from './vault.ts';
 
 type Request = RequestOf<'sign'>;
@@ -143,7 +143,7 @@ function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket
   return { ...facts, ...reserveAndSign(context, claim, held, keys, verdict, spent, ticket, now) };
 }
 
-/** Reserves in memory, then signs, then records. A fault before the signature takes the reservation back. */
+/** Seals and reserves in memory, then signs, then records. A fault before the signature takes the reservation back. */
 function reserveAndSign(
   context: Context,
   claim: Claim,
@@ -159,7 +159,12 @@ function reserveAndSign(
   const repeat = ticket?.repeat === true;
   const version = repeat ? before.version : before.version + 1n;
   const requestFloor = timeMs(Math.max(claim.timestamp, before.requestFloor));
-  if (!repeat) held.state = { ...before, version, requestFloor, spent };
+  // The leaf to come is known by its number: so the state is sealed before anything is signed or recorded.
+  const state: WalletState = { ...before, version, requestFloor, spent, logPosition: context.log.size };
+  const sealed = repeat
+    ? held.sealed
+    : { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
+  if (!repeat) held.state = state;
   let signature: Reply['signature'];
   try {
     const associated = seedAssociated(policy.wallet, policy.owner);
@@ -168,15 +173,11 @@ function reserveAndSign(
     held.state = before;
     throw error;
   }
-  const { receipt, sequence } = context.log.append(
+  held.sealed = sealed;
+  const { receipt } = context.log.append(
     { ...leafFacts(claim), kind: 'signed', amounts: amountsOf(verdict), stateVersion: version },
     now,
   );
-  if (!repeat) {
-    held.state = { ...held.state, logPosition: sequence };
-    const blob = keys.sealState(encodeState(held.state), stateAssociated(policy.wallet, policy.owner));
-    held.sealed = { blob, version };
-  }
   return { signature, state: held.sealed, receipt };
 }
 

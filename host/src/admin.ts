@@ -37,7 +37,7 @@ const MODE = 0o660;
 /** @throws QvError config_invalid when the socket's path is taken */
 export async function startAdmin(where: HostConfig['adminSocket'], deps: AdminDeps): Promise<AdminServer> {
   await removeStaleSocket(where.path, 'adminSocket.path');
-  /** In order of arrival, and whether an order of theirs is under way. */
+  /** In order of arrival, and whether a freeze of theirs is under way. */
   const open = new Map<Socket, { busy: boolean }>();
   // Half-open: a caller may finish writing before it reads its answers.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -96,7 +96,8 @@ async function serve(socket: Socket, state: { busy: boolean }, deps: AdminDeps):
       for (let end = buffered.indexOf(10); end >= 0; end = buffered.indexOf(10)) {
         const line = buffered.subarray(0, end);
         buffered = buffered.subarray(end + 1);
-        state.busy = true;
+        // Only an order holds its place: a status that hangs must not keep one out.
+        state.busy = line.includes('"freeze"');
         const reply = line.length > LIMITS.adminLineBytes ? refusal(tooLong()) : await answer(line, deps);
         state.busy = false;
         if (socket.writable) socket.write(`${JSON.stringify(reply)}\n`);

@@ -131,10 +131,10 @@ export const LIMITS = {
   policyWindowSeconds: 31 * 24 * 3600,
   policyNameCharacters: 64,
   /** These bound what one judgement may cost, which anybody who owns a wallet can ask for. */
-  policyTokens: 64,
+  policyTokens: 32,
   policyAddresses: 128,
   /** Destinations of all tokens together: each is a derivation of about 0.4 ms when first needed. */
-  policyTokenDestinations: 256,
+  policyTokenDestinations: 128,
   policyPrograms: 32,
   policyInstructionRules: 64,
   policyDataRules: 32,

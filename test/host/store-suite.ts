@@ -23,14 +23,16 @@ export function storeSuite(open: () => Promise<Store>): void {
 
   it('knows the first leaf of a boot that is not there', async () => {
     const other = bootIdOf(bytes(32, 10));
-    expect(await store.firstMissingLeaf(BOOT)).toBe(1n);
-    expect(await store.firstMissingLeaf(other)).toBe(0n);
+    expect(await store.firstMissingLeaf(BOOT, 0n)).toBe(1n);
+    expect(await store.firstMissingLeaf(other, 0n)).toBe(0n);
     for (const sequence of [1, 2, 4, 5, 7]) await store.putLeaf(leaf(sequence));
-    expect(await store.firstMissingLeaf(BOOT)).toBe(3n);
+    expect(await store.firstMissingLeaf(BOOT, 0n)).toBe(3n);
+    expect(await store.firstMissingLeaf(BOOT, 4n)).toBe(6n);
+    expect(await store.firstMissingLeaf(BOOT, 9n)).toBe(9n);
     await store.putLeaf(leaf(3));
-    expect(await store.firstMissingLeaf(BOOT)).toBe(6n);
+    expect(await store.firstMissingLeaf(BOOT, 2n)).toBe(6n);
     await store.putLeaf({ ...leaf(2), boot: other });
-    expect(await store.firstMissingLeaf(other)).toBe(0n);
+    expect(await store.firstMissingLeaf(other, 0n)).toBe(0n);
   });
 
   it('makes one wallet per nonce of an owner, and keeps the leaf of a second try', async () => {

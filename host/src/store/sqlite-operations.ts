@@ -155,14 +155,16 @@ export function operations(database: DatabaseSync): Operations {
       if (reply !== undefined) putReply(reply);
     },
 
-    firstMissingLeaf(boot) {
+    firstMissingLeaf(boot, from) {
+      if (one('SELECT 1 FROM leaves WHERE boot = ? AND sequence = ?', boot, from) === undefined) return from;
       const row = one(
-        `SELECT min(sequence) + 1 AS missing FROM leaves AS l WHERE boot = ? AND NOT EXISTS
-           (SELECT 1 FROM leaves AS n WHERE n.boot = l.boot AND n.sequence = l.sequence + 1)`,
+        `SELECT sequence + 1 AS missing FROM leaves AS l WHERE boot = ? AND sequence >= ? AND NOT EXISTS
+           (SELECT 1 FROM leaves AS n WHERE n.boot = l.boot AND n.sequence = l.sequence + 1)
+         ORDER BY sequence LIMIT 1`,
         boot,
+        from,
       );
-      const begins = one('SELECT 1 FROM leaves WHERE boot = ? AND sequence = 0', boot) !== undefined;
-      return begins ? BigInt(row?.['missing'] as bigint) : 0n;
+      return BigInt(row?.['missing'] as bigint);
     },
 
     getLeaves: (boot, first, count) =>

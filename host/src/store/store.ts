@@ -92,8 +92,8 @@ export interface Store {
   enablePolicy(update: { from: WalletRow; to: WalletRow; leaf: LeafRecord }): Promise<'applied' | 'changed'>;
   /** A leaf of a decision without a row to change; a denial brings its reply. */
   putLeaf(leaf: LeafRecord, reply?: ReplyRecord): Promise<void>;
-  /** The first sequence of a boot that is not stored. */
-  firstMissingLeaf(boot: BootId): Promise<bigint>;
+  /** The first sequence of a boot, from `from` on, that is not stored. Looks at no leaf before it. */
+  firstMissingLeaf(boot: BootId, from: bigint): Promise<bigint>;
   /** Leaves of one boot in sequence, from `first` on. */
   getLeaves(boot: BootId, first: bigint, count: number): Promise<readonly LeafRecord[]>;
   /** Undefined also when it has expired. */

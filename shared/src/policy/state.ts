@@ -86,7 +86,8 @@ export function signalKey(source: string, id: string): string {
 function used({ signals, signalFloor }: SpendState, { source, id, at }: Signal): Omit<SpendState, 'spends'> {
   const key = signalKey(source, id);
   const before = signals.find((use) => use.key === key);
-  const all = [...signals.filter((use) => use !== before), { key, at, uses: (before?.uses ?? 0) + 1 }];
+  const latest = timeMs(Math.max(at, before?.at ?? 0));
+  const all = [...signals.filter((use) => use !== before), { key, at: latest, uses: (before?.uses ?? 0) + 1 }];
   if (all.length <= LIMITS.signalUses) return { signals: all, signalFloor };
   const oldest = all.reduce((first, use) => (use.at < first.at ? use : first));
   return { signals: all.filter((use) => use !== oldest), signalFloor: timeMs(Math.max(signalFloor, oldest.at)) };
@@ -181,6 +182,10 @@ export function judgeSignal(
   const use = state.signals.find((candidate) => candidate.key === key);
   if (use === undefined && signal.at <= state.signalFloor)
     return void tally.deny('signals.remembered', String(Math.floor(age / 1000)));
+  // One that could still be fresh must not be forgotten to make room: a copy of it might count again.
+  const oldest = Math.min(...state.signals.map(({ at }) => at));
+  if (use === undefined && state.signals.length >= LIMITS.signalUses && now - oldest <= rules.maxAgeSeconds * 1000)
+    return void tally.deny('signals.room', String(state.signals.length));
   const uses = (use?.uses ?? 0) + 1;
   tally.check('signals.signaturesPerSignal', uses <= rules.signaturesPerSignal, String(uses));
 }

@@ -48,7 +48,7 @@ export function findProgramAddress(seeds: readonly Uint8Array[], program: Addres
 
 /** Deriving takes about a millisecond; the inputs are few, because they come from policies. */
 const derived = new Map<string, Address>();
-const DERIVED_MOST = 10_000;
+const DERIVED_MOST = 50_000;
 
 /** Where tokens of `mint` for `owner` belong (Associated Token program: seeds owner, token program, mint). */
 export function associatedTokenAccount(owner: Address, mint: Address, tokenProgram: Address): Address {
@@ -57,7 +57,9 @@ export function associatedTokenAccount(owner: Address, mint: Address, tokenProgr
   if (known !== undefined) return known;
   const seeds = [owner, tokenProgram, mint].map((seed) => addressBytes(seed));
   const account = findProgramAddress(seeds, ASSOCIATED_TOKEN_PROGRAM);
-  if (derived.size >= DERIVED_MOST) derived.clear();
+  // The oldest goes, not all: one wallet more must not make every other one's accounts cold.
+  const [oldest] = derived.keys();
+  if (derived.size >= DERIVED_MOST && oldest !== undefined) derived.delete(oldest);
   derived.set(key, account);
   return account;
 }

@@ -257,8 +257,8 @@ describe('what one judgement may cost', () => {
   });
   it.each([
     ['sol.destinations', many(129)],
-    ['tokens', many(65).map((mint) => token(mint, []))],
-    ['tokens', many(3).map((mint) => token(mint, many(100)))],
+    ['tokens', many(33).map((mint) => token(mint, []))],
+    ['tokens', many(2).map((mint) => token(mint, many(100)))],
     ['programs', many(33).map((program) => ({ program, instructions: [] }))],
   ])('is bounded by the length of %s', (path, value) => {
     expect(refusalOf(() => parsePolicy(withValue(simplePolicy(), path, value)))).toMatchObject({

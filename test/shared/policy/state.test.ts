@@ -174,6 +174,8 @@ describe('signals', () => {
     for (let index = 0; index <= LIMITS.signalUses; index++) {
       full = spend(full, NOON, 0n, { signal: signal({ id: `full-${index}`, at: timeMs(NOON - 40_000 + index) }) });
     }
+    // While the oldest could still be fresh nothing is forgotten for a new one.
+    expect(judged(rules, full, signal()).denied).toEqual({ rule: 'signals.room', value: String(LIMITS.signalUses) });
     expect(full.signals).toHaveLength(LIMITS.signalUses);
     // The oldest is forgotten, and nothing as old counts any more; what is remembered still does.
     expect(full.signalFloor).toBe(NOON - 40_000);
@@ -183,7 +185,8 @@ describe('signals', () => {
       'signals.remembered',
     );
     expect(judged(rules, full, signal({ id: 'full-7', at: timeMs(NOON - 39_993) })).allow).toBe(true);
-    expect(judged(rules, full, signal()).allow).toBe(true);
+    const later = NOON + 30_000;
+    expect(judged(rules, full, signal({ at: timeMs(later) }), later).allow).toBe(true);
   });
 
   it('need a state', () => {

@@ -65,8 +65,15 @@ export async function boot(options: BootOptions): Promise<Enclave> {
     handlersOf(context, () => record, phase),
     phase,
   );
-  await context.recipients.replace();
-  record = await recordBoot(context);
+  const stopListening = () => Promise.all(listeners.map((listener) => listener.close()));
+  try {
+    await context.recipients.replace();
+    record = await recordBoot(context);
+  } catch (error) {
+    // What failed to boot must not go on answering.
+    await stopListening();
+    throw error;
+  }
   const timers = [
     repeat(LIMITS.trustedTimeSampleSeconds, 'time', () => context.attester.own(), options.log),
     repeat(LIMITS.recipientKeyReplaceSeconds, 'recipient', () => context.recipients.replace(), options.log),
@@ -75,7 +82,7 @@ export async function boot(options: BootOptions): Promise<Enclave> {
     phase,
     close: async () => {
       for (const timer of timers) clearInterval(timer);
-      await Promise.all(listeners.map((listener) => listener.close()));
+      await stopListening();
     },
   };
 }

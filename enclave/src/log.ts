@@ -1,7 +1,7 @@
 /**
  * The boot's log: one leaf per decision, in sequence, each naming the hash of the one before, each signed by the boot
- * key (design 10). They are the leaves of an RFC 6962 tree, kept as its frontier. The bytes leave with the reply; the enclave keeps the last hash, the count, and the newest leaves
- * for a host that lost them.
+ * key (design 10). They are the leaves of an RFC 6962 tree, kept as its frontier. The bytes leave with the reply; the
+ * enclave keeps the last hash, the count, and the newest leaves for a host that lost them.
  */
 import type { BootId, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
 import { bootLogOrigin, encodeLeaf, type Leaf, leafHash, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
@@ -17,7 +17,6 @@ export type LeafFacts = Omit<Leaf, 'boot' | 'sequence' | 'previous' | 'time'>;
 export interface Recorded {
   readonly receipt: Receipt;
   readonly hash: Hash;
-  readonly sequence: bigint;
 }
 
 export class Log {
@@ -75,6 +74,6 @@ export class Log {
     this.#previous = leafHash(leaf);
     this.#frontier = append(this.#frontier, this.#previous);
     this.#recent[Number(sequence % BigInt(LIMITS.recentLeaves))] = receipt;
-    return { receipt, hash: this.#previous, sequence };
+    return { receipt, hash: this.#previous };
   }
 }

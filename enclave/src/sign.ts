@@ -159,12 +159,13 @@ function reserveAndSign(
   const repeat = ticket?.repeat === true;
   const version = repeat ? before.version : before.version + 1n;
   const requestFloor = timeMs(Math.max(claim.timestamp, before.requestFloor));
-  // The leaf to come is known by its number: so the state is sealed before anything is signed or recorded.
-  const state: WalletState = { ...before, version, requestFloor, spent, logPosition: context.log.size };
-  const sealed = repeat
-    ? held.sealed
-    : { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
-  if (!repeat) held.state = state;
+  let sealed = held.sealed;
+  if (!repeat) {
+    // The leaf to come is known by its number: so the state is sealed before anything is signed or recorded.
+    const state: WalletState = { ...before, version, requestFloor, spent, logPosition: context.log.size };
+    sealed = { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
+    held.state = state;
+  }
   let signature: Reply['signature'];
   try {
     const associated = seedAssociated(policy.wallet, policy.owner);
@@ -178,7 +179,7 @@ function reserveAndSign(
     { ...leafFacts(claim), kind: 'signed', amounts: amountsOf(verdict), stateVersion: version },
     now,
   );
-  return { signature, state: held.sealed, receipt };
+  return { signature, state: sealed, receipt };
 }
 
 function deny(

@@ -85,6 +85,13 @@ describe('a boot', () => {
     const failing = { request: () => Promise.reject(new Error('no module')) };
     await expectCode(boot(await options({ nsm: failing })), 'nsm_failed');
     await expectCode(boot(await options({ configBytes: new Uint8Array(2) })), 'config_invalid');
+    const { nsm, ...rest } = await options();
+    const random = {
+      request: (bytes: Uint8Array) =>
+        Buffer.from(bytes).includes('Attestation') ? failing.request() : nsm.request(bytes),
+    };
+    await expectCode(boot({ ...rest, nsm: random }), 'nsm_failed');
+    await expectCode(client('data').request('status', {}), 'enclave_unavailable');
   });
 
   it('can be frozen before it ever served', async () => {

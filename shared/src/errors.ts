@@ -203,6 +203,16 @@ export const ERRORS = {
   log_key_repeated: row(400, 'Two verifier keys are one key, or have the same name and id; each key counts once.'),
   log_checkpoint_malformed: row(400, 'The note’s text is not a checkpoint in its one spelling.'),
   log_origin_mismatch: row(403, 'The checkpoint is one of another log.'),
+  witnesses_too_few: row(403, 'Fewer witnesses than required have cosigned the checkpoint.'),
+  witnesses_unavailable: retry(
+    503,
+    'Too few witnesses have cosigned in time; the signature is held back. Repeating with the same id is safe.',
+  ),
+  log_unknown: row(404, 'No such log, tile or policy has been published.'),
+  log_unpublished: retry(503, 'The log has not been published that far yet.'),
+  receipt_unknown: row(404, 'No decision about a request of this id is on record.'),
+  receipt_ambiguous: row(409, 'Several wallets or requesters used this id: name both.'),
+  receipt_malformed: row(400, 'Not a receipt file in its one form.'),
 
   // The host and its store.
   store_unavailable: retry(503, 'The database does not answer or is locked.'),

@@ -90,6 +90,27 @@ export const LIMITS = {
   /** C2SP signed-note: at least 16 signatures, which may be post-quantum ones of nearly 5 kB. */
   noteBytes: 128 * 1024,
   noteSignatures: 32,
+  /** A checkpoint inside a leaf: three lines of text and a dozen signatures. */
+  predecessorNoteBytes: 4 * 1024,
+  /** Witnesses named in the measured configuration. */
+  witnesses: 16,
+  /** How long the enclave keeps a question for the next checkpoint open, and a signature held back for witnesses. */
+  checkpointWaitMilliseconds: 1_000,
+  witnessWaitMilliseconds: 10_000,
+  /** An entry bundle: 256 entries behind their lengths. */
+  entryBundleBytes: 256 * (2 + 0xffff),
+  /** Boots listed in one answer. */
+  logBoots: 10_000,
+  /** Reads of the log under way for auditors; more get 503. */
+  logReads: 8,
+  /** The longest inclusion or consistency proof of a tree of 2^63 leaves. */
+  proofHashes: 64,
+  /** One witness may take this long to cosign; the others do not wait for it. */
+  witnessTimeoutMilliseconds: 3_000,
+  /** The body of a request to a witness: a note and a proof (C2SP tlog-witness). */
+  witnessRequestBytes: 160 * 1024,
+  /** Logs that one witness follows: one per boot. */
+  witnessLogs: 100_000,
 
   // Wallet creation and policy enabling.
   /** Rules that one dry run reports. */

@@ -35,8 +35,24 @@ export function printableFact(text: string, maxLength: number): string {
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, maxLength);
 }
 
-export const LEAF_KINDS = ['boot', 'wallet-created', 'policy-enabled', 'signed', 'denied', 'frozen'] as const;
+/** `resumed`, `release` and `lease` have their form here; no enclave writes them before it can resume and take over. */
+export const LEAF_KINDS = [
+  'boot',
+  'follows',
+  'wallet-created',
+  'policy-enabled',
+  'signed',
+  'denied',
+  'key-failed',
+  'frozen',
+  'resumed',
+  'release',
+  'lease',
+] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
+
+/** What a freeze stops: `fleet`, `wallet:<address>` or `requester:<key>`. */
+export const FREEZE_SCOPE = /^(?:fleet|(?:wallet|requester):[1-9A-HJ-NP-Za-km-z]{32,44})$/;
 
 /** What one transaction moves, as the judge counted it. */
 export const amounts = struct({
@@ -46,6 +62,13 @@ export const amounts = struct({
   tokens: maybe(2, list(struct({ mint: field(0, publicKey), amount: field(1, u64) }), 1, LIMITS.leafMints)),
 });
 export type Amounts = Infer<typeof amounts>;
+
+/** Another boot's log as it stood: a signed note (C2SP tlog-checkpoint) by that boot's key. */
+const predecessor = struct({
+  boot: field(0, bootId),
+  checkpoint: field(1, bytes(1, LIMITS.predecessorNoteBytes)),
+});
+export type Predecessor = Infer<typeof predecessor>;
 
 export const leafCodec = purposeStruct('qv/leaf/v1', {
   boot: field(1, bootId),
@@ -76,6 +99,14 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   freezeId: maybe(17, fixed(16)),
   scope: maybe(18, text(128, FACT)),
   reason: maybe(19, text(200, FACT)),
+  /** Signed: SHA-256 of the Ed25519 signature, by which a transaction on chain finds its leaf. */
+  signatureHash: maybe(20, fixed<Hash>(32)),
+  /** Signed: the leaf that first recorded this very request. The same bytes were signed again and nothing was spent. */
+  repeats: maybe(21, u64),
+  /** Follows, lease, and a release as its receiver records it: the log that this one continues. */
+  predecessor: maybe(22, predecessor),
+  /** Release, as its giver records it: the boot that holds the wallet from then on. */
+  successor: maybe(23, bootId),
 });
 export type Leaf = Infer<typeof leafCodec>;
 

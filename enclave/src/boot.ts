@@ -13,11 +13,12 @@ import { type EnclaveConfig, parseEnclaveConfig } from './config.ts';
 import type { Context } from './context.ts';
 import { Creations, createWallet } from './create.ts';
 import { enablePolicy } from './enable.ts';
+import { Succession } from './follow.ts';
 import { Freeze, freeze } from './freeze.ts';
 import { Holdings } from './holdings.ts';
 import { Kms, type StartAgent } from './kms.ts';
 import { lockedKilobytes } from './locked-memory.ts';
-import { Log } from './log.ts';
+import { Log, recordKeyFailure } from './log.ts';
 import { Nsm, type NsmDevice } from './nsm.ts';
 import { CONTROL } from './phases.ts';
 import { Recipients } from './recipient.ts';
@@ -28,6 +29,7 @@ import { TrustedTime } from './time.ts';
 import { Unwrapper } from './unwrap.ts';
 import { Vault } from './vault.ts';
 import { VERSION } from './version.ts';
+import { Witnesses } from './witnesses.ts';
 
 export interface BootOptions {
   /** The measured configuration file. */
@@ -93,7 +95,8 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
   const attester = new Attester(nsm, time, monotonicMs, config, vault.bootPublicKey);
   const recipients = new Recipients(vault, attester, monotonicMs);
   const kms = new Kms(config.kms.keyArn, recipients, options.startAgent);
-  const unwrapper = new Unwrapper(vault, kms, recipients);
+  const log = new Log(vault, attester.boot, config.logOrigin);
+  const unwrapper = new Unwrapper(vault, kms, recipients, (wallet, code) => recordKeyFailure(log, time, code, wallet));
   return {
     config,
     vault,
@@ -103,8 +106,9 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
     recipients,
     unwrapper,
     holdings: new Holdings(attester.boot),
-    log: new Log(vault, attester.boot, config.logOrigin),
+    log,
     freeze: new Freeze(),
+    witnesses: new Witnesses(config.witnesses, log.key),
   };
 }
 
@@ -121,6 +125,7 @@ function phaseOf(context: Context): Phase {
 
 function handlersOf(context: Context, record: () => Receipt | undefined, phase: () => Phase): Handlers {
   const creations = new Creations();
+  const succession = new Succession();
   return {
     status: () => status(context, phase()),
     attest: async ({ nonce }) => ({ document: await context.attester.forNonce(nonce) }),
@@ -129,7 +134,12 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
       if (receipt === undefined) throw new QvError('enclave_not_ready');
       return { receipt };
     },
-    checkpoint: () => ({ note: context.log.checkpoint() }),
+    checkpoint: async ({ after }) => {
+      if (after !== undefined) await context.log.longerThan(after);
+      return { note: context.log.checkpoint() };
+    },
+    cosign: ({ note }) => ({ covered: context.witnesses.take(note) }),
+    follow: (request) => succession.follow(context, request),
     leavesGet: ({ from }) => ({ receipts: context.log.recent(from) }),
     credentials: async (credentials) => {
       await context.kms.setCredentials(credentials);
@@ -150,7 +160,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
 }
 
 function status(context: Context, phase: Phase): ReplyOf<'status'> {
-  const { config, attester, freeze: latch, holdings, log, time } = context;
+  const { config, attester, freeze: latch, holdings, log, time, witnesses } = context;
   return {
     phase,
     boot: attester.boot,
@@ -162,6 +172,7 @@ function status(context: Context, phase: Phase): ReplyOf<'status'> {
     kmsKeyArn: config.kms.keyArn,
     ...(latch.id && { freezeId: latch.id }),
     wallets: holdings.size,
+    witnessThreshold: witnesses.threshold,
   };
 }
 

@@ -10,15 +10,18 @@
  *            "endpoint": "https://kms.eu-central-1.amazonaws.com",
  *            "rootCertificates": ["-----BEGIN CERTIFICATE-----…"] }, // the only roots trusted for TLS
  *   "parentCid": 3,                       // the one vsock peer
- *   "operators": { "threshold": 2, "keys": ["…", "…", "…"] } } // M of N, 2M > N
+ *   "operators": { "threshold": 2, "keys": ["…", "…", "…"] }, // M of N, 2M > N
+ *   "witnesses": { "threshold": 2, "keys": ["name+id+…", …] } } // optional; C2SP verifier keys of type 0x04
  * ```
  */
 import { type Address, address, type Hash } from '@quantumvault/shared/brands.ts';
 import { deepFreeze } from '@quantumvault/shared/deep-freeze.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
+import { checkDistinct, parseVerifierKey, type VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 
 export interface EnclaveConfig {
   readonly deployment: string;
@@ -31,6 +34,8 @@ export interface EnclaveConfig {
   };
   readonly parentCid: number;
   readonly operators: { readonly threshold: number; readonly keys: readonly Address[] };
+  /** A signature is held back until so many of them have cosigned its leaf; 0 without witnesses (design 10). */
+  readonly witnesses: { readonly threshold: number; readonly keys: readonly VerifierKey[] };
   /** SHA-256 of the file. */
   readonly hash: Hash;
 }
@@ -52,8 +57,9 @@ export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
     // 2^32 - 1 is "any": the parent is one peer (design 8).
     const parentCid = fields.integer('parentCid', 0xffff_fffe);
     const operators = parseOperators(fields);
+    const witnesses = parseWitnesses(fields);
     fields.end();
-    return deepFreeze({ deployment, logOrigin, kms, parentCid, operators, hash: sha256(bytes) });
+    return deepFreeze({ deployment, logOrigin, kms, parentCid, operators, witnesses, hash: sha256(bytes) });
   } catch (error) {
     if (!(error instanceof QvError) || error.code === 'config_invalid') throw error;
     throw new QvError('config_invalid', error.facts, { cause: error });
@@ -95,6 +101,35 @@ function parseOperators(parent: JsonFields): EnclaveConfig['operators'] {
   if (new Set(keys).size !== keys.length) throw invalid('operators.keys', 'duplicate');
   fields.end();
   return { threshold, keys };
+}
+
+function parseWitnesses(parent: JsonFields): EnclaveConfig['witnesses'] {
+  const value = parent.optional('witnesses');
+  if (value === undefined) return { threshold: 0, keys: [] };
+  const fields = new JsonFields(value, 'witnesses');
+  const listed = fields.list('keys');
+  if (listed.length > LIMITS.witnesses) throw invalid('witnesses.keys', 'too many');
+  const keys = listed.map((text, index) => witnessKey(text, `witnesses.keys[${index}]`));
+  const threshold = fields.integer('threshold', keys.length);
+  // Whoever wants no witnesses leaves the field out: a threshold of 0 beside a list of keys would look like some.
+  if (threshold === 0) throw invalid('witnesses.threshold', '0');
+  fields.end();
+  try {
+    checkDistinct(keys);
+  } catch (error) {
+    throw new QvError('config_invalid', { path: 'witnesses.keys', value: 'duplicate' }, { cause: error });
+  }
+  return { threshold, keys };
+}
+
+function witnessKey(text: unknown, path: string): VerifierKey {
+  try {
+    const key = parseVerifierKey(typeof text === 'string' ? text : '');
+    if (key.type === 'cosignature') return key;
+  } catch (error) {
+    throw new QvError('config_invalid', { path, value: 'not a verifier key' }, { cause: error });
+  }
+  throw invalid(path, 'not of type 0x04');
 }
 
 function matching(fields: JsonFields, key: string, pattern: RegExp): string {

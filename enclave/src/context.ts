@@ -9,6 +9,7 @@ import type { Recipients } from './recipient.ts';
 import type { TrustedTime } from './time.ts';
 import type { Unwrapper } from './unwrap.ts';
 import type { Vault } from './vault.ts';
+import type { Witnesses } from './witnesses.ts';
 
 export interface Context {
   readonly config: EnclaveConfig;
@@ -21,4 +22,5 @@ export interface Context {
   readonly holdings: Holdings;
   readonly log: Log;
   readonly freeze: Freeze;
+  readonly witnesses: Witnesses;
 }

@@ -32,6 +32,8 @@ export class Freeze {
 export function freeze(context: Context, request: RequestOf<'freeze'>): ReplyOf<'freeze'> {
   const freezeId = randomBytes(16);
   context.freeze.latch(freezeId);
+  // What is held back for witnesses is purged: it must not leave after the acknowledgement (design 9).
+  context.witnesses.refuseAll(new QvError('frozen'));
   // A freeze must hold even while time is not trusted: the record then says the last time that was.
   const time = context.time.lastTrusted();
   const { receipt, hash } = context.log.append(

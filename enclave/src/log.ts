@@ -3,18 +3,26 @@
  * key (design 10). They are the leaves of an RFC 6962 tree, kept as its frontier. The bytes leave with the reply; the
  * enclave keeps the last hash, the count, and the newest leaves for a host that lost them.
  */
-import type { BootId, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, BootId, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
+import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { bootLogOrigin, encodeLeaf, type Leaf, leafHash, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
 import { formatNote, noteMessage, noteSignature } from '@quantumvault/shared/tlog/note.ts';
 import { append, EMPTY_FRONTIER, type Frontier, frontierRoot } from '@quantumvault/shared/tlog/tree.ts';
 import { type VerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+import type { TrustedTime } from './time.ts';
 import type { Vault } from './vault.ts';
+
+/** A key that did not come out of its blob. One leaf per attempt, however many requests waited for it. */
+export function recordKeyFailure(log: Log, time: TrustedTime, code: ErrorCode, wallet?: Address): void {
+  log.append({ kind: 'key-failed', rule: code, ...(wallet && { wallet }) }, time.lastTrusted());
+}
 
 export type LeafFacts = Omit<Leaf, 'boot' | 'sequence' | 'previous' | 'time'>;
 
 export interface Recorded {
+  readonly sequence: bigint;
   readonly receipt: Receipt;
   readonly hash: Hash;
 }
@@ -28,6 +36,7 @@ export class Log {
   readonly #key: VerifierKey;
   /** The newest leaves, by sequence modulo the number kept. */
   readonly #recent: Receipt[] = [];
+  readonly #watching = new Set<() => void>();
 
   /** @param logOrigin of the deployment, measured; each boot's log has a name of its own under it */
   constructor(vault: Vault, boot: BootId, logOrigin: string) {
@@ -39,6 +48,22 @@ export class Log {
   /** The number of leaves so far, which is the next one's sequence. */
   get size(): bigint {
     return this.#next;
+  }
+
+  /** This boot's name and key, as checkpoints carry them. */
+  get key(): VerifierKey {
+    return this.#key;
+  }
+
+  /** Resolves once there are more leaves than that, or after LIMITS.checkpointWaitMilliseconds. */
+  async longerThan(size: bigint): Promise<void> {
+    if (this.#next > size) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, LIMITS.checkpointWaitMilliseconds);
+    this.#watching.add(resolve);
+    await promise;
+    clearTimeout(timer);
+    this.#watching.delete(resolve);
   }
 
   /** The tree of all leaves so far, in a note that the boot key signs (C2SP tlog-checkpoint). */
@@ -74,6 +99,7 @@ export class Log {
     this.#previous = leafHash(leaf);
     this.#frontier = append(this.#frontier, this.#previous);
     this.#recent[Number(sequence % BigInt(LIMITS.recentLeaves))] = receipt;
-    return { receipt, hash: this.#previous };
+    for (const wake of this.#watching) wake();
+    return { sequence, receipt, hash: this.#previous };
   }
 }

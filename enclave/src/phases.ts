@@ -7,13 +7,15 @@ import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.
  */
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
   booting: ['status'],
-  ready: ['status', 'attest', 'bootRecord', 'leavesGet', 'checkpoint', 'credentials', 'freeze'],
+  ready: ['status', 'attest', 'bootRecord', 'leavesGet', 'checkpoint', 'cosign', 'follow', 'credentials', 'freeze'],
   serving: [
     'status',
     'attest',
     'bootRecord',
     'leavesGet',
     'checkpoint',
+    'cosign',
+    'follow',
     'credentials',
     'freeze',
     'rowKeyCreate',
@@ -29,6 +31,8 @@ export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
     'bootRecord',
     'leavesGet',
     'checkpoint',
+    'cosign',
+    'follow',
     'credentials',
     'freeze',
     'rowKeyUnwrap',

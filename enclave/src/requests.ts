@@ -10,7 +10,8 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 interface Remembered {
   readonly bodyHash: Hash;
   readonly forgetAt: number;
-  done: boolean;
+  /** The leaf that recorded it, once it is done. */
+  leaf: bigint | undefined;
 }
 
 /** Ids of all wallets together: one count for the whole enclave. */
@@ -22,9 +23,10 @@ const KEEP_MS = (LIMITS.requestMaxAgeSeconds + LIMITS.requestMaxFutureSeconds) *
 
 /** A request under way. Exactly one of the two ends is called. */
 export interface Ticket {
-  /** True when this very request was answered before: nothing is to be reserved again. */
-  readonly repeat: boolean;
-  signed(): void;
+  /** The leaf of the first time, when this very request was signed before: nothing is to be reserved again. */
+  readonly repeats: bigint | undefined;
+  /** `leaf` recorded the signature. */
+  signed(leaf: bigint): void;
   refused(): void;
 }
 
@@ -44,19 +46,19 @@ export class RequestMemory {
     const known = this.#requests.get(key);
     if (known !== undefined) {
       if (!equalBytes(known.bodyHash, bodyHash)) throw new QvError('request_id_reused');
-      if (!known.done) throw new QvError('request_in_flight');
-      return { repeat: true, signed: () => undefined, refused: () => undefined };
+      if (known.leaf === undefined) throw new QvError('request_in_flight');
+      return { repeats: known.leaf, signed: () => undefined, refused: () => undefined };
     }
     if (this.#requests.size >= LIMITS.requestIdsPerWallet || this.#count.value >= LIMITS.requestIdsPerEnclave) {
       throw new QvError('request_ids_full');
     }
-    const entry: Remembered = { bodyHash, forgetAt: now + KEEP_MS, done: false };
+    const entry: Remembered = { bodyHash, forgetAt: now + KEEP_MS, leaf: undefined };
     this.#requests.set(key, entry);
     this.#count.value++;
     return {
-      repeat: false,
-      signed: () => {
-        entry.done = true;
+      repeats: undefined,
+      signed: (leaf) => {
+        entry.leaf = leaf;
       },
       refused: () => {
         if (this.#requests.delete(key)) this.#count.value--;
@@ -67,7 +69,7 @@ export class RequestMemory {
   #forget(now: TimeMs): void {
     for (const [key, entry] of this.#requests) {
       // One that is still being worked on holds its place: it ends by itself.
-      if (entry.forgetAt >= now || !entry.done) break;
+      if (entry.forgetAt >= now || entry.leaf === undefined) break;
       this.#requests.delete(key);
       this.#count.value--;
     }

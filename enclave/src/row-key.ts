@@ -6,6 +6,7 @@ import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Context } from './context.ts';
 import type { EncryptionContext } from './kms.ts';
+import { recordKeyFailure } from './log.ts';
 
 function rowKeyContext(context: Context): EncryptionContext {
   return { 'qv:purpose': 'row-key', 'qv:deployment': context.config.deployment, 'qv:v': '1' };
@@ -19,6 +20,15 @@ export async function createRowKey(context: Context): Promise<ReplyOf<'rowKeyCre
 
 /** @throws QvError kms_*, key_blob_invalid */
 export async function unwrapRowKey(context: Context, blob: Uint8Array): Promise<ReplyOf<'rowKeyUnwrap'>> {
+  try {
+    return await unwrap(context, blob);
+  } catch (error) {
+    recordKeyFailure(context.log, context.time, codeOf(error));
+    throw error;
+  }
+}
+
+async function unwrap(context: Context, blob: Uint8Array): Promise<ReplyOf<'rowKeyUnwrap'>> {
   const { attested, envelope } = await context.kms.decrypt(blob, rowKeyContext(context));
   if (attested.burnt) throw new QvError('kms_unavailable', { value: 'recipient key replaced' });
   try {

@@ -2,7 +2,14 @@
  * Signing one transaction: the order of design 6, step 4. What needs no key comes first; then everything that decides
  * happens in one synchronous call with the wallet's keys, so nothing can slip in between judging and signing.
  */
-import { type Address, addressBytes, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
+import {
+  type Address,
+  addressBytes,
+  type Hash,
+  type Signature,
+  type TimeMs,
+  timeMs,
+} from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
@@ -67,18 +74,21 @@ export async function sign(context: Context, request: Request): Promise<Reply> {
   const held = context.holdings.get(policy.wallet);
   if (held !== undefined) requireCurrent(held, claim);
   const ticket = claim.body.dryRun ? undefined : held?.requests.begin(requester, request.id, sha256(request.body), now);
-  let signed = false;
+  let decided: Decided | undefined;
   try {
-    const reply = await context.unwrapper.withKeys(policy.wallet, policy.owner, request.blobs, (keys) =>
+    decided = await context.unwrapper.withKeys(policy.wallet, policy.owner, request.blobs, (keys) =>
       decide(context, claim, keys, ticket),
     );
-    signed = reply.signature !== undefined;
-    return reply;
   } finally {
     // Only a refusal before signing gives the id back (design 6).
-    if (signed) ticket?.signed();
-    else ticket?.refused();
+    if (decided?.leaf === undefined) ticket?.refused();
+    else ticket?.signed(ticket.repeats ?? decided.leaf);
   }
+  if (decided.leaf === undefined) return decided.reply;
+  await context.witnesses.cover(decided.leaf);
+  // Witnesses take their time: a freeze that came meanwhile holds the signature back for good.
+  context.freeze.requireOpen();
+  return decided.reply;
 }
 
 function readClaim(context: Context, request: Request, now: TimeMs): Claim {
@@ -114,8 +124,14 @@ function requireCurrent(held: Held, claim: Claim): void {
   if (!equalBytes(state.policyHash, claim.policyHash)) throw new QvError('policy_not_current');
 }
 
+interface Decided {
+  readonly reply: Reply;
+  /** The leaf of the signature; undefined for a dry run. */
+  readonly leaf?: bigint;
+}
+
 /** Everything that decides. Synchronous. */
-function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket | undefined): Reply {
+function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket | undefined): Decided {
   const { request, policy } = claim;
   const held = context.holdings.compare(keys, request.blobs, policy.wallet, policy.owner);
   if (!keys.policyMacHolds(request.policy.mac, policyMacInput(request.policy.bytes))) {
@@ -127,12 +143,12 @@ function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket
   requireFresh(claim.timestamp, now);
   context.freeze.requireOpen();
   // A repeat was counted when it was first signed; judging it against its own spend would deny it at the limit.
-  const repeat = ticket?.repeat === true;
+  const repeat = ticket?.repeats !== undefined;
   const { signal } = claim;
   const judged = { state: repeat ? NOTHING_SPENT : held.state.spent, ...(signal && { signal }) };
   const verdict = judge(policy, claim.transaction.message, now, judged);
   const facts = { messageHash: claim.messageHash, amounts: amountsOf(verdict) };
-  if (claim.body.dryRun) return { ...facts, allow: verdict.allow, rules: printableRules(verdict) };
+  if (claim.body.dryRun) return { reply: { ...facts, allow: verdict.allow, rules: printableRules(verdict) } };
   if (verdict.denied !== undefined) throw deny(context, claim, verdict.denied, facts.amounts, now);
   const reservation = { ...verdict, ...(signal && { signal }) };
   const spent = repeat ? held.state.spent : reserve(held.state.spent, reservation, now, fits);
@@ -140,7 +156,8 @@ function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket
   if (!fits(spent.spends)) {
     throw deny(context, claim, { rule: 'state.room', value: String(spent.spends.length) }, facts.amounts, now);
   }
-  return { ...facts, ...reserveAndSign(context, claim, held, keys, verdict, spent, ticket, now) };
+  const { leaf, ...signed } = reserveAndSign(context, claim, held, keys, verdict, spent, ticket, now);
+  return { reply: { ...facts, ...signed }, leaf };
 }
 
 /** Seals and reserves in memory, then signs, then records. A fault before the signature takes the reservation back. */
@@ -153,20 +170,20 @@ function reserveAndSign(
   spent: SpendState,
   ticket: Ticket | undefined,
   now: TimeMs,
-): Pick<Reply, 'signature' | 'state' | 'receipt'> {
+): Pick<Reply, 'signature' | 'state' | 'receipt'> & { leaf: bigint } {
   const { policy, request, transaction } = claim;
   const before = held.state;
-  const repeat = ticket?.repeat === true;
-  const version = repeat ? before.version : before.version + 1n;
+  const repeats = ticket?.repeats;
+  const version = repeats === undefined ? before.version + 1n : before.version;
   const requestFloor = timeMs(Math.max(claim.timestamp, before.requestFloor));
   let sealed = held.sealed;
-  if (!repeat) {
+  if (repeats === undefined) {
     // The leaf to come is known by its number: so the state is sealed before anything is signed or recorded.
     const state: WalletState = { ...before, version, requestFloor, spent, logPosition: context.log.size };
     sealed = { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
     held.state = state;
   }
-  let signature: Reply['signature'];
+  let signature: Signature;
   try {
     const associated = seedAssociated(policy.wallet, policy.owner);
     signature = keys.sign(request.blobs.sealedSeed, associated, policy.wallet, transaction.messageBytes);
@@ -175,11 +192,18 @@ function reserveAndSign(
     throw error;
   }
   held.sealed = sealed;
-  const { receipt } = context.log.append(
-    { ...leafFacts(claim), kind: 'signed', amounts: amountsOf(verdict), stateVersion: version },
+  const { receipt, sequence } = context.log.append(
+    {
+      ...leafFacts(claim),
+      kind: 'signed',
+      amounts: amountsOf(verdict),
+      stateVersion: version,
+      signatureHash: sha256(signature),
+      ...(repeats !== undefined && { repeats }),
+    },
     now,
   );
-  return { signature, state: sealed, receipt };
+  return { signature, state: sealed, receipt, leaf: sequence };
 }
 
 function deny(

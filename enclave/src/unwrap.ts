@@ -4,7 +4,7 @@
  */
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { concatBytes, toHex } from '@quantumvault/shared/bytes.ts';
-import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { EncryptionContext, Kms, Unwrapped } from './kms.ts';
 import type { Recipients } from './recipient.ts';
@@ -26,12 +26,20 @@ export class Unwrapper {
   readonly #vault: Vault;
   readonly #kms: Kms;
   readonly #recipients: Recipients;
+  readonly #onFailure: (wallet: Address, code: ErrorCode) => void;
   readonly #underWay = new Map<string, Use[]>();
 
-  constructor(vault: Vault, kms: Kms, recipients: Recipients) {
+  /** @param onFailure puts on record that a wallet's key was not to be had */
+  constructor(
+    vault: Vault,
+    kms: Kms,
+    recipients: Recipients,
+    onFailure: (wallet: Address, code: ErrorCode) => void = () => undefined,
+  ) {
     this.#vault = vault;
     this.#kms = kms;
     this.#recipients = recipients;
+    this.#onFailure = onFailure;
   }
 
   /** Runs `use` with the wallet's keys. @throws QvError kms_*, key_blob_invalid, and whatever `use` throws */
@@ -54,11 +62,11 @@ export class Unwrapper {
         return;
       }
       this.#underWay.set(key, [job]);
-      void this.#unwrap(key, executionKeyContext(wallet, owner), blobs);
+      void this.#unwrap(key, wallet, executionKeyContext(wallet, owner), blobs);
     });
   }
 
-  async #unwrap(key: string, context: EncryptionContext, blobs: KeyBlobs): Promise<void> {
+  async #unwrap(key: string, wallet: Address, context: EncryptionContext, blobs: KeyBlobs): Promise<void> {
     const take = (): Use[] => {
       const jobs = this.#underWay.get(key) ?? [];
       this.#underWay.delete(key);
@@ -70,6 +78,7 @@ export class Unwrapper {
         for (const job of take()) job.run(keys);
       });
     } catch (error) {
+      this.#onFailure(wallet, codeOf(error));
       for (const job of take()) job.fail(error);
     }
   }

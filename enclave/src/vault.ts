@@ -312,8 +312,8 @@ function openEnvelope(recipient: Recipient, envelope: Envelope, into: Buffer): v
 const fault = (): QvError => new QvError('kms_response_invalid', { path: 'CiphertextForRecipient' });
 
 /** Ed25519 as libsodium checks it: canonical s, no small-order keys. Public inputs only. */
-export function verifyEd25519(signed: Signature, message: Uint8Array, publicKey: Uint8Array): boolean {
-  return sodium.crypto_sign_verify_detached(signed, message, publicKey);
+export function verifyEd25519(signed: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {
+  return signed.length === 64 && sodium.crypto_sign_verify_detached(signed, message, publicKey);
 }
 
 /** Public randomness: ids and salts. */

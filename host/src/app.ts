@@ -19,6 +19,7 @@ import Fastify, {
 import { CONNECTION_LIMITS, type ConnectionLimits, limitPerAddress, limitResponse } from './connections.ts';
 import type { EnclaveClient } from './enclave/client.ts';
 import type { EnclaveSession } from './enclave/session.ts';
+import type { LogPublisher } from './evidence/publisher.ts';
 import type { Freezes } from './freeze.ts';
 import { LoopLoad } from './loop-load.ts';
 import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.ts';
@@ -27,6 +28,7 @@ import { factsOf } from './request-facts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { logRoutes } from './routes/log.ts';
 import { policyRoutes } from './routes/policy.ts';
+import { receiptRoute } from './routes/receipts.ts';
 import { signRoute } from './routes/sign.ts';
 import { verifyPageRoute } from './routes/verify-page.ts';
 import { walletRoutes } from './routes/wallets.ts';
@@ -39,6 +41,7 @@ export interface AppDeps {
   readonly session: EnclaveSession;
   readonly freezes: Freezes;
   readonly records: Records;
+  readonly publisher: LogPublisher;
   readonly log: FastifyBaseLogger;
   readonly now: () => TimeMs;
   /** True from the moment the process was told to stop. */
@@ -119,6 +122,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   policyRoutes(app, deps);
   signRoute(app, deps);
   logRoutes(app, deps);
+  receiptRoute(app, deps);
   verifyPageRoute(app);
   return app;
 }

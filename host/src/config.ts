@@ -8,6 +8,7 @@ import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
+import { checkDistinct, parseVerifierKey, type VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import {
   formatTransportAddress,
   parseTransportAddress,
@@ -50,8 +51,18 @@ export interface HostConfig {
    * and read again when it changes. Hazard: refused when other users may read it, or own it (root excepted).
    */
   readonly credentialsFile: string;
+  /**
+   * The witnesses that cosign the enclave's log: where, and their keys as measured into the enclave. Default: none.
+   * Hazard: an enclave that requires witnesses releases no signature without them.
+   */
+  readonly witnesses: readonly WitnessEndpoint[];
   /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
   readonly logLevel: LogLevel;
+}
+
+export interface WitnessEndpoint {
+  readonly url: URL;
+  readonly key: VerifierKey;
 }
 
 /** Host name or address, and port. */
@@ -98,6 +109,7 @@ function readConfig(fields: JsonFields): HostConfig {
       endpoint: endpoint(inner, 'endpoint'),
     })),
     credentialsFile: absolutePath(fields, 'credentialsFile'),
+    witnesses: witnesses(fields),
     logLevel: logLevel(fields),
   };
   fields.end();
@@ -148,6 +160,24 @@ function endpoint(fields: JsonFields, key: string): { host: string; port: number
   const port = Number(match?.[2]);
   if (match?.[1] === undefined || port > 0xffff) throw fields.fault(key, 'not host:port');
   return { host: match[1], port };
+}
+
+function witnesses(parent: JsonFields): readonly WitnessEndpoint[] {
+  if (parent.optional('witnesses') === undefined) return [];
+  const listed = parent.list('witnesses');
+  if (listed.length > LIMITS.witnesses) throw parent.fault('witnesses', 'too many');
+  const endpoints = listed.map((value, index) => {
+    const fields = new JsonFields(value, `witnesses[${index}]`);
+    const url = URL.parse(fields.text('url'));
+    if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '' || url.username !== '')
+      throw fields.fault('url', 'not an http(s) address');
+    const key = parseVerifierKey(fields.text('key'));
+    if (key.type !== 'cosignature') throw fields.fault('key', 'not of type 0x04');
+    fields.end();
+    return { url, key };
+  });
+  checkDistinct(endpoints.map(({ key }) => key));
+  return endpoints;
 }
 
 function logLevel(fields: JsonFields): LogLevel {

@@ -72,9 +72,9 @@ export class Records {
     return this.#write(() => this.#store.putLeaf(leafRecord(receipt), this.#rowMac().sealReply(reply)), receipt);
   }
 
-  /** Leaves that came late, in sequence. @throws QvError store_* */
+  /** Leaves that no reply has brought yet. @throws QvError store_* */
   async recovered(receipts: readonly Receipt[]): Promise<void> {
-    for (const receipt of receipts) await this.#store.putLeaf(leafRecord(receipt));
+    await Promise.all(receipts.map((receipt) => this.#store.putLeaf(leafRecord(receipt))));
   }
 
   /** A leaf nobody waits for. */

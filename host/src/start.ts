@@ -13,6 +13,8 @@ import type { ConnectionLimits } from './connections.ts';
 import { CredentialsFile } from './credentials.ts';
 import { EnclaveClient } from './enclave/client.ts';
 import { EnclaveSession } from './enclave/session.ts';
+import { LogPublisher } from './evidence/publisher.ts';
+import type { Witness } from './evidence/witnesses.ts';
 import { Freezes } from './freeze.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { Records } from './records.ts';
@@ -97,13 +99,28 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       unwritten += lost;
       if (lost > 0) log.error({ decisions: lost }, 'decisions could not be written before the end');
     });
+    const witnesses: Witness[] = [];
+    // Undone after the last request under way was answered: with witnesses it waits for a round.
+    const publisher = parts.add(new LogPublisher({ enclave: data, session, store, records, witnesses, log }), (part) =>
+      part.stop(LIMITS.freezeTimeoutMilliseconds),
+    );
     data.connect();
     control.connect();
     if (config.kmsTunnel.listen.kind === 'unix') {
       await removeStaleSocket(config.kmsTunnel.listen.path, 'kmsTunnel.listen');
     }
     parts.add(await startKmsTunnel({ transport, ...config.kmsTunnel, log }), (part) => part.close());
-    const shared = { deployment, store, enclave: data, session, freezes, records, log, draining: () => draining };
+    const shared = {
+      deployment,
+      store,
+      enclave: data,
+      session,
+      freezes,
+      records,
+      publisher,
+      log,
+      draining: () => draining,
+    };
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
     const app = parts.add(
       buildApp({
@@ -118,6 +135,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const expiry = setInterval(() => void store.deleteExpiredReplies(now()).catch(() => {}), EXPIRY_MILLISECONDS);
     parts.add(expiry, clearInterval);
     session.start();
+    publisher.start();
     return {
       url: urlOf(app.server.address() as AddressInfo),
       adminSocket: config.adminSocket.path,

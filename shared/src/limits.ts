@@ -90,6 +90,8 @@ export const LIMITS = {
   /** C2SP signed-note: at least 16 signatures, which may be post-quantum ones of nearly 5 kB. */
   noteBytes: 128 * 1024,
   noteSignatures: 32,
+  /** A checkpoint between host and enclave: the text, and a line of some 150 bytes per witness. */
+  checkpointBytes: 8 * 1024,
   /** A checkpoint inside a leaf: three lines of text and a dozen signatures. */
   predecessorNoteBytes: 4 * 1024,
   /** Witnesses named in the measured configuration. */
@@ -101,6 +103,9 @@ export const LIMITS = {
   entryBundleBytes: 256 * (2 + 0xffff),
   /** Boots listed in one answer. */
   logBoots: 10_000,
+  /** Without witnesses, and without anybody asking, a grown log is published this often; after a failure, again. */
+  logPublishMilliseconds: 1_000,
+  logRetryMilliseconds: 250,
   /** Reads of the log under way for auditors; more get 503. */
   logReads: 8,
   /** The longest inclusion or consistency proof of a tree of 2^63 leaves. */

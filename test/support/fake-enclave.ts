@@ -14,9 +14,9 @@ import {
   type Signature,
   timeMs,
 } from '@quantumvault/shared/brands.ts';
-import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import {
+  bootLogOrigin,
   decodeLeaf,
   enableReceiptCodec,
   encodeLeaf,
@@ -27,6 +27,7 @@ import {
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
   decodeRequestHead,
   encodeRefusal,
@@ -38,6 +39,10 @@ import {
   type RequestOf,
 } from '@quantumvault/shared/protocol/messages.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { formatCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
+import { formatNote, noteMessage, noteSignature } from '@quantumvault/shared/tlog/note.ts';
+import { append, EMPTY_FRONTIER, frontierRoot } from '@quantumvault/shared/tlog/tree.ts';
+import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { type Listener, parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
 import nacl from 'tweetnacl';
 
@@ -71,7 +76,8 @@ export class FakeEnclave {
   stateVersion = 0n;
   rowKey = new Uint8Array(32).fill(7);
   #keys = nacl.sign.keyPair();
-  #sequence = 0n;
+  #receipts: Receipt[] = [];
+  #frontier = EMPTY_FRONTIER;
   #previous: Hash | undefined;
   #bootRecord: Receipt | undefined;
   #freezeId: Uint8Array | undefined;
@@ -117,7 +123,8 @@ export class FakeEnclave {
   /** A new start of the enclave: new key, new log, no freeze. */
   reboot(): void {
     this.#keys = nacl.sign.keyPair();
-    this.#sequence = 0n;
+    this.#receipts = [];
+    this.#frontier = EMPTY_FRONTIER;
     this.#previous = undefined;
     this.#bootRecord = undefined;
     this.#freezeId = undefined;
@@ -137,13 +144,24 @@ export class FakeEnclave {
   leaf(facts: Omit<Leaf, 'boot' | 'sequence' | 'previous' | 'time'>): Receipt {
     const bytes = encodeLeaf({
       boot: this.boot,
-      sequence: this.#sequence++,
+      sequence: BigInt(this.#receipts.length),
       ...(this.#previous === undefined ? {} : { previous: this.#previous }),
       time: timeMs(Date.now()),
       ...facts,
     });
-    this.#previous = sha256(bytes);
-    return { leaf: bytes, signature: this.sign(bytes) };
+    this.#previous = leafHash(bytes);
+    this.#frontier = append(this.#frontier, this.#previous);
+    const receipt = { leaf: bytes, signature: this.sign(bytes) };
+    this.#receipts.push(receipt);
+    return receipt;
+  }
+
+  checkpoint(): Uint8Array {
+    const origin = bootLogOrigin('fake.example/qv', this.boot);
+    const key = verifierKey(origin, 'ed25519', this.#keys.publicKey);
+    const { size } = this.#frontier;
+    const text = formatCheckpoint({ origin, size, root: frontierRoot(this.#frontier), extensions: [] });
+    return formatNote({ text, signatures: [noteSignature(key, this.sign(noteMessage(text)))] });
   }
 
   sign(bytes: Uint8Array): Signature {
@@ -176,18 +194,27 @@ export class FakeEnclave {
       deployment: this.deployment,
       configHash: sha256(new Uint8Array(1)),
       time: timeMs(Date.now()),
-      leaves: this.#sequence,
+      leaves: BigInt(this.#receipts.length),
       version: 'fake',
       kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
       ...(this.#freezeId === undefined ? {} : { freezeId: this.#freezeId }),
       wallets: 0,
+      witnessThreshold: 0,
     }),
     attest: ({ nonce }) => ({ document: nonce }),
     credentials: () => ({}),
     rowKeyCreate: () => ({ blob: new Uint8Array(100).fill(3) }),
     rowKeyUnwrap: () => ({ rowKey: Uint8Array.from(this.rowKey) }),
-    leavesGet: () => ({ receipts: [] }),
-    checkpoint: () => ({ note: utf8('a checkpoint') }),
+    leavesGet: ({ from }) => ({ receipts: this.#receipts.slice(Number(from), Number(from) + LIMITS.leavesPerReply) }),
+    checkpoint: async ({ after }) => {
+      for (let waited = 0; after !== undefined && BigInt(this.#receipts.length) <= after && waited < 100; waited++)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      return { note: this.checkpoint() };
+    },
+    cosign: () => ({ covered: this.#frontier.size }),
+    follow: ({ checkpoint }) => ({
+      receipt: this.leaf({ kind: 'follows', predecessor: { boot: this.boot, checkpoint } }),
+    }),
     bootRecord: () => {
       this.#bootRecord ??= this.leaf({
         kind: 'boot',

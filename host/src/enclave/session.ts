@@ -5,7 +5,7 @@
  */
 import type { BootId } from '@quantumvault/shared/brands.ts';
 import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
-import { decodeLeaf, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Phase, ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Credentials } from '../credentials.ts';
@@ -44,8 +44,6 @@ export class EnclaveSession {
   #rowMac: RowMac | undefined;
   #rowKeyFault: ErrorCode = 'enclave_unavailable';
   #pushed = '';
-  /** What the enclave had counted at the round before, and up to where the stored log has no gap left to fill. */
-  #settled: { boot: BootId | undefined; leaves: bigint; whole: bigint } = { boot: undefined, leaves: 0n, whole: 0n };
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #stopped = false;
@@ -111,7 +109,6 @@ export class EnclaveSession {
       await this.#pushCredentials();
       await this.#fetchBootRecord();
       await this.#unwrapRowKey();
-      await this.#fillGaps();
       this.#complaint = '';
     } catch (error) {
       this.#complain(error);
@@ -177,31 +174,6 @@ export class EnclaveSession {
     this.#deps.records.leaf(receipt);
     this.#boot = { id, record: receipt };
     this.#deps.log.info({ boot: id, phase: this.#status?.phase }, 'enclave boot');
-  }
-
-  /**
-   * Leaves that a host decided, or another one, and never wrote: it died, or the connection did. Only those that the
-   * enclave counted one round ago are missed, because younger ones may still be on their way into the database. One
-   * slice per round: the status, and a freeze in it, must not wait for a long repair.
-   */
-  async #fillGaps(): Promise<void> {
-    const { data, store, records, log } = this.#deps;
-    const { boot, leaves = 0n } = this.#status ?? {};
-    const { boot: before, leaves: settled, whole } = this.#settled;
-    this.#settled = { boot, leaves, whole: boot === before ? whole : 0n };
-    if (boot === undefined || boot !== before || whole >= settled) return;
-    const from = await store.firstMissingLeaf(boot, whole);
-    this.#settled.whole = from;
-    if (from >= settled) return;
-    const { receipts } = await data.request('leavesGet', { from });
-    const [first] = receipts;
-    if (first === undefined) return;
-    await records.recovered(receipts);
-    const { sequence } = decodeLeaf(first.leaf);
-    if (sequence === from) return;
-    // Older than the enclave keeps: those stay missing, and an auditor sees that.
-    log.error({ boot, from: String(from), to: String(sequence) }, 'leaves are lost for good');
-    this.#settled.whole = sequence;
   }
 
   async #unwrapRowKey(): Promise<void> {

@@ -6,6 +6,8 @@ import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import type { CreationRecord, FreezeRecord, LeafRecord, ReplyRecord, Store, WalletRow } from './store.ts';
 
 type Name = Exclude<keyof Store, 'close'>;
@@ -16,6 +18,8 @@ export const WRITES: ReadonlySet<Name> = new Set<Name>([
   'applySigned',
   'enablePolicy',
   'putLeaf',
+  'putTiles',
+  'publishLog',
   'deleteExpiredReplies',
   'createMeta',
   'latchFreeze',
@@ -44,14 +48,16 @@ export function operations(database: DatabaseSync): Operations {
   const all = (sql: string, ...values: SQLInputValue[]): Row[] => prepared(sql).all(...values);
   const changed = (sql: string, ...values: SQLInputValue[]): boolean => prepared(sql).run(...values).changes !== 0n;
 
-  function putLeaf({ boot, sequence, leaf, signature }: LeafRecord): void {
+  function putLeaf({ boot, sequence, leaf, signature, requestId }: LeafRecord): void {
     if (
       changed(
-        'INSERT INTO leaves (boot, sequence, leaf, signature) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
+        `INSERT INTO leaves (boot, sequence, leaf, signature, request_id) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING`,
         boot,
         stored(sequence),
         leaf,
         signature,
+        requestId ?? null,
       )
     )
       return;
@@ -133,6 +139,14 @@ export function operations(database: DatabaseSync): Operations {
 
     enablePolicy({ from, to, leaf }) {
       putLeaf(leaf);
+      // Also one that was replaced meanwhile: it counted for a while, and auditors judge that while by it.
+      if (to.policy !== undefined) {
+        changed(
+          'INSERT INTO policies (hash, policy) VALUES (?, ?) ON CONFLICT DO NOTHING',
+          policyHash(to.policy),
+          to.policy,
+        );
+      }
       return changed(
         `UPDATE wallets SET policy = ?, policy_mac = ?, sealed_state = ?, state_version = ?, generation = ?, row_mac = ?
          WHERE wallet = ? AND generation = ? AND state_version = ?`,
@@ -169,14 +183,49 @@ export function operations(database: DatabaseSync): Operations {
 
     getLeaves: (boot, first, count) =>
       all('SELECT * FROM leaves WHERE boot = ? AND sequence >= ? ORDER BY sequence LIMIT ?', boot, first, count).map(
-        (row) =>
-          ({
-            boot: row['boot'],
-            sequence: row['sequence'],
-            leaf: row['leaf'],
-            signature: row['signature'],
-          }) as unknown as LeafRecord,
+        leafOf,
       ),
+
+    findLeaves: (requestId) =>
+      all(
+        `SELECT leaves.* FROM leaves WHERE request_id = ? ORDER BY rowid LIMIT ${LIMITS.leavesPerReply}`,
+        requestId,
+      ).map(leafOf),
+
+    getLogs: () => all('SELECT boot, size, checkpoint FROM logs ORDER BY number').map((row) => row as never),
+
+    putTiles(boot, tiles) {
+      for (const { level, index, hashes } of tiles)
+        changed(
+          `INSERT INTO tiles (boot, level, number, hashes) VALUES (?, ?, ?, ?)
+           ON CONFLICT DO UPDATE SET hashes = excluded.hashes WHERE length(excluded.hashes) > length(hashes)`,
+          boot,
+          level,
+          stored(index),
+          hashes,
+        );
+    },
+
+    getTile(boot, level, index) {
+      const row = one('SELECT hashes FROM tiles WHERE boot = ? AND level = ? AND number = ?', boot, level, index);
+      return row === undefined ? undefined : blob(row['hashes']);
+    },
+
+    publishLog({ boot, size, checkpoint }) {
+      changed(
+        `INSERT INTO logs (boot, size, checkpoint) VALUES (?, ?, ?)
+         ON CONFLICT (boot) DO UPDATE SET size = excluded.size, checkpoint = excluded.checkpoint
+         WHERE excluded.size >= size`,
+        boot,
+        stored(size),
+        checkpoint,
+      );
+    },
+
+    getPolicy(hash) {
+      const row = one('SELECT policy FROM policies WHERE hash = ?', hash);
+      return row === undefined ? undefined : blob(row['policy']);
+    },
 
     getReply: (wallet, requester, id, now) =>
       replyRecord(
@@ -251,6 +300,16 @@ function walletRow(row: Row | undefined): WalletRow | undefined {
     createdAt: time(row['created_at']),
     rowMac: row['row_mac'],
   } as unknown as WalletRow;
+}
+
+function leafOf(row: Row): LeafRecord {
+  return {
+    boot: row['boot'],
+    sequence: row['sequence'],
+    leaf: row['leaf'],
+    signature: row['signature'],
+    ...(row['request_id'] !== null && { requestId: row['request_id'] }),
+  } as unknown as LeafRecord;
 }
 
 function creationRecord(row: Row | undefined): CreationRecord | undefined {

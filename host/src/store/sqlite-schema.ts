@@ -4,6 +4,14 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { policyHash } from '@quantumvault/shared/policy/policy.ts';
+
+/** Functions that migrations use: what they fill in stands inside of blobs. */
+function defineFunctions(database: DatabaseSync): void {
+  database.function('leaf_request_id', (leaf) => decodeLeaf(leaf as Uint8Array).requestId ?? null);
+  database.function('policy_hash', (policy) => policyHash(policy as Uint8Array));
+}
 
 const MIGRATIONS: readonly string[] = [
   `
@@ -64,11 +72,38 @@ const MIGRATIONS: readonly string[] = [
     value BLOB NOT NULL
   ) STRICT;
   `,
+  `
+  ALTER TABLE leaves ADD COLUMN request_id TEXT;
+  UPDATE leaves SET request_id = leaf_request_id(leaf);
+  CREATE INDEX leaves_by_request ON leaves (request_id) WHERE request_id IS NOT NULL;
+
+  CREATE TABLE logs (
+    number     INTEGER PRIMARY KEY,              -- in the order of appearance
+    boot       TEXT NOT NULL UNIQUE,             -- base58
+    size       INTEGER NOT NULL CHECK (size >= 0),
+    checkpoint BLOB NOT NULL
+  ) STRICT;
+
+  CREATE TABLE tiles (
+    boot   TEXT NOT NULL,                        -- base58
+    level  INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (boot, level, number)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE policies (
+    hash   BLOB PRIMARY KEY,                     -- SHA-256 of the canonical bytes
+    policy BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO policies SELECT DISTINCT policy_hash(policy), policy FROM wallets WHERE policy IS NOT NULL;
+  `,
 ];
 
 /** @throws QvError store_unavailable when a newer release has written this file */
 export function migrate(database: DatabaseSync): void {
   if (versionOf(database) === MIGRATIONS.length) return;
+  defineFunctions(database);
   database.exec('BEGIN IMMEDIATE');
   try {
     // Read again under the lock: another process may have migrated meanwhile.

@@ -8,6 +8,7 @@ import {
   type Address,
   type BootId,
   type Hash,
+  type RequestId,
   type Signature,
   type TimeMs,
   timeMs,
@@ -38,6 +39,23 @@ export interface LeafRecord {
   readonly sequence: bigint;
   readonly leaf: Uint8Array;
   readonly signature: Signature;
+  /** As in the leaf, for finding it. */
+  readonly requestId?: RequestId;
+}
+
+/** One boot's log as it is published: what its tiles hold, and the signed note that says so. */
+export interface LogRecord {
+  readonly boot: BootId;
+  readonly size: bigint;
+  /** With the witnesses' cosignatures. */
+  readonly checkpoint: Uint8Array;
+}
+
+/** Hashes of one tile (C2SP tlog-tiles), as many as there are. */
+export interface TileRecord {
+  readonly level: number;
+  readonly index: bigint;
+  readonly hashes: Uint8Array;
 }
 
 /** The answer to one signing request, repeated until it expires. */
@@ -96,6 +114,17 @@ export interface Store {
   firstMissingLeaf(boot: BootId, from: bigint): Promise<bigint>;
   /** Leaves of one boot in sequence, from `first` on. */
   getLeaves(boot: BootId, first: bigint, count: number): Promise<readonly LeafRecord[]>;
+  /** Leaves about requests of this id, in the order they were written; at most 64. */
+  findLeaves(requestId: string): Promise<readonly LeafRecord[]>;
+  /** What is published of each boot, in the order in which the boots were first seen. */
+  getLogs(): Promise<readonly LogRecord[]>;
+  /** Tiles only ever grow: a narrower one than the stored one changes nothing. */
+  putTiles(boot: BootId, tiles: readonly TileRecord[]): Promise<void>;
+  getTile(boot: BootId, level: number, index: bigint): Promise<Uint8Array | undefined>;
+  /** Makes a checkpoint the published one; an older one changes nothing. */
+  publishLog(log: LogRecord): Promise<void>;
+  /** A policy that was enabled once, by the SHA-256 of its canonical bytes. */
+  getPolicy(hash: Hash): Promise<Uint8Array | undefined>;
   /** Undefined also when it has expired. */
   getReply(wallet: Address, requester: Address, id: string, now: TimeMs): Promise<ReplyRecord | undefined>;
   deleteExpiredReplies(now: TimeMs): Promise<void>;
@@ -116,8 +145,9 @@ export type MetaName = 'row-key' | 'deployment';
 
 /** @throws QvError cbor_malformed, message_malformed */
 export function leafRecord(receipt: Receipt): LeafRecord {
-  const { boot, sequence } = decodeLeaf(receipt.leaf);
-  return { boot, sequence, leaf: receipt.leaf, signature: receipt.signature };
+  const { boot, sequence, requestId } = decodeLeaf(receipt.leaf);
+  const record = { boot, sequence, leaf: receipt.leaf, signature: receipt.signature };
+  return requestId === undefined ? record : { ...record, requestId: requestId as RequestId };
 }
 
 export function expiry(now: TimeMs, seconds: number): TimeMs {

@@ -3,7 +3,8 @@
  * A leaf signed by the boot key is the receipt. It says what an auditor needs and never a secret.
  */
 
-import type { BootId, Hash, Signature } from '../brands.ts';
+import { fromBase58 } from '../base58.ts';
+import { type BootId, bootIdOf, type Hash, type Signature } from '../brands.ts';
 import { concatBytes } from '../bytes.ts';
 import { LIMITS } from '../limits.ts';
 import {
@@ -129,6 +130,16 @@ export function decodeLeaf(encoded: Uint8Array): Leaf {
 /** The name of one boot's log: a boot is a tree of its own, under a key of its own (C2SP tlog-checkpoint, origin). */
 export function bootLogOrigin(logOrigin: string, boot: BootId): string {
   return `${logOrigin}/${boot}`;
+}
+
+/** Whose log has this origin; undefined when it is none of that deployment. */
+export function bootOfOrigin(logOrigin: string, origin: string): BootId | undefined {
+  if (!origin.startsWith(`${logOrigin}/`)) return undefined;
+  try {
+    return bootIdOf(fromBase58(origin.slice(logOrigin.length + 1), 32));
+  } catch {
+    return undefined;
+  }
 }
 
 /** RFC 6962 section 2.1: the leaf hash has the prefix 0x00, so the tree to come needs no other hash. */

@@ -94,6 +94,8 @@ export const MESSAGES = {
       kmsKeyArn: field(7, text(256, FACT)),
       freezeId: maybe(8, fixed(16)),
       wallets: field(9, u32),
+      /** So many witnesses have to cosign a leaf before its signature leaves; 0 without witnesses. */
+      witnessThreshold: field(10, u32),
     }),
   },
   /** A fresh attestation document over the caller's nonce, for auditors. It names no recipient key. */
@@ -203,11 +205,29 @@ export const MESSAGES = {
     request: struct({ from: field(0, u64) }),
     reply: struct({ receipts: field(0, list(receiptCodec, 0, LIMITS.leavesPerReply)) }),
   },
-  /** This boot's log as it stands: a C2SP tlog-checkpoint, signed by the boot key. */
+  /**
+   * This boot's log as it stands: a C2SP tlog-checkpoint, signed by the boot key. With `after` the answer waits until
+   * the log is longer than that, at most LIMITS.checkpointWaitMilliseconds.
+   */
   checkpoint: {
     kind: 13,
-    request: struct({}),
-    reply: struct({ note: field(0, bytes(1, LIMITS.noteBytes)) }),
+    request: struct({ after: maybe(0, u64) }),
+    reply: struct({ note: field(0, bytes(1, LIMITS.checkpointBytes)) }),
+  },
+  /** A checkpoint of this boot with witnesses' cosignatures: what it covers is held back no longer. */
+  cosign: {
+    kind: 14,
+    request: struct({ note: field(0, bytes(1, LIMITS.checkpointBytes)) }),
+    reply: struct({
+      /** Leaves before this one are covered. */
+      covered: field(0, u64),
+    }),
+  },
+  /** Names the boot whose log this one continues, once per boot, by the last checkpoint the host has of it. */
+  follow: {
+    kind: 15,
+    request: struct({ checkpoint: field(0, bytes(1, LIMITS.predecessorNoteBytes)) }),
+    reply: struct({ receipt: field(0, receiptCodec) }),
   },
   /** Leaf 0 of this boot, signed: it holds the attestation document that names the boot key. */
   bootRecord: {

@@ -122,6 +122,8 @@ describe('the stop button', () => {
     await expect
       .poll(async () => (await adminCall(stack.adminSocket, 'status', {})).enclave?.phase, { timeout: 15_000 })
       .toBe('frozen');
+    // Rows are checked before anything is said of them, and their key comes a moment later.
+    await expect.poll(async () => (await adminCall(stack.adminSocket, 'status', {})).rowKey).toBe(true);
     await expectProblem(await kit.sign(wallet), 'frozen');
     const report = await adminCall(stack.adminSocket, 'freeze', { scope: 'fleet', reason: 'drill' });
     expect(report).toMatchObject({ host: { held: true }, enclave: { held: true }, database: { held: true } });

@@ -1,6 +1,7 @@
 /** What every Store has to do. A database's own test file calls this with a way to open it. */
 import type { Store } from '@quantumvault/host/store/store.ts';
-import { bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
+import { type BootId, bootIdOf, type RequestId, timeMs } from '@quantumvault/shared/brands.ts';
+import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { BOOT, bytes, hashOf, insert, key, leaf, NOW, row, signed } from './store-fixtures.ts';
@@ -141,6 +142,57 @@ export function storeSuite(open: () => Promise<Store>): void {
     await store.latchFreeze({ scope: 'fleet', reason: 'first', latchedAt: NOW });
     await store.latchFreeze({ scope: 'fleet', reason: 'second', latchedAt: timeMs(NOW + 1) });
     expect(await store.getFreezes()).toEqual([{ scope: 'fleet', reason: 'first', latchedAt: NOW }]);
+  });
+
+  it('finds leaves by the request they are about', async () => {
+    const about = (sequence: number, requestId: string) => ({
+      ...leaf(sequence),
+      requestId: requestId as RequestId,
+    });
+    for (const record of [about(1, 'a'), about(2, 'b'), about(3, 'a')]) await store.putLeaf(record);
+    expect(await store.findLeaves('a')).toEqual([about(1, 'a'), about(3, 'a')]);
+    expect(await store.findLeaves('c')).toEqual([]);
+    expect(await store.findLeaves('')).toEqual([]);
+  });
+
+  it('keeps of every tile the widest, and of every log the newest checkpoint', async () => {
+    const other = bootIdOf(bytes(32, 10));
+    await store.putTiles(BOOT, [
+      { level: 0, index: 0n, hashes: bytes(96, 1) },
+      { level: 0, index: 1n, hashes: bytes(64, 2) },
+    ]);
+    await store.putTiles(BOOT, [{ level: 0, index: 0n, hashes: bytes(32, 9) }]);
+    await store.putTiles(BOOT, [{ level: 0, index: 1n, hashes: bytes(96, 3) }]);
+    expect(await store.getTile(BOOT, 0, 0n)).toEqual(bytes(96, 1));
+    expect(await store.getTile(BOOT, 0, 1n)).toEqual(bytes(96, 3));
+    expect(await store.getTile(BOOT, 1, 0n)).toBeUndefined();
+    expect(await store.getTile(other, 0, 0n)).toBeUndefined();
+
+    expect(await store.getLogs()).toEqual([]);
+    const log = (boot: BootId, size: bigint, content = Number(size)) => ({
+      boot,
+      size,
+      checkpoint: bytes(50, content),
+    });
+    for (const record of [log(other, 3n), log(BOOT, 7n), log(other, 5n), log(BOOT, 6n)]) await store.publishLog(record);
+    expect(await store.getLogs()).toEqual([log(other, 5n), log(BOOT, 7n)]);
+    // The same tree with more cosignatures.
+    await store.publishLog(log(BOOT, 7n, 8));
+    expect(await store.getLogs()).toEqual([log(other, 5n), log(BOOT, 7n, 8)]);
+  });
+
+  it('keeps every policy that was ever enabled, by its hash', async () => {
+    const from = row(wallet);
+    const to = { ...from, policy: bytes(300, 1), policyMac: bytes(32, 2), generation: 1, stateVersion: 2n };
+    await store.enablePolicy({ from, to, leaf: leaf(1) });
+    const next = { ...to, policy: bytes(300, 2), generation: 2, stateVersion: 3n };
+    await store.enablePolicy({ from: to, to: next, leaf: leaf(2) });
+    // Replaced before it was written; it counted all the same.
+    expect(await store.enablePolicy({ from, to: { ...to, policy: bytes(300, 3) }, leaf: leaf(3) })).toBe('changed');
+    for (const content of [1, 2, 3]) {
+      expect(await store.getPolicy(policyHash(bytes(300, content)))).toEqual(bytes(300, content));
+    }
+    expect(await store.getPolicy(hashOf('none'))).toBeUndefined();
   });
 
   it('answers nothing after it was closed', async () => {

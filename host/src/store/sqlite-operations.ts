@@ -8,7 +8,7 @@ import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
-import type { CreationRecord, FreezeRecord, LeafRecord, ReplyRecord, Store, WalletRow } from './store.ts';
+import type { CreationRecord, FreezeRecord, LeafRecord, LogRecord, ReplyRecord, Store, WalletRow } from './store.ts';
 
 type Name = Exclude<keyof Store, 'close'>;
 
@@ -192,7 +192,10 @@ export function operations(database: DatabaseSync): Operations {
         requestId,
       ).map(leafOf),
 
-    getLogs: () => all('SELECT boot, size, checkpoint FROM logs ORDER BY number').map((row) => row as never),
+    getLogs: () =>
+      all('SELECT boot, size, checkpoint FROM logs ORDER BY number').map(
+        ({ boot, size, checkpoint }) => ({ boot, size, checkpoint }) as unknown as LogRecord,
+      ),
 
     putTiles(boot, tiles) {
       for (const { level, index, hashes } of tiles)

@@ -114,8 +114,16 @@ export const LIMITS = {
   witnessTimeoutMilliseconds: 3_000,
   /** The body of a request to a witness: a note and a proof (C2SP tlog-witness). */
   witnessRequestBytes: 160 * 1024,
+  /** Proof lines in it: "The client MUST NOT send more than 63." */
+  witnessProofHashes: 63,
   /** Logs that one witness follows: one per boot. */
   witnessLogs: 100_000,
+  /** Attestation documents that a witness verifies at a time, some milliseconds each; more get 503. */
+  witnessAdmissions: 4,
+  /** A witness's answer: as many signature lines as a note may have. */
+  witnessResponseBytes: 16 * 1024,
+  /** Logs of which the host remembers how far a witness has followed; one forgotten costs one more round trip. */
+  witnessRemembered: 64,
 
   // Wallet creation and policy enabling.
   /** Rules that one dry run reports. */

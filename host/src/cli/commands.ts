@@ -3,6 +3,7 @@ import type { Command } from './command.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
 import { initKmsPolicy } from './commands/init-kms-policy.ts';
 import { initRowKey } from './commands/init-row-key.ts';
+import { initWitness } from './commands/init-witness.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
 import { measure } from './commands/measure.ts';
@@ -13,6 +14,7 @@ import { status } from './commands/status.ts';
 import { txDecode } from './commands/tx-decode.ts';
 import { verifyAttestation } from './commands/verify-attestation.ts';
 import { version } from './commands/version.ts';
+import { witness } from './commands/witness.ts';
 
 /** In the order in which help lists them. */
 export const COMMANDS: readonly Command[] = [
@@ -21,6 +23,8 @@ export const COMMANDS: readonly Command[] = [
   initKmsKey,
   initKmsPolicy,
   initRowKey,
+  initWitness,
+  witness,
   verifyAttestation,
   inspectAttestation,
   measure,

@@ -100,5 +100,5 @@ function stackOf(error: unknown): readonly string[] {
 }
 
 function write(stream: NodeJS.WritableStream, lines: readonly string[]): void {
-  stream.write(`${onlyColours(lines.join('\n'))}\n`);
+  if (lines.length > 0) stream.write(`${onlyColours(lines.join('\n'))}\n`);
 }

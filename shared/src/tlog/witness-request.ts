@@ -22,7 +22,11 @@ export interface AddCheckpoint {
   readonly note: Uint8Array;
 }
 
+/** Media type of the answer 409 that names the size last cosigned. */
+export const SIZE_TYPE = 'text/x.tlog.size';
+
 const OLD = /^old (0|[1-9][0-9]{0,18})$/;
+const SIZE = /^(?:0|[1-9][0-9]{0,18})\n$/;
 /** A line of the proof has 44 characters: so long is the longest head, its empty line included. */
 const HEAD_BYTES = 'old 9223372036854775807\n'.length + LIMITS.witnessProofHashes * 45 + 1;
 const NEWLINE = 0x0a;
@@ -49,6 +53,18 @@ export function parseAddCheckpoint(bytes: Uint8Array): AddCheckpoint {
   if (size === undefined || BigInt(size) > MAX_LEAVES) throw malformed('old');
   if (lines.length > LIMITS.witnessProofHashes) throw malformed('proof');
   return { oldSize: BigInt(size), proof: lines.map(parseHash), note: bytes.subarray(end + 2) };
+}
+
+/** What stands in such an answer. */
+export function formatSize(size: bigint): string {
+  return `${size}\n`;
+}
+
+/** Undefined when it is no size. */
+export function parseSize(bytes: Uint8Array): bigint | undefined {
+  const text = ascii(bytes.subarray(0, 21));
+  const size = SIZE.test(text) ? BigInt(text.trim()) : undefined;
+  return size === undefined || size > MAX_LEAVES || bytes.length > text.length ? undefined : size;
 }
 
 /** Where the first empty line begins; a note has one of its own further on. */

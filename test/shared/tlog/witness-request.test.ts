@@ -3,7 +3,12 @@ import { type Hash, hash } from '@quantumvault/shared/brands.ts';
 import { concatBytes, fromBase64, toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { MAX_LEAVES } from '@quantumvault/shared/tlog/tree.ts';
-import { formatAddCheckpoint, parseAddCheckpoint } from '@quantumvault/shared/tlog/witness-request.ts';
+import {
+  formatAddCheckpoint,
+  formatSize,
+  parseAddCheckpoint,
+  parseSize,
+} from '@quantumvault/shared/tlog/witness-request.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { refusalOf } from '../../support/codes.ts';
@@ -116,4 +121,28 @@ describe('add-checkpoint', () => {
       { numRuns: numRuns * 5 },
     );
   });
+});
+
+describe('the size in a conflict', () => {
+  it('is read as it is written', () => {
+    for (const size of [0n, 1n, 20_852_014n, MAX_LEAVES]) expect(parseSize(utf8(formatSize(size)))).toBe(size);
+  });
+
+  it.each([
+    '',
+    '\n',
+    '1',
+    '01\n',
+    '+1\n',
+    '-1\n',
+    '1\n\n',
+    ' 1\n',
+    '1 \n',
+    '0x1\n',
+    '1\r\n',
+    '\u0661\n',
+    `${MAX_LEAVES + 1n}\n`,
+  ])('is not %j', (text) => expect(parseSize(utf8(text))).toBeUndefined());
+
+  it('is short', () => expect(parseSize(utf8(`${MAX_LEAVES}\n${'x'.repeat(100)}`))).toBeUndefined());
 });

@@ -8,12 +8,13 @@ import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
-import { checkDistinct, parseVerifierKey, type VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+import { checkDistinct, parseVerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import {
   formatTransportAddress,
   parseTransportAddress,
   type TransportAddress,
 } from '@quantumvault/shared/transport.ts';
+import type { WitnessEndpoint } from './witness/client.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -58,11 +59,6 @@ export interface HostConfig {
   readonly witnesses: readonly WitnessEndpoint[];
   /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
   readonly logLevel: LogLevel;
-}
-
-export interface WitnessEndpoint {
-  readonly url: URL;
-  readonly key: VerifierKey;
 }
 
 /** Host name or address, and port. */

@@ -14,13 +14,13 @@ import { CredentialsFile } from './credentials.ts';
 import { EnclaveClient } from './enclave/client.ts';
 import { EnclaveSession } from './enclave/session.ts';
 import { LogPublisher } from './evidence/publisher.ts';
-import type { Witness } from './evidence/witnesses.ts';
 import { Freezes } from './freeze.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { Records } from './records.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import type { Store } from './store/store.ts';
 import { removeStaleSocket } from './unix-socket.ts';
+import { WitnessClient } from './witness/client.ts';
 
 export interface HostDeps {
   readonly transport: Transport;
@@ -99,7 +99,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       unwritten += lost;
       if (lost > 0) log.error({ decisions: lost }, 'decisions could not be written before the end');
     });
-    const witnesses: Witness[] = [];
+    const witnesses = config.witnesses.map((endpoint) => new WitnessClient(endpoint));
     // Undone after the last request under way was answered: with witnesses it waits for a round.
     const publisher = parts.add(new LogPublisher({ enclave: data, session, store, records, witnesses, log }), (part) =>
       part.stop(LIMITS.freezeTimeoutMilliseconds),

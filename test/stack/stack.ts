@@ -15,6 +15,7 @@ import { addressOf } from '@quantumvault/shared/brands.ts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { persistentSimulatedRoot } from './nsm/root.ts';
 import { type StackProcess, startProcess } from './process.ts';
+import { makeWitness, witnessArguments, writeMeasurements } from './witness.ts';
 
 export const DEPLOYMENT = 'local-stack';
 export const INSTANCE_ID = 'i-0a1b2c3d4e5f60718';
@@ -35,7 +36,15 @@ export interface StackOptions {
   readonly port?: number;
   /** False leaves the deployment without its row key, and the host not ready. */
   readonly rowKey?: boolean;
+  /**
+   * `processes`, the stack's default: three witnesses, of which two have to cosign. `none`, the backend's. Or keys that
+   * are measured into the image and whose holder is the test.
+   */
+  readonly witnesses?: 'processes' | 'none' | { readonly threshold: number; readonly keys: readonly string[] };
 }
+
+const WITNESSES = 3;
+const WITNESS_THRESHOLD = 2;
 
 /** Everything behind the host. Tests that stand where a malicious host would stand use this alone. */
 export interface Backend {
@@ -53,6 +62,9 @@ export interface Backend {
   readonly credentialsFile: string;
   readonly enclaveAddresses: { readonly data: string; readonly control: string; readonly tunnel: string };
   readonly bundle: BundleFiles;
+  readonly logOrigin: string;
+  /** Of `processes`, in the order of their keys; `url` is where each of them listens. */
+  readonly witnesses: readonly { readonly url: string; readonly key: string; readonly process: StackProcess }[];
   readonly processes: { nsm: StackProcess; kms: StackProcess; enclave: StackProcess };
   /** Starts a further process with the others; it ends with them. */
   start(name: string, args: readonly string[]): Promise<StackProcess>;
@@ -126,13 +138,20 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
 
     step('measuring the image, starting the security module');
     const socket = (name: string): string => `unix:${join(dir, `${name}.sock`)}`;
+    const logOrigin = `${DEPLOYMENT}.example/qv`;
+    const { witnesses = 'none' } = options;
+    const made =
+      witnesses === 'processes' ? [1, 2, 3].slice(0, WITNESSES).map((index) => localWitness(dir, index)) : [];
+    const measuredWitnesses =
+      typeof witnesses === 'object' ? witnesses : { threshold: WITNESS_THRESHOLD, keys: made.map(({ vkey }) => vkey) };
     const enclaveConfig = file('enclave.json', {
       version: 1,
       deployment: DEPLOYMENT,
-      logOrigin: `${DEPLOYMENT}.example/qv`,
+      logOrigin,
       kms: { keyArn: kmsKeyArn, endpoint, rootCertificates: [ca] },
       parentCid: 3,
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
+      ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
     });
     const enclaveArgs = [bundle.vault, enclaveConfig, ...['nsm', 'enclave', 'control', 'tunnel'].map(socket)];
     const nsmConfig = file('nsm.json', {
@@ -160,13 +179,26 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
     await putKmsPolicy(admin, kmsKeyArn, policy);
     admin.destroy();
 
-    step('booting the enclave');
-    const enclave = await start('enclave', enclaveArgs);
+    step(made.length === 0 ? 'booting the enclave' : 'booting the enclave, starting three witnesses');
+    const pcrsFile = writeMeasurements(join(dir, 'witness-pcrs.json'), pcrs);
+    const rootPem = join(rootDir, 'root.pem');
+    const [enclave, ...witnessProcesses] = await Promise.all([
+      start('enclave', enclaveArgs),
+      ...made.map((witness, index) =>
+        start(`witness-${index + 1}`, witnessArguments({ dir: witness.dir, logOrigin, pcrsFile, rootPem })),
+      ),
+    ]);
     const processes = { nsm, kms, enclave };
     const { hostname, port } = new URL(endpoint);
     return {
       dir,
       deployment: DEPLOYMENT,
+      logOrigin,
+      witnesses: witnessProcesses.map((process) => ({
+        url: String(process.ready['url']),
+        key: String(process.ready['key']),
+        process,
+      })),
       kmsAdmin,
       kmsEndpoint: { host: hostname, port: Number(port) },
       kmsKeyArn,
@@ -194,7 +226,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
 
 /** The whole appliance. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
-  const backend = await startBackend(options);
+  const backend = await startBackend({ witnesses: 'processes', ...options });
   try {
     options.onStep?.('starting the host');
     const { dir, enclaveAddresses, kmsEndpoint } = backend;
@@ -209,6 +241,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       store: { sqlite: databaseFile },
       kmsTunnel: { listen: enclaveAddresses.tunnel, endpoint: `${kmsEndpoint.host}:${kmsEndpoint.port}` },
       credentialsFile: backend.credentialsFile,
+      witnesses: backend.witnesses.map(({ url, key }) => ({ url, key })),
       logLevel: options.logLevel ?? 'info',
     };
     writeFileSync(hostConfigFile, JSON.stringify(hostConfig, undefined, 2), { mode: 0o600 });
@@ -251,6 +284,9 @@ export async function untilReady(url: string, milliseconds = 20_000): Promise<vo
     await sleep(50);
   }
 }
+
+const localWitness = (dir: string, index: number) =>
+  makeWitness(join(dir, `witness-${index}`), `witness-${index}.${DEPLOYMENT}.example`);
 
 /** A throwaway operator key; the local stack has its own operators and uses the same commands as production. */
 function testOperator(dir: string, index: number): string {

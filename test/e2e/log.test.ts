@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { DatabaseSync } from 'node:sqlite';
 import { verifyEd25519 } from '@quantumvault/host/client/keys.ts';
+import { fromBase58 } from '@quantumvault/shared/base58.ts';
 import { addressBytes, type BootId, type Hash } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { bootLogOrigin, decodeLeaf, type Leaf, leafHash } from '@quantumvault/shared/evidence/leaf.ts';
@@ -110,7 +111,7 @@ describe('the published log', () => {
     ]) {
       await expectProblem(await get(`${boot}/${path}`), 'log_unknown');
     }
-    for (const path of ['tile/0/0', 'tile/0/000.p/256', 'tile/64/000', 'tile/0/../0/000', 'tile/x/000', 'tile/0/']) {
+    for (const path of ['tile/0/0', 'tile/0/000.p/256', 'tile/64/000', 'tile/x/000', 'tile/0/']) {
       const problem = (await (await get(`${boot}/${path}`)).json()) as { code: string };
       expect(problem.code).toMatch(/^(?:log_tile_path_malformed|route_unknown)$/);
     }
@@ -146,21 +147,15 @@ describe('the published log', () => {
     await expectProblem(await get('policies/xyz'), 'hex_malformed');
   });
 
-  it('says what was signed by hashes alone, and that a repeat is one', async () => {
+  it('names a signature by its hash alone', async () => {
     const first = await kit.sign(wallet, { id: 'again', lamports: 10n });
     const body = (await first.json()) as { signature: string; receipt: { leaf: string } };
     const leaf = decodeLeaf(Buffer.from(body.receipt.leaf, 'base64'));
-    const raw = fromBase58Text(body.signature);
+    const raw = fromBase58(body.signature, 64);
     expect(toHex(leaf.signatureHash as Hash)).toBe(createHash('sha256').update(raw).digest('hex'));
     expect(leaf.repeats).toBeUndefined();
   });
 });
-
-function fromBase58Text(text: string): Uint8Array {
-  const alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
-  const value = [...text].reduce((sum, digit) => sum * 58n + BigInt(alphabet.indexOf(digit)), 0n);
-  return Buffer.from(value.toString(16).padStart(128, '0'), 'hex');
-}
 
 describe('a receipt', () => {
   const receipt = (path: string): Promise<Response> => fetch(`${stack.url}/v1/receipts/${path}`);
@@ -269,7 +264,7 @@ describe('across faults', () => {
     await expect.poll(async () => (await boots()).length, { timeout: 10_000 }).toBe(3);
     // Edited before the tiles have it: the loop is a second behind at most.
     await stack.host.stop();
-    const { boot, checkpoint } = stackFreeState();
+    const boot = newestBoot();
     const edited = Buffer.from(
       database.prepare('SELECT leaf FROM leaves WHERE boot = ? AND sequence = 0').get(boot)?.['leaf'] as Uint8Array,
     );
@@ -281,11 +276,8 @@ describe('across faults', () => {
     expect((await kit.sign(open)).status).toBe(200);
     await new Promise((resolve) => setTimeout(resolve, 2_000));
     expect((await boots()).map((log) => log.boot)).not.toContain(boot);
-    expect(checkpoint.length).toBeGreaterThan(0);
   });
 });
 
-function stackFreeState(): { boot: string; checkpoint: Uint8Array } {
-  const row = database.prepare('SELECT boot, checkpoint FROM logs ORDER BY number DESC LIMIT 1').get();
-  return { boot: String(row?.['boot']), checkpoint: row?.['checkpoint'] as Uint8Array };
-}
+const newestBoot = (): string =>
+  String(database.prepare('SELECT boot FROM logs ORDER BY number DESC LIMIT 1').get()?.['boot']);

@@ -72,9 +72,10 @@ export class Records {
     return this.#write(() => this.#store.putLeaf(leafRecord(receipt), this.#rowMac().sealReply(reply)), receipt);
   }
 
-  /** Leaves that no reply has brought yet. @throws QvError store_* */
-  async recovered(receipts: readonly Receipt[]): Promise<void> {
-    await Promise.all(receipts.map((receipt) => this.#store.putLeaf(leafRecord(receipt))));
+  /** Leaves that no reply has brought yet. Written as soon as the database allows; nobody waits. */
+  recovered(receipts: readonly Receipt[]): void {
+    const writes = receipts.map((receipt) => this.#write(() => this.#store.putLeaf(leafRecord(receipt))));
+    Promise.all(writes).catch((error) => this.#log.error({ code: codeOf(error) }, 'leaves are not stored yet'));
   }
 
   /** A leaf nobody waits for. */

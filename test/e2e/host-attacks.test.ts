@@ -28,7 +28,7 @@ const rowOf = (own: HttpWallet) =>
 beforeAll(async () => {
   stack = await startStack();
   kit = httpKit(stack);
-  database = new DatabaseSync(stack.databaseFile);
+  database = new DatabaseSync(stack.databaseFile, { timeout: 5_000 });
   database.exec('PRAGMA busy_timeout = 2000');
   wallet = await kit.openWallet();
 });
@@ -137,7 +137,7 @@ describe('the database administrator', () => {
   });
 
   it('who locks the database stalls nobody for long, and nothing is lost', async () => {
-    const locker = new DatabaseSync(stack.databaseFile);
+    const locker = new DatabaseSync(stack.databaseFile, { timeout: 5_000 });
     locker.exec('BEGIN EXCLUSIVE');
     const id = 'while-locked';
     const transaction = transfer(wallet.address, wallet.destination, 3n);

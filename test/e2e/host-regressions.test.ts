@@ -17,7 +17,7 @@ let database: DatabaseSync;
 beforeAll(async () => {
   stack = await startStack();
   kit = httpKit(stack);
-  database = new DatabaseSync(stack.databaseFile);
+  database = new DatabaseSync(stack.databaseFile, { timeout: 5_000 });
   database.exec('PRAGMA busy_timeout = 2000');
   wallet = await kit.openWallet();
 });

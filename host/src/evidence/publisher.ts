@@ -40,6 +40,8 @@ interface Gathered {
   tree: LogTree | undefined;
   /** The next leaf to gather. */
   next: bigint;
+  /** What the witnesses have cosigned and the enclave has seen; published once the database has all of it. */
+  cosigned: LogRecord | undefined;
   published: LogRecord | undefined;
 }
 
@@ -110,7 +112,7 @@ export class LogPublisher {
   }
 
   async #round(): Promise<void> {
-    const { enclave, session, store } = this.#deps;
+    const { enclave, session } = this.#deps;
     const boot = session.requireBoot();
     const gathered = await this.#gatheredOf(boot.id);
     const { note: bytes } = await enclave.request('checkpoint', {}, { urgent: true });
@@ -123,15 +125,23 @@ export class LogPublisher {
       this.#gathered = undefined;
       throw new QvError('log_proof_invalid', { path: 'root', value: `${boot.id} ${checkpoint.size}` });
     }
+    if (gathered.cosigned?.size !== checkpoint.size) {
+      const signed = await this.#cosigned(note, checkpoint, key, tree, boot.record);
+      gathered.cosigned = { boot: boot.id, size: checkpoint.size, checkpoint: signed };
+    }
+    // Only now: a database that is locked must not hold back what the enclave may release.
+    await this.#write(tree, gathered.cosigned, published?.size ?? 0n);
+    gathered.published = gathered.cosigned;
+  }
+
+  /** Leaves, tiles, and last the checkpoint: whoever sees it finds all that it covers. @throws QvError store_* */
+  async #write(tree: LogTree, log: LogRecord, from: bigint): Promise<void> {
+    const { store } = this.#deps;
     const tiles = tree.unwritten();
-    const written = store.putTiles(boot.id, tiles).then(() => tree.written(tiles));
-    // Awaited below; until then a refusal has nobody to catch it.
-    written.catch(() => undefined);
-    const signed = await this.#cosigned(note, checkpoint, key, tree, boot.record);
-    await written;
-    const record = { boot: boot.id, size: checkpoint.size, checkpoint: signed };
-    await store.publishLog(record);
-    gathered.published = record;
+    const [missing] = await Promise.all([store.firstMissingLeaf(log.boot, from), store.putTiles(log.boot, tiles)]);
+    tree.written(tiles);
+    if (missing < log.size) throw new QvError('log_unpublished', { path: 'leaf', value: String(missing) });
+    await store.publishLog(log);
   }
 
   /** The note with the witnesses' signatures; the enclave has seen them before anybody else. */
@@ -166,7 +176,7 @@ export class LogPublisher {
     if (published === undefined) await this.#follow(logs.at(-1));
     const size = published?.size ?? 0n;
     const tree = await LogTree.load(this.#deps.store, boot, size);
-    this.#gathered = { boot, tree, next: size, published };
+    this.#gathered = { boot, tree, next: size, cosigned: published, published };
     return this.#gathered;
   }
 
@@ -216,13 +226,9 @@ export class LogPublisher {
     if (known.length > 0) return known;
     const { receipts } = await enclave.request('leavesGet', { from }, { urgent: true });
     const fresh = receipts.map(({ leaf }) => ({ sequence: decodeLeaf(leaf).sequence, leaf }));
-    if (fresh[0]?.sequence === from) {
-      await records.recovered(receipts);
-      return fresh;
-    }
-    const older = await stored();
+    const older = fresh[0]?.sequence === from ? [] : await stored();
     if (older.length > 0) return older;
-    await records.recovered(receipts);
+    records.recovered(receipts);
     return fresh;
   }
 

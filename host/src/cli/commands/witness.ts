@@ -12,8 +12,8 @@ export const witness: Command = {
   name: 'witness',
   summary: 'Run a witness: cosign the checkpoints of enclaves’ logs as long as each log only grows.',
   details: [
-    'Speaks C2SP tlog-witness over plain HTTP; TLS ends in front of it. It follows a log once it was shown the log’s',
-    'leaf 0 with an attestation document of an allowed image. Make its directory with qv init witness.',
+    'Speaks C2SP tlog-witness over plain HTTP; TLS ends in front of it. It follows a log once it was shown leaf 0',
+    'with an attestation document of an allowed image. Make its directory with qv init witness.',
     'When it listens, it prints one line of JSON with its URL and verifier key. Logs go to standard error.',
     'Ends with 0 after SIGTERM or SIGINT.',
   ],

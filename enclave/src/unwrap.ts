@@ -20,6 +20,8 @@ export function executionKeyContext(wallet: Address, owner: Address): Encryption
   return { 'qv:purpose': 'execution-key', 'qv:wallet': wallet, 'qv:owner': owner, 'qv:v': '1' };
 }
 
+const OTHER_KEY: readonly ErrorCode[] = ['wallet_keys_mismatch', 'sealed_seed_invalid'];
+
 type Use = { readonly run: (keys: WalletKeys) => void; readonly fail: (error: unknown) => void };
 
 export class Unwrapper {
@@ -50,6 +52,8 @@ export class Unwrapper {
           try {
             resolve(use(keys));
           } catch (error) {
+            // A key came, and nothing of the row opens with it.
+            if (OTHER_KEY.includes(codeOf(error))) this.#onFailure(wallet, codeOf(error));
             reject(error);
           }
         },

@@ -53,8 +53,14 @@ describe('KMS that misbehaves', () => {
 
   it.each(cases)('and %s: nothing is signed, and the next request is', async (_, fault, code) => {
     const before = await host.data.request('stateGet', { wallet: wallet.address });
+    const { leaves } = await host.data.request('status', {});
     await host.kms.setFaults({ operations: ['Decrypt'], fault });
     await expectCode(sign(), code);
+    // A key that was not to be had is on record.
+    const { receipts } = await host.data.request('leavesGet', { from: leaves });
+    expect(receipts.map(({ leaf }) => decodeLeaf(leaf))).toMatchObject([
+      { kind: 'key-failed', wallet: wallet.address, rule: code },
+    ]);
     await host.kms.clearFaults();
     expect(await host.data.request('stateGet', { wallet: wallet.address })).toEqual(before);
     expect((await sign()).signature).toHaveLength(64);

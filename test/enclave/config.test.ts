@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
+import { formatVerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 
@@ -48,6 +49,39 @@ describe('the example', () => {
     const roots = parsed.kms.rootCertificates.map((pem) => new X509Certificate(pem));
     expect(roots.every((root) => root.ca && /O=Amazon\n/.test(root.subject))).toBe(true);
     expect(roots.map((root) => `\`${root.fingerprint256.replaceAll(':', '').toLowerCase()}\``)).toEqual(stated);
+  });
+});
+
+const witness = (fill: number, name = `w${fill}.example`) =>
+  formatVerifierKey(verifierKey(name, 'cosignature', new Uint8Array(32).fill(fill)));
+const WITNESSES = [witness(1), witness(2), witness(3)];
+
+describe('witnesses', () => {
+  it('are none unless they are named', () => {
+    expect(parse(config()).witnesses).toEqual({ threshold: 0, keys: [] });
+    const { threshold, keys } = parse({ ...config(), witnesses: { threshold: 2, keys: WITNESSES } }).witnesses;
+    expect([threshold, keys.map(formatVerifierKey)]).toEqual([2, WITNESSES]);
+  });
+
+  it.each([
+    ['no threshold', { keys: WITNESSES }],
+    ['a threshold of 0', { threshold: 0, keys: WITNESSES }],
+    ['a threshold beyond the keys', { threshold: 4, keys: WITNESSES }],
+    ['no keys', { threshold: 0, keys: [] }],
+    ['a key twice', { threshold: 2, keys: [witness(1), witness(2), witness(1)] }],
+    ['a key under two names', { threshold: 2, keys: [witness(1), witness(1, 'other.example')] }],
+    ['no key', { threshold: 1, keys: ['w1.example+00000000+AAAA'] }],
+    ['a number', { threshold: 1, keys: [1] }],
+    [
+      'a key of a log',
+      { threshold: 1, keys: [formatVerifierKey(verifierKey('w1.example', 'ed25519', new Uint8Array(32)))] },
+    ],
+    ['too many', { threshold: 9, keys: Array.from({ length: 17 }, (_, index) => witness(index)) }],
+    ['an unknown field', { threshold: 1, keys: WITNESSES, extra: 1 }],
+    ['null', null],
+  ])('are refused with %s', async (_, witnesses) => {
+    const error = await expectCode(() => parse({ ...config(), witnesses }), 'config_invalid');
+    expect(error.facts.path?.split('.')[0]).toBe('witnesses');
   });
 });
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { loadHostConfig, parseHostConfig } from '@quantumvault/host/config.ts';
 import { CredentialsFile, readCredentials } from '@quantumvault/host/credentials.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
+import { formatVerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -17,12 +18,15 @@ const GOOD = {
   kmsTunnel: { listen: 'vsock:3:8000', endpoint: 'kms.eu-west-1.amazonaws.com:443' },
   credentialsFile: '/run/qv/credentials.json',
 };
+const WITNESS = formatVerifierKey(verifierKey('w.example', 'cosignature', new Uint8Array(32)));
+const LOG_KEY = formatVerifierKey(verifierKey('w.example', 'ed25519', new Uint8Array(32)));
 const parse = (value: unknown) => parseHostConfig(Buffer.from(JSON.stringify(value)));
 
 describe('host configuration', () => {
   it('reads a whole file, fills the default and freezes all of it', () => {
     const config = parse(GOOD);
     expect(config.logLevel).toBe('info');
+    expect(config.witnesses).toEqual([]);
     expect(config.enclave.data).toEqual({ kind: 'vsock', cid: 16, port: 5000 });
     expect(config.kmsTunnel.endpoint).toEqual({ host: 'kms.eu-west-1.amazonaws.com', port: 443 });
     expect(Object.isFrozen(config)).toBe(true);
@@ -43,10 +47,24 @@ describe('host configuration', () => {
     ['an unknown level', 'logLevel', { ...GOOD, logLevel: 'loud' }],
     ['a secret in place of a path', 'credentialsFile', { ...GOOD, credentialsFile: { accessKeyId: 'x' } }],
     ['a list', '(body)', []],
+    ['a witness without key', 'witnesses[0].key', { ...GOOD, witnesses: [{ url: 'https://w.example' }] }],
+    ['a witness that is no URL', 'witnesses[0].url', { ...GOOD, witnesses: [{ url: 'w.example', key: WITNESS }] }],
+    [
+      'a witness key of another type',
+      'witnesses[0].key',
+      { ...GOOD, witnesses: [{ url: 'https://w.example', key: LOG_KEY }] },
+    ],
   ];
   it.each(wrong)('refuses %s and names %s', async (_, path, value) => {
     const error = await expectCode(() => parse(value), 'config_invalid');
     expect(error.facts.path).toBe(path);
+  });
+
+  it('reads witnesses, each key once', async () => {
+    const one = { url: 'https://w.example/prefix/', key: WITNESS };
+    const [witness] = parse({ ...GOOD, witnesses: [one] }).witnesses;
+    expect([witness?.url.href, witness?.key.name]).toEqual(['https://w.example/prefix/', 'w.example']);
+    await expectCode(() => parse({ ...GOOD, witnesses: [one, one] }), 'config_invalid');
   });
 
   it('refuses duplicate keys and files that are not there', async () => {

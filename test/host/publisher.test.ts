@@ -1,0 +1,160 @@
+/** Publishing the log when the parts it needs fail or lie. The enclave is a fake; database and HTTP are real. */
+
+import { cosignatures, type Witness } from '@quantumvault/host/evidence/witnesses.ts';
+import { silentLog } from '@quantumvault/host/log.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { until } from '../support/temporary.ts';
+import { Harness } from './harness.ts';
+
+let host: Harness;
+beforeEach(async () => {
+  host = await new Harness().start();
+  await host.createWallet();
+  await host.enablePolicy();
+});
+afterEach(() => host.stop());
+
+const logs = () =>
+  host.sql((database) =>
+    database
+      .prepare('SELECT boot, size FROM logs ORDER BY number')
+      .all()
+      .map(({ boot, size }) => [String(boot), Number(size)] as const),
+  );
+const published = (size: number) =>
+  until(`${size} leaves are published`, () =>
+    logs().some(([boot, found]) => boot === host.enclave.boot && found >= size),
+  );
+const complaints = () => host.logLines.filter((line) => line.includes('the log cannot be published'));
+
+describe('the publisher', () => {
+  it('publishes by itself, without anybody asking', async () => {
+    for (let index = 0; index < 5; index++) await host.sign();
+    await published(8);
+  });
+
+  it('gathers what no reply has brought, from the enclave', async () => {
+    await published(1);
+    host.enclave.leaf({ kind: 'key-failed', rule: 'kms_refused' });
+    host.enclave.leaf({ kind: 'key-failed', rule: 'kms_refused' });
+    await published(5);
+    const kinds = host.rows('leaves').map((row) => decodeLeaf(row['leaf'] as Uint8Array).kind);
+    expect(kinds.filter((kind) => kind === 'key-failed')).toHaveLength(2);
+  });
+
+  it('says so when leaves are lost for good, and keeps the later ones all the same', async () => {
+    await published(3);
+    for (let index = 0; index < 4; index++) host.enclave.leaf({ kind: 'key-failed', rule: 'kms_refused' });
+    const give = host.enclave.defaultHandler('leavesGet');
+    host.enclave.handlers.leavesGet = ({ from }) => give({ from: from < 5n ? 5n : from });
+    await until('it says so', () => host.logLines.some((line) => line.includes('leaves are lost for good')));
+    await until('the rest is stored', () => host.rows('leaves').length >= 5);
+    await host.sign();
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    // No tree without them.
+    expect(logs()[0]?.[1]).toBeLessThan(5);
+  });
+
+  it('publishes nothing that is not the enclave’s tree', async () => {
+    await published(3);
+    const [before] = logs();
+    const stranger = new Harness().enclave;
+    stranger.leaf({ kind: 'boot' });
+    // Another boot's, which is no checkpoint of ours.
+    host.enclave.handlers.checkpoint = () => ({ note: stranger.checkpoint() });
+    await host.sign();
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(logs()).toEqual([before]);
+    delete host.enclave.handlers.checkpoint;
+    await published(4);
+  });
+
+  it('publishes nothing when the database holds other leaves than the enclave signed', async () => {
+    await published(3);
+    host.enclave.handlers.checkpoint = () => 'hang';
+    await host.sign();
+    host.sql((database) => {
+      const row = database.prepare('SELECT leaf FROM leaves WHERE sequence = 3').get();
+      const leaf = Buffer.from(row?.['leaf'] as Uint8Array);
+      leaf.writeUInt8(leaf.readUInt8(leaf.length - 1) ^ 1, leaf.length - 1);
+      database.prepare('UPDATE leaves SET leaf = ? WHERE sequence = 3').run(leaf);
+    });
+    delete host.enclave.handlers.checkpoint;
+    host.enclave.hangUp();
+    await until('it complains', () => complaints().some((line) => line.includes('log_proof_invalid')), 15_000);
+    expect(logs()[0]?.[1]).toBe(3);
+  });
+
+  it('waits for a locked database, and then publishes all of it', async () => {
+    await published(3);
+    const unlock = host.lockDatabase();
+    await Promise.all([host.sign(), host.sign()]);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    unlock();
+    await published(5);
+  });
+
+  it('tells a new boot which log it continues, by the last checkpoint published, once', async () => {
+    await published(3);
+    const last = host.enclave.boot;
+    host.enclave.reboot();
+    await published(1);
+    const said = host.enclave.requests.filter(({ name }) => name === 'follow');
+    expect(said).toHaveLength(1);
+    const [{ checkpoint }] = said.map(({ body }) => body) as [{ checkpoint: Uint8Array }];
+    const note = new TextDecoder().decode(checkpoint);
+    expect(note.split('\n').slice(0, 2)).toEqual([`fake.example/qv/${last}`, '3']);
+    expect(logs().map(([boot]) => boot)).toEqual([last, host.enclave.boot]);
+  });
+});
+
+describe('asking witnesses', () => {
+  const request = { note: new Uint8Array(), origin: 'o', size: 1n, prove: async () => [], bootRecord: {} as never };
+  type Answer = () => Promise<void>;
+
+  function witnesses(...answers: readonly Answer[]): { list: readonly Witness[]; asked: number[] } {
+    const asked: number[] = [];
+    const list = answers.map((answer, index) => {
+      const key = verifierKey(`w${index}`, 'cosignature', new Uint8Array(32).fill(index));
+      return {
+        endpoint: { url: new URL('http://w.example'), key },
+        cosign: async () => {
+          asked.push(index);
+          await answer();
+          return { name: key.name, keyId: key.id, signature: new Uint8Array(72) };
+        },
+      };
+    });
+    return { list, asked };
+  }
+  const atOnce: Answer = async () => undefined;
+  const never: Answer = () => new Promise(() => undefined);
+  const refuses: Answer = async () => {
+    throw new QvError('witness_refused');
+  };
+  const names = async (list: readonly Witness[], threshold: number) =>
+    (await cosignatures(list, request, threshold, silentLog)).map(({ name }) => name);
+
+  it('waits for as many as are needed and no more', async () => {
+    expect(await names(witnesses(atOnce, never, atOnce).list, 2)).toEqual(['w0', 'w2']);
+    expect(await names(witnesses(refuses, atOnce, atOnce).list, 2)).toEqual(['w1', 'w2']);
+  });
+
+  it('gives those there are when they are too few, or none is needed', async () => {
+    expect(await names(witnesses(refuses, atOnce, refuses).list, 2)).toEqual(['w1']);
+    expect(await names(witnesses(atOnce, refuses, atOnce).list, 0)).toEqual(['w0', 'w2']);
+    expect(await names([], 0)).toEqual([]);
+  });
+
+  it('leaves one out that still works on an earlier checkpoint, unless it is needed', async () => {
+    const { list, asked } = witnesses(never, atOnce, atOnce);
+    await names(list, 2);
+    await names(list, 2);
+    expect(asked).toEqual([0, 1, 2, 1, 2]);
+    await Promise.race([names(list, 3), new Promise((resolve) => setTimeout(resolve, 20))]);
+    expect(asked.slice(5)).toEqual([0, 1, 2]);
+  });
+});

@@ -27,7 +27,7 @@ export interface RunningWitness {
   /** `http://127.0.0.1:8080` */
   readonly url: string;
   readonly key: VerifierKey;
-  /** Finishes what is under way, within LIMITS.drainTimeoutMilliseconds. */
+  /** Finishes what is under way, within LIMITS.witnessDrainMilliseconds. */
   close(): Promise<void>;
 }
 
@@ -63,7 +63,7 @@ export async function startWitness({
 }
 
 async function drain(server: Server): Promise<void> {
-  const timer = setTimeout(() => server.closeAllConnections(), LIMITS.drainTimeoutMilliseconds);
+  const timer = setTimeout(() => server.closeAllConnections(), LIMITS.witnessDrainMilliseconds);
   const closed = once(server, 'close');
   server.close();
   await closed;

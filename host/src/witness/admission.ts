@@ -4,8 +4,9 @@
  *
  * There is no limit on the document's age. Hosts register late, after an outage or when a witness is added to a
  * deployment that runs for months; and an old document helps nobody, because extending its log takes the boot key,
- * which never left that enclave. An image that is no longer to be trusted is removed from `pcrSets`. Only a document
- * from the future is refused: one of the two clocks is wrong then, and cosignatures carry the witness's.
+ * which never left that enclave. An image that is no longer to be trusted is removed from `pcrSets`; logs it has begun
+ * are followed on, for that they only grow is worth knowing of them in particular. Only a document from the future is
+ * refused: one of the two clocks is wrong then, and cosignatures carry the witness's.
  */
 import type { PcrSet } from '@quantumvault/shared/attestation/pcrs.ts';
 import { addressBytes, type Hash } from '@quantumvault/shared/brands.ts';

@@ -52,6 +52,8 @@ export async function startWitness({
     const { code = 'cannot listen' } = cause as NodeJS.ErrnoException;
     throw new QvError('config_invalid', { path: 'listen', value: code }, { cause });
   }
+  // Out of file descriptors, say: those who are connected are still answered.
+  server.on('error', (error) => log.error({ reason: String(error) }, 'a connection could not be taken'));
   return {
     url: urlOf(server.address() as AddressInfo),
     key: cosigner.key,

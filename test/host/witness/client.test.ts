@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { WitnessClient } from '@quantumvault/host/witness/client.ts';
 import { concatBytes, toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatSignatureLines, parseNote, verifyNote } from '@quantumvault/shared/tlog/note.ts';
 import {
@@ -15,6 +16,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { logSigner, type NoteSigner, verify, witnessSigner } from '../../shared/tlog/keys.ts';
 import { expectCode } from '../../support/codes.ts';
+import { noteCode } from '../../support/codes-seen.ts';
 import { TestLog, type TestWitness, testWitness, WITNESS_NAME } from './kit.ts';
 
 let witness: TestWitness;
@@ -172,6 +174,7 @@ async function outcome(handler: Handler, timeoutMilliseconds?: number) {
     (thrown: unknown) => thrown,
   );
   await stop();
+  if (error instanceof QvError) noteCode(error.code);
   return { error, asked };
 }
 

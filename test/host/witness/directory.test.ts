@@ -204,4 +204,27 @@ describe('the memory', () => {
     await expectCode(() => store.advance('unknown', (last) => last), 'witness_log_unknown');
     store.close();
   });
+
+  it('between looking and storing nobody else moves the log', async () => {
+    init();
+    const [mine, other] = [new WitnessStore(memory()), new WitnessStore(memory())];
+    const state = (size: bigint, fill: number) => ({ size, root: hash(new Uint8Array(32).fill(fill)) });
+    mine.admit('log', new Uint8Array(32), 0);
+    let refusal: Promise<unknown> | undefined;
+    mine.advance('log', () => {
+      refusal = expectCode(() => other.advance('log', () => state(6n, 2)), 'store_unavailable');
+      return state(5n, 1);
+    });
+    await refusal;
+    // What the other sees next is what was stored, not what it saw at any time before.
+    other.advance('log', (last) => {
+      expect(last).toEqual(state(5n, 1));
+      return state(7n, 3);
+    });
+    mine.advance('log', (last) => {
+      expect(last).toEqual(state(7n, 3));
+      return last;
+    });
+    for (const store of [mine, other]) store.close();
+  });
 });

@@ -253,6 +253,8 @@ describe('a start that cannot be', () => {
     ['listen', '127.0.0.1:65536', 'usage_invalid'],
     ['listen', '192.0.2.1:0', 'config_invalid'],
     ['pcrs', '/nowhere', 'input_unreadable'],
+    ['log-origin', 'a b', 'usage_invalid'],
+    ['log-origin', 'a+b', 'usage_invalid'],
     ['config-hash', 'ab', 'usage_invalid'],
     ['config-hash', 'x', 'hex_malformed'],
     ['unsafe-trusted-root', '/dev/null', 'input_unreadable'],

@@ -9,8 +9,8 @@ export const initWitness: Command = {
   summary: 'Make the key and the memory of a new witness, once.',
   details: [
     'Prints the verifier key, which goes into the measured configuration of the enclaves it is to witness.',
-    'A directory that has a key or a memory keeps both: the command then answers already_initialised and exits 1.',
-    'Never restore the directory from a backup: a witness with an older memory can be led to cosign a fork.',
+    'A directory that has either keeps it: the command then answers already_initialised and exits 1.',
+    'Never restore it from a backup: a witness with an older memory can be led to cosign a fork.',
   ],
   options: {
     dir: { value: '<dir>', help: 'made when missing; for one witness alone', required: true },

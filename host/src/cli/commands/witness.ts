@@ -2,7 +2,7 @@
 import { type Hash, hash } from '@quantumvault/shared/brands.ts';
 import { fromHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { formatVerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+import { formatVerifierKey, isKeyName } from '@quantumvault/shared/tlog/verifier-key.ts';
 import type { Admission } from '../../witness/admission.ts';
 import type { Arguments, Command } from '../command.ts';
 import { readPcrSets, readRoot } from '../input.ts';
@@ -12,9 +12,9 @@ export const witness: Command = {
   name: 'witness',
   summary: 'Run a witness: cosign the checkpoints of enclaves’ logs as long as each log only grows.',
   details: [
-    'Speaks C2SP tlog-witness over plain HTTP; TLS ends in front of it. It follows a log once it was shown leaf 0',
-    'with an attestation document of an allowed image. Make its directory with qv init witness.',
-    'When it listens, it prints one line of JSON with its URL and verifier key. Logs go to standard error.',
+    'Speaks C2SP tlog-witness over plain HTTP; TLS ends in front of it. It follows a log once it was shown',
+    'the log’s leaf 0 with an attestation document of an allowed image. qv init witness makes its directory.',
+    'When it listens, it prints one line of JSON with its URL and verifier key; logs go to standard error.',
     'Ends with 0 after SIGTERM or SIGINT.',
   ],
   options: {
@@ -66,9 +66,11 @@ function parseListen(text: string): { host: string; port: number } {
 function admissionOf(args: Arguments): Admission {
   const configHash = args.optional('config-hash');
   const root = args.optional('unsafe-trusted-root');
+  const logOrigin = args.text('log-origin');
+  if (!isKeyName(logOrigin)) throw wrong('--log-origin is no name of a log');
   return {
     pcrSets: args.list('pcrs').flatMap(readPcrSets),
-    logOrigin: args.text('log-origin'),
+    logOrigin,
     ...(configHash !== undefined && { configHash: parseConfigHash(configHash) }),
     ...(root !== undefined && { unsafeTrustedRootDer: readRoot(root) }),
   };

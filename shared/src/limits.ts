@@ -122,8 +122,6 @@ export const LIMITS = {
   witnessAdmissions: 4,
   /** A witness that ends: its work takes milliseconds, and what has not arrived by then is sent again. */
   witnessDrainMilliseconds: 2_000,
-  /** A witness's answer: as many signature lines as a note may have. */
-  witnessResponseBytes: 16 * 1024,
   /** Logs of which the host remembers how far a witness has followed; one forgotten costs one more round trip. */
   witnessRemembered: 64,
 

@@ -73,7 +73,8 @@ async function readBounded(response: Response): Promise<Uint8Array> {
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.length;
-    if (length > LIMITS.witnessResponseBytes) throw new QvError('witness_response_invalid', { value: 'too large' });
+    // Signature lines are a part of a note.
+    if (length > LIMITS.noteBytes) throw new QvError('witness_response_invalid', { value: 'too large' });
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, length);

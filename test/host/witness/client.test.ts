@@ -212,7 +212,16 @@ describe('a witness that does not', () => {
       ({ note }, response, signer) =>
         void response.end(concatBytes(note, utf8(formatSignatureLines([signer.sign(parseNote(note).text)])))),
     ],
-    ['more than there can be', answer(200, 'x'.repeat(LIMITS.witnessResponseBytes + 1))],
+    [
+      'more and more',
+      (_, response) => {
+        const more = (): void => {
+          while (!response.destroyed && response.write('x'.repeat(65_536)));
+        };
+        response.on('drain', more);
+        more();
+      },
+    ],
     ['a size that is none', size('01\n')],
     ['a size without its newline', size('3')],
     ['a size beyond all', size(`${2n ** 63n}\n`)],
@@ -260,6 +269,23 @@ describe('a witness that does not', () => {
       answer(404)({ oldSize, proof: [], note: utf8('') }, response, signer, raw);
     });
     expect(all).toMatchObject({ error: { code: 'witness_refused' }, asked: ['old 0', 'old 2'] });
+  });
+
+  it('has forgotten the log is told of it again', async () => {
+    let asked = 0;
+    const {
+      client,
+      asked: paths,
+      stop,
+    } = await fake((request, response, signer, raw) => {
+      if (++asked === 2) answer(404)(request, response, signer, raw);
+      else cosigned(request, response, signer);
+    });
+    const log = await TestLog.boot();
+    await client.cosign(log.cosignRequest());
+    await client.cosign(log.grow(1).cosignRequest());
+    expect(paths).toEqual(['old 0', 'old 1', 'add-log', 'old 0']);
+    await stop();
   });
 
   it('said a wrong size once is asked again', async () => {

@@ -64,6 +64,16 @@ describe('a slow peer', () => {
     await peer.closed;
   });
 
+  it('says nothing more in the middle and is hung up, whatever time there is for the whole', async () => {
+    const patient = { headersMilliseconds: 60_000, requestMilliseconds: 60_000, idleMilliseconds: 300 };
+    await witness.remove();
+    witness = await testWitness({ limits: { ...LIMITS, ...patient } });
+    const peer = await connect();
+    peer.socket.write('POST /add-checkpoint HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nA');
+    await peer.closed;
+    expect(peer.said).toBe('');
+  });
+
   it('goes away in the middle, and the witness goes on', async () => {
     for (let round = 0; round < 10; round++) {
       const { socket, closed } = await connect();

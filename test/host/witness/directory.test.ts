@@ -2,6 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   mkdirSync,
   readdirSync,
@@ -97,6 +98,13 @@ describe('the key file', () => {
     chmodSync(key(), mode);
     const error = await expectCode(open, 'config_invalid');
     expect(error.facts).toEqual({ path: key(), value: 'other users may read or write it' });
+  });
+
+  // Only root can give a file away.
+  it.runIf(process.geteuid?.() === 0)('is refused when it is another user’s', async () => {
+    init();
+    chownSync(key(), 12_345, 0);
+    expect((await expectCode(open, 'config_invalid')).facts.value).toBe('owned by another user');
   });
 
   it('is refused when it is a directory, a pipe or missing', async () => {

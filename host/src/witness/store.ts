@@ -26,6 +26,7 @@ const SCHEMA = `
     key      BLOB NOT NULL CHECK (length(key) = 32),  -- Ed25519, signs the log's checkpoints
     size     INTEGER NOT NULL CHECK (size >= 0),
     root     BLOB NOT NULL CHECK (length(root) = 32),
+    note     BLOB,                                 -- the checkpoint as the log signed it; none while size is 0
     admitted INTEGER NOT NULL                      -- milliseconds since 1970
   ) STRICT, WITHOUT ROWID;
 
@@ -41,6 +42,8 @@ const SCHEMA = `
 export interface Cosigned {
   readonly size: bigint;
   readonly root: Hash;
+  /** Signed by the log: with another one of that size, the proof that the log has forked. */
+  readonly note: Uint8Array | undefined;
 }
 
 export class WitnessStore {
@@ -84,14 +87,14 @@ export class WitnessStore {
       if (version !== SCHEMA_VERSION) throw new QvError('config_invalid', { path, value: `schema ${version}` });
       this.vkey = String(this.#database.prepare('SELECT vkey FROM witness').get()?.['vkey']);
       this.#findLog = this.#database.prepare('SELECT key FROM logs WHERE origin = ?');
-      this.#readCosigned = this.#database.prepare('SELECT size, root FROM logs WHERE origin = ?');
+      this.#readCosigned = this.#database.prepare('SELECT size, root, note FROM logs WHERE origin = ?');
       // Sizes go up to 2^63 - 1.
       this.#readCosigned.setReadBigInts(true);
       this.#countLogs = this.#database.prepare('SELECT count(*) AS count FROM logs');
       this.#insertLog = this.#database.prepare(
         'INSERT INTO logs (origin, key, size, root, admitted) VALUES (?, ?, 0, ?, ?)',
       );
-      this.#updateLog = this.#database.prepare('UPDATE logs SET size = ?, root = ? WHERE origin = ?');
+      this.#updateLog = this.#database.prepare('UPDATE logs SET size = ?, root = ?, note = ? WHERE origin = ?');
     } catch (error) {
       if (error instanceof QvError) throw error;
       throw new QvError('config_invalid', { path, value: 'no memory of a witness' }, { cause: error });
@@ -124,10 +127,15 @@ export class WitnessStore {
     this.#transaction(() => {
       const row = this.#readCosigned.get(origin);
       if (row === undefined) throw new QvError('witness_log_unknown');
-      const last = { size: row['size'] as bigint, root: hash(row['root'] as Uint8Array) };
-      const { size, root } = next(last);
+      const [before, bytes, signed] = [row['size'], row['root'], row['note']] as [
+        bigint,
+        Uint8Array,
+        Uint8Array | null,
+      ];
+      const last = { size: before, root: hash(bytes), note: signed ?? undefined };
+      const { size, root, note } = next(last);
       if (size === last.size && equalBytes(root, last.root)) return;
-      this.#updateLog.run(size, root, origin);
+      this.#updateLog.run(size, root, note ?? null, origin);
     });
   }
 

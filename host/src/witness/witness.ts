@@ -5,8 +5,9 @@ import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { type Checkpoint, openCheckpoint, parseCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
-import { type NoteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
+import { formatNote, type Note, type NoteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
 import { verifyConsistency } from '@quantumvault/shared/tlog/proof.ts';
+import type { VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { type AddCheckpoint, parseAddCheckpoint } from '@quantumvault/shared/tlog/witness-request.ts';
 import { verifyEd25519 } from '../ed25519.ts';
 import type { Log } from '../log.ts';
@@ -23,6 +24,8 @@ export interface WitnessDeps {
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
+
+type Next = Cosigned & Pick<Checkpoint, 'origin'>;
 
 export class Witness {
   readonly #deps: WitnessDeps;
@@ -45,15 +48,16 @@ export class Witness {
     const { origin } = parseCheckpoint(parseNote(request.note).text);
     const publicKey = store.findKey(origin);
     if (publicKey === undefined) throw new QvError('witness_log_unknown');
-    const log = { origin, key: logKeyOf(origin, publicKey), witnesses: [] };
-    const { checkpoint, note } = openCheckpoint(request.note, log, verifyEd25519);
+    const key = logKeyOf(origin, publicKey);
+    const { checkpoint, note } = openCheckpoint(request.note, { origin, key, witnesses: [] }, verifyEd25519);
+    const next = { ...checkpoint, note: signedBy(key, note) };
     if (request.oldSize > checkpoint.size) throw new QvError('witness_request_malformed', { path: 'old' });
     let timeSeconds = 0n;
     store.advance(origin, (last) => {
-      this.#checkGrowth(last, checkpoint, request);
+      this.#checkGrowth(last, next, request);
       // Under the lock: of two cosignatures the later one is never of the smaller tree.
       timeSeconds = BigInt(Math.floor(now() / 1_000));
-      return checkpoint;
+      return next;
     });
     return cosigner.cosign(note.text, timeSeconds);
   }
@@ -79,12 +83,12 @@ export class Witness {
     }
   }
 
-  #checkGrowth(last: Cosigned, checkpoint: Checkpoint, { oldSize, proof }: AddCheckpoint): void {
-    const { origin, size, root } = checkpoint;
+  #checkGrowth(last: Cosigned, { origin, size, root, note }: Next, { oldSize, proof }: AddCheckpoint): void {
     if (oldSize !== last.size) throw new QvError('witness_size_mismatch', { value: `${last.size}` });
     if (size === last.size && !equalBytes(root, last.root)) {
-      // The log's key has signed both, so this is no mistake of whoever asked: the log has two histories.
-      this.#deps.log.error({ origin, size: `${size}`, cosigned: toBase64(last.root), refused: toBase64(root) }, 'fork');
+      // The log's key has signed both, so this is no mistake of whoever asked: with these two anybody can show it.
+      const [cosigned, refused] = [last.note, note].map((signed) => signed && toBase64(signed));
+      this.#deps.log.error({ origin, size: `${size}`, cosigned, refused }, 'fork');
       throw new QvError('witness_root_mismatch', { value: `${size}` });
     }
     try {
@@ -94,6 +98,11 @@ export class Witness {
       throw new QvError('witness_proof_invalid', cause.facts, { cause });
     }
   }
+}
+
+/** What the log said, without what others said of it. */
+function signedBy({ name, id }: VerifierKey, { text, signatures }: Note): Uint8Array {
+  return formatNote({ text, signatures: signatures.filter((line) => line.name === name && line.keyId === id) });
 }
 
 /** `{"leaf": base64, "signature": base64}` */

@@ -168,7 +168,7 @@ describe('how many', () => {
     const database = new DatabaseSync(path);
     database.exec(`
       INSERT INTO logs WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT ${LIMITS.witnessLogs - 1})
-      SELECT 'log ' || n, zeroblob(32), 0, zeroblob(32), 0 FROM numbers`);
+      SELECT 'log ' || n, zeroblob(32), 0, zeroblob(32), NULL, 0 FROM numbers`);
     database.close();
     await expectProblem(await tryBoot({}, witness), 'witness_logs_full');
     expect((await witness.addLog(known.bootRecord)).status).toBe(200);

@@ -170,7 +170,7 @@ describe('the memory', () => {
 
   it('lets no log shrink, fork or go, whatever the code would do', () => {
     init();
-    sql("INSERT INTO logs VALUES ('log', zeroblob(32), 5, zeroblob(32), 0)");
+    sql("INSERT INTO logs VALUES ('log', zeroblob(32), 5, zeroblob(32), NULL, 0)");
     for (const statement of [
       'UPDATE logs SET size = 4',
       `UPDATE logs SET root = x'${'01'.repeat(32)}'`,
@@ -193,7 +193,7 @@ describe('the memory', () => {
     const advance = () =>
       store.advance('log', () => {
         asked++;
-        return { size: 3n, root };
+        return { size: 3n, root, note: undefined };
       });
     await expectCode(advance, 'store_unavailable');
     expect(asked).toBe(0);
@@ -205,7 +205,7 @@ describe('the memory', () => {
     ).toThrow('refused');
     // A shrinking one is stopped by the file itself.
     advance();
-    await expectCode(() => store.advance('log', () => ({ size: 2n, root })), 'store_unavailable');
+    await expectCode(() => store.advance('log', () => ({ size: 2n, root, note: undefined })), 'store_unavailable');
     other.exec('BEGIN IMMEDIATE');
     other.exec('ROLLBACK');
     other.close();
@@ -216,7 +216,11 @@ describe('the memory', () => {
   it('between looking and storing nobody else moves the log', async () => {
     init();
     const [mine, other] = [new WitnessStore(memory()), new WitnessStore(memory())];
-    const state = (size: bigint, fill: number) => ({ size, root: hash(new Uint8Array(32).fill(fill)) });
+    const state = (size: bigint, fill: number) => ({
+      size,
+      root: hash(new Uint8Array(32).fill(fill)),
+      note: Uint8Array.of(fill),
+    });
     mine.admit('log', new Uint8Array(32), 0);
     let refusal: Promise<unknown> | undefined;
     mine.advance('log', () => {

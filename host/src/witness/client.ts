@@ -41,7 +41,7 @@ export interface WitnessClientOptions {
 export class WitnessClient {
   readonly endpoint: WitnessEndpoint;
   readonly #options: WitnessClientOptions;
-  /** By origin, how far the witness has followed: what it last confirmed, or said itself. Forgetting is harmless. */
+  /** By origin, how far the witness has followed, as far as it said. Forgetting costs one more round trip. */
   readonly #followed = new Map<string, bigint>();
 
   constructor(endpoint: WitnessEndpoint, options: WitnessClientOptions = {}) {
@@ -55,7 +55,7 @@ export class WitnessClient {
    * @throws QvError witness_unavailable: no answer in time, or not now; asking again later may help
    * @throws QvError witness_size_mismatch: it has cosigned a larger tree (the value is its size), or another caller
    *   moves the same log
-   * @throws QvError witness_root_mismatch: it has cosigned another tree of this size, or the log another one of old
+   * @throws QvError witness_root_mismatch: it has cosigned another tree of this size, so the log has forked
    * @throws QvError witness_refused, witness_response_invalid; and what `prove` throws
    */
   async cosign(request: CosignRequest): Promise<NoteSignature> {

@@ -125,6 +125,14 @@ export const LIMITS = {
   /** Logs of which the host remembers how far a witness has followed; one forgotten costs one more round trip. */
   witnessRemembered: 64,
 
+  // Audits of the log.
+  /** Findings that a report lists; all are counted. */
+  auditFindings: 1_000,
+  /** How long after the request's own time limit its repeat may be recorded: the key service and witnesses take theirs. */
+  auditRepeatSlackSeconds: 60,
+  /** What an auditor keeps between audits: some 30 bytes per signature of the last 31 days. */
+  auditSeenBytes: 512 * 1024 * 1024,
+
   // Wallet creation and policy enabling.
   /** Rules that one dry run reports. */
   ruleOutcomes: 256,

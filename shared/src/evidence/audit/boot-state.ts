@@ -1,0 +1,41 @@
+/** What an audit knows of one boot by the leaves it has read, and keeps for the next one. */
+import type { BootId, Hash } from '../../brands.ts';
+import { Freezes } from './freezes.ts';
+import { Repeats } from './repeats.ts';
+import { LogTree, type Sha256 } from './tree.ts';
+
+export interface BootState {
+  readonly boot: BootId;
+  readonly tree: LogTree;
+  readonly freezes: Freezes;
+  readonly repeats: Repeats;
+  /** Of leaf 0: attested again at each audit, because other images may be allowed by then. */
+  attestation: Uint8Array | undefined;
+  configHash: Hash | undefined;
+  /** Leaves whose meaning is in this state. */
+  size: number;
+  firstTime: number;
+  lastTime: number;
+  lastHash: Hash | undefined;
+  /** The `follows` leaf: whose log, at which size, and when. */
+  follows: { readonly boot: BootId; readonly size: number; readonly time: number } | undefined;
+  /** Whether any leaf names a predecessor. */
+  hasPredecessor: boolean;
+}
+
+export function newBootState(boot: BootId, sha256: Sha256, bundleRoots: readonly Hash[] = []): BootState {
+  return {
+    boot,
+    tree: new LogTree(sha256, bundleRoots),
+    freezes: new Freezes(),
+    repeats: new Repeats(),
+    attestation: undefined,
+    configHash: undefined,
+    size: 0,
+    firstTime: 0,
+    lastTime: 0,
+    lastHash: undefined,
+    follows: undefined,
+    hasPredecessor: false,
+  };
+}

@@ -1,0 +1,211 @@
+/**
+ * Wallets by their leaves: which boot holds each, its versions, the policy that is enabled, and what was spent. A
+ * wallet's leaves are judged in the order of its holders' logs; a boot's right to it is a claim with an end.
+ */
+import type { Address, BootId, Hash } from '../../brands.ts';
+import type { ErrorCode } from '../../errors.ts';
+import type { LeafOf } from './kinds.ts';
+import type { Policies, PolicyLimits } from './limits-of-policy.ts';
+import type { Checklist, Place, StepName } from './report.ts';
+import { sameBytes } from './same-bytes.ts';
+import { Spends } from './spends.ts';
+
+/** One boot's right to a wallet, from one version on. */
+export interface Claim {
+  readonly boot: BootId;
+  readonly from: bigint;
+  /** The wallet's version by this boot's leaves. */
+  version: bigint;
+  /** The claim it came from: its place in the list. Absent in the boot that created the wallet. */
+  readonly source?: number | undefined;
+  /** To whom the boot gave it away, and by which leaf. */
+  released?: { readonly to: BootId; readonly at: number };
+}
+
+export interface Wallet {
+  readonly address: Address;
+  /** Unknown of a wallet whose creation is not on record, which is a finding. */
+  readonly owner: Address | undefined;
+  readonly claims: Claim[];
+  readonly spends: Spends;
+  epoch: number;
+  policyHash: Hash | undefined;
+  /** Undefined until they are needed. */
+  limits: PolicyLimits | 'unavailable' | undefined;
+}
+
+export class Wallets {
+  readonly all: Map<Address, Wallet>;
+  readonly #checklist: Checklist;
+  readonly #policies: Policies;
+
+  /** @param kept of earlier audits */
+  constructor(checklist: Checklist, policies: Policies, kept = new Map<Address, Wallet>()) {
+    this.all = kept;
+    this.#checklist = checklist;
+    this.#policies = policies;
+  }
+
+  created(leaf: LeafOf<'wallet-created'>, place: Place): void {
+    const { boot, wallet: address, actor: owner, stateVersion } = leaf;
+    const known = this.all.get(address);
+    if (known !== undefined) {
+      this.#add('wallets', 'log_wallet_forked', place, `it was created by ${known.claims[0]?.boot} already`);
+      return;
+    }
+    if (stateVersion !== 1n) this.#add('wallets', 'log_version_gap', place, `created at version ${stateVersion}`);
+    this.#insert(address, owner, { boot, from: stateVersion, version: stateVersion });
+  }
+
+  async enabled(leaf: LeafOf<'policy-enabled'>, place: Place): Promise<void> {
+    const { policyHash, actor } = leaf;
+    const wallet = this.#advance(leaf, leaf.stateVersion, place);
+    if (wallet.owner !== undefined && wallet.owner !== actor)
+      this.#add('policies', 'log_policy_mismatch', place, `enabled by ${actor}, who is not its owner`);
+    wallet.policyHash = policyHash;
+    wallet.spends.forgetWindows();
+    const limits = await this.#readLimits(wallet, policyHash, place);
+    if (limits === 'unavailable') return;
+    const isOurs = limits.wallet === wallet.address && (wallet.owner === undefined || limits.owner === wallet.owner);
+    if (!isOurs) this.#add('policies', 'log_policy_mismatch', place, 'the policy is one of another wallet or owner');
+    if (limits.epoch <= wallet.epoch)
+      this.#add('policies', 'log_policy_mismatch', place, `epoch ${limits.epoch} after ${wallet.epoch}`);
+    wallet.epoch = limits.epoch;
+  }
+
+  /** A signature, the first for its request or a repeat. A promise only where the policy has to be read first. */
+  signed(leaf: LeafOf<'signed'>, place: Place): void | Promise<void> {
+    const isRepeat = leaf.repeats !== undefined;
+    const wallet = this.#advance(leaf, leaf.stateVersion, place, isRepeat);
+    const { policyHash } = wallet;
+    if (policyHash === undefined || !sameBytes(policyHash, leaf.policyHash)) {
+      const what = policyHash === undefined ? 'no policy is enabled' : 'not under the policy that is enabled';
+      this.#add('policies', 'log_policy_mismatch', place, what);
+      if (!isRepeat) wallet.spends.add(leaf.time, leaf.amounts);
+      return;
+    }
+    if (wallet.limits !== undefined) return this.#judge(wallet, wallet.limits, leaf, place);
+    // Of a wallet kept from an earlier audit.
+    return this.#readLimits(wallet, policyHash, place).then((limits) => this.#judge(wallet, limits, leaf, place));
+  }
+
+  /** Given away: the boot has no right to it from here on. */
+  released(leaf: LeafOf<'release'>, successor: BootId, place: Place): void {
+    const { claim } = this.#held(leaf, place);
+    if (leaf.stateVersion !== claim.version)
+      this.#add('wallets', 'log_version_gap', place, `released at ${leaf.stateVersion}, it is at ${claim.version}`);
+    claim.released ??= { to: successor, at: Number(leaf.sequence) };
+  }
+
+  /**
+   * Received from a boot that gave it away, or taken from one that is gone.
+   * @param size of the predecessor's log, as the leaf names it: a release has to be in there
+   */
+  received(leaf: LeafOf<'lease'> | LeafOf<'release'>, predecessor: BootId, size: number, place: Place): void {
+    const { boot, wallet: address, stateVersion } = leaf;
+    const wallet = this.all.get(address);
+    const source = wallet?.claims.findLastIndex((claim) => claim.boot === predecessor) ?? -1;
+    const before = wallet?.claims[source];
+    const next: Claim = { boot, from: stateVersion, version: stateVersion, ...(source >= 0 && { source }) };
+    if (wallet === undefined || before === undefined) {
+      this.#add('wallets', 'log_wallet_not_held', place, `${predecessor}, from which it comes, did not hold it`);
+      if (wallet === undefined) this.#insert(address, undefined, next);
+      else wallet.claims.push(next);
+      return;
+    }
+    if (wallet.claims.some((claim) => claim.source === source))
+      this.#add('wallets', 'log_wallet_forked', place, `it was taken over from ${predecessor} before`);
+    const { released } = before;
+    if (leaf.kind === 'release' && (released?.to !== boot || released.at >= size))
+      this.#add('wallets', 'log_wallet_not_held', place, `${predecessor} did not release it to this boot`);
+    // A lease may know of versions whose leaves were lost with their boot; a release may not.
+    if (stateVersion < before.version || (leaf.kind === 'release' && stateVersion !== before.version))
+      this.#add('wallets', 'log_version_gap', place, `taken over at ${stateVersion}, it was at ${before.version}`);
+    wallet.claims.push(next);
+  }
+
+  /** When everything was read: nobody may have gone on beyond what the next holder began with. */
+  finish(): void {
+    for (const wallet of this.all.values())
+      for (const { boot, from, source } of wallet.claims) {
+        const before = source === undefined ? undefined : wallet.claims[source];
+        if (before === undefined || before.version <= from) continue;
+        const detail = `${before.boot} went on to version ${before.version}, ${boot} began at ${from}`;
+        this.#add('wallets', 'log_wallet_forked', { boot: before.boot, wallet: wallet.address }, detail);
+      }
+  }
+
+  #insert(address: Address, owner: Address | undefined, claim: Claim): Wallet {
+    const wallet: Wallet = {
+      address,
+      owner,
+      claims: [claim],
+      spends: new Spends(),
+      epoch: 0,
+      policyHash: undefined,
+      limits: undefined,
+    };
+    this.all.set(address, wallet);
+    return wallet;
+  }
+
+  /** The wallet and this boot's right to it, which is a finding where there is none. */
+  #held(leaf: LeafOf<'signed' | 'policy-enabled' | 'release'>, place: Place): { wallet: Wallet; claim: Claim } {
+    const { boot, stateVersion: version } = leaf;
+    const claim: Claim = { boot, from: version, version };
+    const wallet = this.all.get(leaf.wallet);
+    if (wallet === undefined) {
+      this.#add('wallets', 'log_wallet_not_held', place, 'its creation is not on record');
+      // From here on as if it were: one finding is enough.
+      return { wallet: this.#insert(leaf.wallet, undefined, claim), claim };
+    }
+    const held = wallet.claims.findLast((known) => known.boot === boot);
+    if (held === undefined) {
+      this.#add('wallets', 'log_wallet_not_held', place, `${wallet.claims.at(-1)?.boot} holds it`);
+      return { wallet, claim };
+    }
+    if (held.released !== undefined)
+      this.#add('wallets', 'log_wallet_not_held', place, `it was released to ${held.released.to}`);
+    return { wallet, claim: held };
+  }
+
+  /** Raises the version by one, or finds that a leaf does not. */
+  #advance(leaf: LeafOf<'signed' | 'policy-enabled'>, version: bigint, place: Place, isRepeat = false): Wallet {
+    const isNew = !this.all.has(leaf.wallet);
+    const { wallet, claim } = this.#held(leaf, place);
+    const expected = isNew || !wallet.claims.includes(claim) || isRepeat ? claim.version : claim.version + 1n;
+    if (version !== expected)
+      this.#add('wallets', 'log_version_gap', place, `version ${version}, where ${expected} had to follow`);
+    if (!isRepeat) claim.version = version;
+    return wallet;
+  }
+
+  #judge(wallet: Wallet, limits: PolicyLimits | 'unavailable', leaf: LeafOf<'signed'>, place: Place): void {
+    const { actor, amounts, time, repeats } = leaf;
+    const isRepeat = repeats !== undefined;
+    // That the policy is missing was found when it was asked for.
+    if (limits !== 'unavailable') {
+      if (!limits.requesters.has(actor))
+        this.#add('policies', 'log_requester_unknown', place, `the policy does not name ${actor}`);
+      if (time < limits.validFrom || time >= limits.validUntil)
+        this.#add('policies', 'log_policy_not_valid', place, 'the policy is not valid at that time');
+      for (const { code, detail } of wallet.spends.judge(limits, amounts, time, isRepeat))
+        this.#add(code === 'log_limit_exceeded' ? 'policies' : 'windows', code, place, detail);
+    }
+    if (!isRepeat) wallet.spends.add(time, amounts);
+  }
+
+  async #readLimits(wallet: Wallet, hash: Hash, place: Place): Promise<PolicyLimits | 'unavailable'> {
+    wallet.limits = 'unavailable';
+    try {
+      wallet.limits = await this.#policies.limits(hash);
+    } catch (error) {
+      this.#checklist.refusal('policies', error, place, 'the policy cannot be checked');
+    }
+    return wallet.limits;
+  }
+
+  #add(step: StepName, code: ErrorCode, place: Place, detail: string): void {
+    this.#checklist.add(step, code, place, detail);
+  }
+}

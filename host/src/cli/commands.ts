@@ -13,6 +13,7 @@ import { policyStatement } from './commands/policy-statement.ts';
 import { status } from './commands/status.ts';
 import { txDecode } from './commands/tx-decode.ts';
 import { verifyAttestation } from './commands/verify-attestation.ts';
+import { verifyReceipt } from './commands/verify-receipt.ts';
 import { version } from './commands/version.ts';
 import { witness } from './commands/witness.ts';
 
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   initWitness,
   witness,
   verifyAttestation,
+  verifyReceipt,
   inspectAttestation,
   measure,
   policyCheck,

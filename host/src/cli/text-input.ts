@@ -9,6 +9,8 @@ import { readInput } from './input.ts';
 
 const STANDARD_INPUT = '-';
 
+export const isUrl = (text: string): boolean => /^https?:\/\//.test(text);
+
 /** The one thing that follows the options. @throws QvError usage_invalid */
 export function oneOperand({ operands }: Arguments, what: string): string {
   const [source, ...more] = operands;

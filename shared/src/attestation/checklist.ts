@@ -41,10 +41,12 @@ export type Verdict =
   | { readonly status: 'fail'; readonly found: string; readonly code: ErrorCode }
   | { readonly status: 'skipped'; readonly found: string };
 
-export type Step = { readonly name: StepName; readonly title: string } & (
+/** A line of any checklist of ours. */
+export type StepOf<Name extends string> = { readonly name: Name; readonly title: string } & (
   | Verdict
   | { readonly status: 'not-reached'; readonly found: string }
 );
+export type Step = StepOf<StepName>;
 
 export const pass = (found: string): Verdict => ({ status: 'pass', found });
 export const fail = (code: ErrorCode, found: string): Verdict => ({ status: 'fail', code, found });

@@ -50,8 +50,17 @@ export interface VerifiedBoot {
  * @throws QvError attestation_*: the first failed step's code; attestation_user_data_mismatch with the field
  */
 export async function verifyBootAttestation(document: Uint8Array, expected: BootExpectations): Promise<VerifiedBoot> {
-  const { boot, configHash, logOrigin, ...expectations } = expected;
-  const report = await verifyAttestation(document, expectations);
+  return bootOf(await verifyAttestation(document, expected), expected);
+}
+
+/**
+ * The boot that a verified document names.
+ * @throws QvError as verifyBootAttestation does
+ */
+export function bootOf(
+  report: AttestationReport,
+  { boot, configHash, logOrigin }: Pick<BootExpectations, 'boot' | 'configHash' | 'logOrigin'>,
+): VerifiedBoot {
   if (!report.ok) throw new QvError(report.failure.code, report.failure.facts);
   const userData = readUserData(report.document.userData);
   const agree = (path: string, holds: boolean): void => {
@@ -63,7 +72,8 @@ export async function verifyBootAttestation(document: Uint8Array, expected: Boot
   return { boot: userData.bootKey, userData, document: report.document, pcrSet: report.pcrSet, report };
 }
 
-function readUserData(bytes: Uint8Array | undefined): UserData {
+/** @throws QvError attestation_user_data_mismatch when it is not that of an enclave of ours */
+export function readUserData(bytes: Uint8Array | undefined): UserData {
   if (bytes === undefined) throw new QvError('attestation_user_data_mismatch', { path: 'userData', value: 'none' });
   try {
     return decodeAs(userDataCodec, bytes, 'userData');

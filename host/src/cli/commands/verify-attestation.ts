@@ -1,23 +1,19 @@
 /** qv verify attestation: the library's checklist, for people and machines. */
-import { PROVES, type Step } from '@quantumvault/shared/attestation/checklist.ts';
+import { PROVES } from '@quantumvault/shared/attestation/checklist.ts';
 import type { EncodedDocument } from '@quantumvault/shared/attestation/encodings.ts';
-import type { Expectations, LiveMode, ReplayMode } from '@quantumvault/shared/attestation/expectations.ts';
-import { type PcrSet, pcrSet } from '@quantumvault/shared/attestation/pcrs.ts';
-import { trustedRoot } from '@quantumvault/shared/attestation/root.ts';
-import {
-  type AttestationFailure,
-  type AttestationReport,
-  verifyAttestation as verify,
-} from '@quantumvault/shared/attestation/verify.ts';
+import type { LiveMode, ReplayMode } from '@quantumvault/shared/attestation/expectations.ts';
+import { type AttestationReport, verifyAttestation as verify } from '@quantumvault/shared/attestation/verify.ts';
 import { fromHex } from '@quantumvault/shared/bytes.ts';
-import { ERRORS, QvError } from '@quantumvault/shared/errors.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
 import { type Inspection, inspectAttestation } from '@quantumvault/shared/evidence/inspect.ts';
 import { requestAttestation } from '../../client/attestation.ts';
 import { connectionTo } from '../../client/http.ts';
+import { failureJson, notVerified, stepLines } from '../checklist.ts';
 import type { Arguments, Command, Result } from '../command.ts';
 import { documentOperand, readDocumentFile } from '../document-input.ts';
-import { readPcrSets, readRoot } from '../input.ts';
-import { cross, printable, printableTable, type Style, table, tick } from '../terminal.ts';
+import { printable, printableTable, type Style, table, tick } from '../terminal.ts';
+import { isUrl } from '../text-input.ts';
+import { expectedSets, PCR_OPTIONS, UNSAFE_OPTIONS, unsafeOptions } from '../trust-options.ts';
 
 export const verifyAttestation: Command = {
   name: 'verify attestation',
@@ -30,29 +26,17 @@ export const verifyAttestation: Command = {
   ],
   operands: '<file|url>',
   options: {
-    pcrs: { value: '<file>', help: 'measurements as nitro-cli prints them: one set or an array', multiple: true },
-    pcr0: { value: '<hex>', help: 'the PCR0 of an image that is allowed, whatever its other PCRs', multiple: true },
+    ...PCR_OPTIONS,
     nonce: { value: '<hex>', help: 'the document must carry this nonce (files only)' },
     mode: { value: '<live|replay>', help: 'files: replay unless given; live needs --nonce. URLs: always live' },
-    'unsafe-trusted-root': { value: '<file>', help: 'UNSAFE: believe this root instead of AWS’s; for local stacks' },
-    root: { value: '<file>', help: 'UNSAFE: another name of --unsafe-trusted-root' },
-    'allow-debug': { help: 'UNSAFE: accept an enclave in debug mode, whose memory can be read' },
+    ...UNSAFE_OPTIONS,
   },
   run: async (args) => {
     const source = documentOperand(args);
     const pcrSets = expectedSets(args);
-    const rootOption = unsafeRootOption(args);
-    const root = rootOption === undefined ? undefined : args.text(rootOption);
-    const unsafeTrustedRootDer = root === undefined ? undefined : readRoot(root);
+    const { warnings, ...unsafe } = await unsafeOptions(args);
     const { document, mode } = isUrl(source) ? await fromUrl(source, args) : fromFile(source, args);
-    const expected: Expectations = {
-      mode,
-      pcrSets,
-      allowDebug: args.flag('allow-debug'),
-      ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }),
-    };
-    const report = await verify(document.bytes, expected);
-    const warnings = await warningsOf(expected, rootOption);
+    const report = await verify(document.bytes, { mode, pcrSets, ...unsafe });
     // A document that fails is not described: nothing in it is known to be true.
     const contents = report.ok ? await inspectAttestation(document.bytes) : undefined;
     return answer({ source, document, report, warnings, contents });
@@ -65,25 +49,6 @@ interface Question {
 }
 
 const wrong = (value: string): QvError => new QvError('usage_invalid', { value });
-
-const isUrl = (text: string): boolean => /^https?:\/\//.test(text);
-
-/** As the command line spells it. @throws QvError usage_invalid when it is there under both names */
-function unsafeRootOption(args: Arguments): 'unsafe-trusted-root' | 'root' | undefined {
-  const [name, other] = (['unsafe-trusted-root', 'root'] as const).filter((spelled) => args.flag(spelled));
-  if (other !== undefined) throw wrong('--root is --unsafe-trusted-root: give one of them');
-  return name;
-}
-
-/** @throws QvError usage_invalid when nothing is expected; what a malformed set or file throws */
-function expectedSets(args: Arguments): readonly PcrSet[] {
-  const sets = [
-    ...args.list('pcrs').flatMap(readPcrSets),
-    ...args.list('pcr0').map((hex) => pcrSet('--pcr0', new Map([[0, fromHex(hex, '--pcr0')]]))),
-  ];
-  if (sets.length === 0) throw wrong('nothing to compare with: give --pcrs or --pcr0');
-  return sets;
-}
 
 function fromFile(path: string, args: Arguments): Question {
   const kind = args.optional('mode') ?? 'replay';
@@ -107,17 +72,6 @@ async function fromUrl(url: string, args: Arguments): Promise<Question> {
   };
 }
 
-async function warningsOf(
-  { unsafeTrustedRootDer, allowDebug }: Expectations,
-  rootOption: string | undefined,
-): Promise<readonly string[]> {
-  const { isAws } = await trustedRoot(unsafeTrustedRootDer);
-  return [
-    ...(isAws ? [] : [`UNSAFE: --${rootOption} is not AWS’s root: whoever holds its key can attest anything.`]),
-    ...(allowDebug ? ['UNSAFE: --allow-debug accepts enclaves whose memory can be read from outside.'] : []),
-  ];
-}
-
 interface Answer {
   readonly source: string;
   readonly document: EncodedDocument;
@@ -129,7 +83,7 @@ interface Answer {
 
 function answer(found: Answer): Result {
   const { source, document, report, warnings, contents } = found;
-  const error = report.ok ? undefined : errorOf(report.failure);
+  const error = report.ok ? undefined : failureJson(report.failure, report.failure.step);
   return {
     exit: report.ok ? 'ok' : 'failed',
     json: {
@@ -159,28 +113,8 @@ function answer(found: Answer): Result {
   };
 }
 
-/** As for every refusal of qv, and the step besides. */
-function errorOf({ step, code, facts }: AttestationFailure): Readonly<Record<string, unknown>> {
-  const { meaning, retryable } = ERRORS[code];
-  return { step, code, meaning, retryable, ...facts };
-}
-
-function stepLines(step: Step, style: Style): readonly string[] {
-  const marks = { pass: tick(style), fail: cross(style), skipped: style('yellow', '–'), 'not-reached': ' ' };
-  const title = step.status === 'fail' ? style('red', step.title) : step.title;
-  const found = step.status === 'not-reached' ? 'not reached' : printable(step.found);
-  const code = step.status === 'fail' ? [`    ${style('red', step.code)}`] : [];
-  return [`${marks[step.status]} ${title}`, ...(found === '' ? [] : [`    ${style('dim', found)}`]), ...code];
-}
-
 function verdictLines({ report, contents, warnings }: Answer, style: Style): readonly string[] {
-  if (!report.ok) {
-    const { code } = report.failure;
-    return [
-      `${cross(style)} ${style(['bold', 'red'], 'NOT verified')}: ${style('bold', code)}`,
-      `  ${ERRORS[code].meaning}`,
-    ];
-  }
+  if (!report.ok) return notVerified(report.failure.code, style);
   const { pcrSet, document } = report;
   const rows: [string, string][] = [
     ['Enclave', document.moduleId],

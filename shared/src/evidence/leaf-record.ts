@@ -1,0 +1,145 @@
+/**
+ * A leaf as text: every public field by its name, for exports and `--json`, and the same for people. Bytes are hex,
+ * keys and boots base58, amounts and versions decimal strings, times RFC 3339; documents and notes are base64.
+ */
+import { isoTime } from '../attestation/chain.ts';
+import type { Hash } from '../brands.ts';
+import { toBase64, toHex } from '../bytes.ts';
+import type { Leaf, LeafKind } from './leaf.ts';
+
+/** Names and order are stable; a new field of leaves goes to the end. */
+export const LEAF_COLUMNS = [
+  'boot',
+  'sequence',
+  'time',
+  'kind',
+  'wallet',
+  'actor',
+  'requestId',
+  'lamportsOut',
+  'feeLamports',
+  'tokens',
+  'rule',
+  'value',
+  'messageHash',
+  'signatureHash',
+  'policyHash',
+  'stateVersion',
+  'repeats',
+  'freezeId',
+  'scope',
+  'reason',
+  'configHash',
+  'predecessorBoot',
+  'predecessorCheckpoint',
+  'successor',
+  'attestation',
+  'previous',
+  'leafHash',
+] as const;
+export type LeafColumn = (typeof LEAF_COLUMNS)[number];
+
+export interface TokenRecord {
+  readonly mint: string;
+  readonly amount: string;
+}
+
+/** Null where the leaf has no such field. */
+export type LeafRecord = Readonly<
+  Record<Exclude<LeafColumn, 'tokens'>, string | null> & { tokens: readonly TokenRecord[] | null }
+>;
+
+/** In the order of LEAF_COLUMNS. */
+export function leafRecord(leaf: Leaf, leafHash: Hash): LeafRecord {
+  const { amounts, predecessor } = leaf;
+  return {
+    boot: leaf.boot,
+    sequence: String(leaf.sequence),
+    time: isoTime(leaf.time),
+    kind: leaf.kind,
+    wallet: leaf.wallet ?? null,
+    actor: leaf.actor ?? null,
+    requestId: leaf.requestId ?? null,
+    lamportsOut: decimal(amounts?.lamportsOut),
+    feeLamports: decimal(amounts?.feeLamports),
+    tokens: amounts?.tokens?.map(({ mint, amount }) => ({ mint, amount: String(amount) })) ?? null,
+    rule: leaf.rule ?? null,
+    value: leaf.value ?? null,
+    messageHash: hex(leaf.messageHash),
+    signatureHash: hex(leaf.signatureHash),
+    policyHash: hex(leaf.policyHash),
+    stateVersion: decimal(leaf.stateVersion),
+    repeats: decimal(leaf.repeats),
+    freezeId: hex(leaf.freezeId),
+    scope: leaf.scope ?? null,
+    reason: leaf.reason ?? null,
+    configHash: hex(leaf.configHash),
+    predecessorBoot: predecessor?.boot ?? null,
+    predecessorCheckpoint: base64(predecessor?.checkpoint),
+    successor: leaf.successor ?? null,
+    attestation: base64(leaf.attestation),
+    previous: hex(leaf.previous),
+    leafHash: toHex(leafHash),
+  };
+}
+
+const decimal = (value: bigint | undefined): string | null => (value === undefined ? null : String(value));
+const hex = (bytes: Uint8Array | undefined): string | null => (bytes === undefined ? null : toHex(bytes));
+const base64 = (bytes: Uint8Array | undefined): string | null => (bytes === undefined ? null : toBase64(bytes));
+
+const DECISIONS: Readonly<Record<LeafKind, string>> = {
+  boot: 'an enclave started',
+  follows: 'this log continues another',
+  'wallet-created': 'a wallet was created',
+  'policy-enabled': 'a policy was enabled',
+  signed: 'a transaction was signed',
+  denied: 'a transaction was denied',
+  'key-failed': 'a wallet’s key did not open',
+  frozen: 'signing was stopped',
+  resumed: 'a freeze was lifted',
+  release: 'a wallet was released to another boot',
+  lease: 'operators moved wallets from a boot that is gone',
+};
+
+/** Whose signature caused it. */
+const ACTORS: Partial<Readonly<Record<LeafKind, string>>> = {
+  'wallet-created': 'Owner',
+  'policy-enabled': 'Owner',
+  signed: 'Requester',
+  denied: 'Requester',
+};
+
+/** What a leaf says, for people: label and value, without what is absent. Texts are the leaf's own, unescaped. */
+export function leafRows(leaf: Leaf): readonly (readonly [string, string])[] {
+  const record = leafRecord(leaf, new Uint8Array(32) as Hash);
+  const tokens = (record.tokens ?? []).map(({ mint, amount }) => [`Token ${mint}`, `${amount} base units`] as const);
+  const sum = (lamports: string | null): string | null => (lamports === null ? null : `${lamports} lamports`);
+  const rows: readonly (readonly [string, string | null])[] = [
+    ['Decision', `${leaf.kind}: ${DECISIONS[leaf.kind]}`],
+    ['Time', record.time],
+    ['Wallet', record.wallet],
+    [ACTORS[leaf.kind] ?? 'Actor', record.actor],
+    ['Request id', record.requestId],
+    ['Leaves the wallet', sum(record.lamportsOut)],
+    ['Fee', sum(record.feeLamports)],
+    ...tokens,
+    ['Rule', record.rule],
+    ['Value', record.value],
+    ['Message', sha(record.messageHash)],
+    ['Signature', sha(record.signatureHash)],
+    ['Policy', sha(record.policyHash)],
+    ['State version', record.stateVersion],
+    ['Repeats', record.repeats === null ? null : `leaf ${record.repeats}: the same bytes, and nothing spent again`],
+    ['Freeze id', record.freezeId],
+    ['Scope', record.scope],
+    ['Reason', record.reason],
+    ['Configuration', sha(record.configHash)],
+    ['Continues', record.predecessorBoot === null ? null : `the log of boot ${record.predecessorBoot}`],
+    ['Successor', record.successor],
+    ['Attestation', leaf.attestation === undefined ? null : `a document of ${leaf.attestation.length} bytes`],
+    ['Place', `leaf ${record.sequence} of boot ${record.boot}`],
+  ];
+  return rows.flatMap(([label, value]) => (value === null ? [] : [[label, value] as const]));
+}
+
+const sha = (digest: string | null): string | null => (digest === null ? null : `SHA-256 ${digest}`);

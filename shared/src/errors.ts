@@ -283,6 +283,7 @@ export const ERRORS = {
   // Clients: the SDK and qv.
   usage_invalid: row(400, 'The command line has an unknown, missing or wrong argument; the value names it.'),
   input_unreadable: row(400, 'A file named on the command line cannot be read; the path names it.'),
+  output_unwritable: row(400, 'A file or folder named on the command line cannot be written; the path names it.'),
   host_unreachable: retry(503, 'The host does not answer HTTP requests.'),
   response_malformed: row(502, 'The host’s answer is not of the documented form.'),
   freeze_not_held: row(503, 'The freeze does not hold everywhere; what does hold is listed.'),

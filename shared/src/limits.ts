@@ -106,6 +106,8 @@ export const LIMITS = {
   /** Without witnesses, and without anybody asking, a grown log is published this often; after a failure, again. */
   logPublishMilliseconds: 1_000,
   logRetryMilliseconds: 250,
+  /** That list: a key of 44 characters, a size of 19 digits and their names take 87. */
+  logBootsBytes: 10_000 * 128,
   /** Reads of the log under way for auditors; more get 503. */
   logReads: 8,
   /** The longest inclusion or consistency proof of a tree of 2^63 leaves. */
@@ -258,6 +260,10 @@ export const LIMITS = {
   /** How long a statement made by the SDK may be used, unless the caller says. */
   clientStatementSeconds: 600,
   cliInputBytes: 256 * 1024,
+  /** Reads of a log under way at a time; half of what a host allows all auditors (`logReads`). */
+  cliLogReads: 4,
+  /** A host that is busy gets more patience from an audit, which may take hours, than from a signing request. */
+  cliLogAttempts: 8,
   /** How long `qv init row-key` waits for a host and an enclave that are only just starting. */
   cliInitWaitMilliseconds: 10_000,
 } as const;

@@ -6,6 +6,7 @@ import { initRowKey } from './commands/init-row-key.ts';
 import { initWitness } from './commands/init-witness.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
+import { logFetch } from './commands/log-fetch.ts';
 import { measure } from './commands/measure.ts';
 import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
@@ -30,6 +31,7 @@ export const COMMANDS: readonly Command[] = [
   verifyReceipt,
   inspectAttestation,
   measure,
+  logFetch,
   policyCheck,
   policyJudge,
   policyStatement,

@@ -10,7 +10,17 @@ export interface ProgressBar {
   readonly clear: () => void;
 }
 
-export function progressBar(stream: NodeJS.WritableStream, label: string, now: () => number = Date.now): ProgressBar {
+/** How far and how much, in the unit of the work. */
+export type Amounts = (done: number, total: number) => string;
+
+export const inBytes: Amounts = (done, total) => `${bytesText(done)} of ${bytesText(total)}`;
+export const inLeaves: Amounts = (done, total) => `${countText(done)} of ${countText(total)} leaves`;
+
+export function progressBar(
+  stream: NodeJS.WritableStream,
+  label: string,
+  { now = Date.now, amounts = inBytes }: { readonly now?: () => number; readonly amounts?: Amounts } = {},
+): ProgressBar {
   if (!('isTTY' in stream) || stream.isTTY !== true) return { update: () => {}, clear: () => {} };
   // Work that ends at once shows no bar.
   let drawnAt = now();
@@ -20,7 +30,7 @@ export function progressBar(stream: NodeJS.WritableStream, label: string, now: (
       if (now() - drawnAt < INTERVAL_MILLISECONDS) return;
       drawnAt = now();
       isDrawn = true;
-      stream.write(ERASE_LINE + barText(label, done, total));
+      stream.write(`${ERASE_LINE}${barText(label, done, total)}  ${amounts(done, total)}`);
     },
     clear: () => {
       if (isDrawn) stream.write(ERASE_LINE);
@@ -30,10 +40,15 @@ export function progressBar(stream: NodeJS.WritableStream, label: string, now: (
 }
 
 function barText(label: string, done: number, total: number): string {
-  const part = total === 0 ? 1 : done / total;
+  const part = total === 0 ? 1 : Math.min(1, done / total);
   const full = Math.floor(part * WIDTH);
   const bar = '█'.repeat(full) + '░'.repeat(WIDTH - full);
-  return `${label} ${bar} ${String(Math.floor(part * 100)).padStart(3)} %  ${bytesText(done)} of ${bytesText(total)}`;
+  return `${label} ${bar} ${String(Math.floor(part * 100)).padStart(3)} %`;
+}
+
+/** 1234567 as 1,234,567. */
+export function countText(count: number | bigint): string {
+  return count.toString().replace(/\B(?=(?:\d{3})+$)/g, ',');
 }
 
 export function bytesText(bytes: number): string {

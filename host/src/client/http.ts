@@ -2,6 +2,7 @@
  * One exchange with the host: bounded in time and size, repeated byte for byte when the error table says that a repeat
  * is safe, and answered by strict JSON or a QvError with the host's stable code (RFC 9457).
  */
+import { concatBytes } from '@quantumvault/shared/bytes.ts';
 import { ERRORS, type ErrorFacts, isErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, type JsonValue, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -58,25 +59,59 @@ export class HostProblem extends QvError {
 
 /** @throws HostProblem; QvError host_unreachable, response_malformed; whatever `signal` was aborted with */
 export async function exchange(connection: Connection, request: Exchange): Promise<JsonFields> {
+  const bytes = await repeated(connection, request.signal, async () => {
+    const answer = await exchangeOnce(connection, request, LIMITS.clientResponseBytes);
+    if (!answer.response.ok) throw readProblem(answer.response, answer.bytes);
+    return answer.bytes;
+  });
+  return readJson(bytes);
+}
+
+/**
+ * The bytes at a path, whatever they are; undefined when there is nothing, whoever says so.
+ * @throws as `exchange` does; response_malformed when there are more than `maxBytes`
+ */
+export async function download(
+  connection: Connection,
+  path: string,
+  maxBytes: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  return repeated(connection, signal, async () => {
+    const request = { method: 'GET', path, headers: { accept: '*/*' }, signal } as const;
+    const { response, bytes } = await exchangeOnce(connection, request, maxBytes);
+    if (response.status === 404) return undefined;
+    if (!response.ok) throw readProblem(response, bytes);
+    return bytes;
+  });
+}
+
+async function repeated<T>(
+  connection: Connection,
+  signal: AbortSignal | undefined,
+  action: () => Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await exchangeOnce(connection, request);
+      return await action();
     } catch (error) {
-      request.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       const retryable = error instanceof QvError && ERRORS[error.code].retryable;
       if (!retryable || attempt >= connection.attempts) throw error;
-      await backoff(attempt, request.signal);
+      await backoff(attempt, signal);
     }
   }
 }
 
-async function exchangeOnce(connection: Connection, request: Exchange): Promise<JsonFields> {
+async function exchangeOnce(
+  connection: Connection,
+  request: Exchange,
+  maxBytes: number,
+): Promise<{ readonly response: Response; readonly bytes: Uint8Array }> {
   const { method, path, headers = {}, body } = request;
   const timeout = AbortSignal.timeout(connection.timeoutMilliseconds);
-  let response: Response;
-  let bytes: Uint8Array;
   try {
-    response = await connection.fetch(new URL(path, connection.url), {
+    const response = await connection.fetch(new URL(path, connection.url), {
       method,
       headers: { accept: 'application/json', ...(body && { 'content-type': 'application/json' }), ...headers },
       // A redirect would hand a signed request to somebody else.
@@ -84,25 +119,25 @@ async function exchangeOnce(connection: Connection, request: Exchange): Promise<
       signal: request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]),
       ...(body && { body }),
     });
-    bytes = await readBounded(response);
+    // What explains a refusal is small, whatever was asked for.
+    const bytes = await readBounded(response, response.ok ? maxBytes : LIMITS.clientResponseBytes);
+    return { response, bytes };
   } catch (error) {
     if (error instanceof QvError) throw error;
     const value = timeout.aborted ? 'timeout' : connection.url.host;
     throw new QvError('host_unreachable', { value }, { cause: error });
   }
-  if (!response.ok) throw readProblem(response, bytes);
-  return readJson(bytes);
 }
 
-async function readBounded(response: Response): Promise<Uint8Array> {
+async function readBounded(response: Response, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.length;
-    if (length > LIMITS.clientResponseBytes) throw new QvError('response_malformed', { value: 'too large' });
+    if (length > maxBytes) throw new QvError('response_malformed', { value: 'too large' });
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks, length);
+  return concatBytes(...chunks);
 }
 
 function readJson(bytes: Uint8Array): JsonFields {

@@ -51,6 +51,18 @@ export function decodeEntries(bytes: Uint8Array, width: number): readonly Uint8A
   return entries;
 }
 
+/** The first `width` entries of a bundle that has as many or more, as they stand. @throws QvError log_tile_malformed */
+export function cutEntries(bytes: Uint8Array, width: number): Uint8Array {
+  let end = 0;
+  for (let count = 0; count < width; count++) {
+    const [high, low] = bytes.subarray(end, end + 2);
+    if (high === undefined || low === undefined) throw new QvError('log_tile_malformed', { path: 'length' });
+    end += 2 + high * 256 + low;
+  }
+  if (end > bytes.length) throw new QvError('log_tile_malformed', { path: 'length' });
+  return bytes.subarray(0, end);
+}
+
 /** MTH of a complete subtree from its hashes at any level below: a power of two of them, 256 for a complete tile. */
 export function completeRoot(hashes: readonly Hash[]): Hash {
   let row = hashes;

@@ -154,7 +154,7 @@ describe('progress', () => {
 
   test('on a terminal one line, drawn over and erased', () => {
     const terminal = new Terminal();
-    const bar = progressBar(terminal, 'Measuring', ticking());
+    const bar = progressBar(terminal, 'Measuring', { now: ticking() });
     bar.update(512 * MIB, 2048 * MIB);
     bar.update(2048 * MIB, 2048 * MIB);
     bar.clear();
@@ -166,7 +166,7 @@ describe('progress', () => {
 
   test('nothing elsewhere, and nothing for work that ends at once', () => {
     for (const stream of [new PassThrough(), new Terminal()]) {
-      const bar = progressBar(stream, 'Measuring', 'isTTY' in stream ? () => 0 : ticking());
+      const bar = progressBar(stream, 'Measuring', { now: 'isTTY' in stream ? () => 0 : ticking() });
       bar.update(1, 2);
       bar.clear();
       expect(stream.read()).toBeNull();

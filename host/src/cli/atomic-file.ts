@@ -1,0 +1,102 @@
+/**
+ * Files that are there whole or not at all: written beside their place under another name, then renamed. What stood
+ * there before stays until then, and nothing is left behind on failure.
+ */
+import { randomBytes } from 'node:crypto';
+import { lstatSync, unlinkSync } from 'node:fs';
+import { type FileHandle, open, rename } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { QvError } from '@quantumvault/shared/errors.ts';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** For everybody whom the umask lets. */
+const ORDINARY_MODE = 0o666;
+
+export class AtomicFile {
+  readonly #path: string;
+  readonly #temporary: string;
+  readonly #handle: FileHandle;
+  readonly #onSignal: (signal: NodeJS.Signals) => void;
+
+  private constructor(path: string, temporary: string, handle: FileHandle) {
+    this.#path = path;
+    this.#temporary = temporary;
+    this.#handle = handle;
+    this.#onSignal = (signal) => {
+      this.#forget();
+      process.kill(process.pid, signal);
+    };
+    for (const signal of SIGNALS) process.once(signal, this.#onSignal);
+  }
+
+  /** @throws QvError output_unwritable */
+  static async create(path: string, mode = ORDINARY_MODE): Promise<AtomicFile> {
+    return orUnwritable(path, async () => {
+      requireReplaceable(path);
+      const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.part`);
+      return new AtomicFile(path, temporary, await open(temporary, 'wx', mode));
+    });
+  }
+
+  /** @throws QvError output_unwritable */
+  async write(bytes: Uint8Array | string): Promise<void> {
+    await orUnwritable(this.#path, () => this.#handle.writeFile(bytes));
+  }
+
+  /** From here on the file is there, and after a power cut too. @throws QvError output_unwritable */
+  async commit(): Promise<void> {
+    await orUnwritable(this.#path, async () => {
+      await this.#handle.sync();
+      await this.#handle.close();
+      await rename(this.#temporary, this.#path);
+      this.#release();
+    });
+  }
+
+  /** After commit it does nothing. */
+  async discard(): Promise<void> {
+    await this.#handle.close().catch(() => undefined);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#release();
+    try {
+      unlinkSync(this.#temporary);
+    } catch {
+      // Renamed, or somebody else removed it.
+    }
+  }
+
+  #release(): void {
+    for (const signal of SIGNALS) process.removeListener(signal, this.#onSignal);
+  }
+}
+
+/** @throws QvError output_unwritable */
+export async function writeAtomically(path: string, bytes: Uint8Array | string, mode?: number): Promise<void> {
+  const file = await AtomicFile.create(path, mode);
+  try {
+    await file.write(bytes);
+    await file.commit();
+  } finally {
+    await file.discard();
+  }
+}
+
+/** Renaming over a device or a link to one, /dev/stdout for example, would break the machine. */
+function requireReplaceable(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found !== undefined && !found.isFile())
+    throw new QvError('output_unwritable', { path, value: 'not a regular file' });
+}
+
+export async function orUnwritable<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (error instanceof QvError) throw error;
+    const value = (error as NodeJS.ErrnoException).code ?? 'unwritable';
+    throw new QvError('output_unwritable', { path, value }, { cause: error });
+  }
+}

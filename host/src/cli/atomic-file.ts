@@ -3,9 +3,10 @@
  * there before stays until then, and nothing is left behind on failure.
  */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, unlinkSync } from 'node:fs';
+import { createReadStream, lstatSync, unlinkSync, writeSync } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { QvError } from '@quantumvault/shared/errors.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -41,6 +42,21 @@ export class AtomicFile {
   /** @throws QvError output_unwritable */
   async write(bytes: Uint8Array | string): Promise<void> {
     await orUnwritable(this.#path, () => this.#handle.writeFile(bytes));
+  }
+
+  /** For callbacks that cannot wait. @throws QvError output_unwritable */
+  writeSync(text: string): void {
+    const bytes = Buffer.from(text);
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#handle.fd, bytes, at);
+    } catch (error) {
+      throw unwritable(this.#path, error);
+    }
+  }
+
+  /** What was written so far, to somewhere else. */
+  async copyTo(stream: NodeJS.WritableStream): Promise<void> {
+    await pipeline(createReadStream(this.#temporary), stream, { end: false });
   }
 
   /** From here on the file is there, and after a power cut too. @throws QvError output_unwritable */
@@ -96,7 +112,11 @@ export async function orUnwritable<T>(path: string, action: () => Promise<T>): P
     return await action();
   } catch (error) {
     if (error instanceof QvError) throw error;
-    const value = (error as NodeJS.ErrnoException).code ?? 'unwritable';
-    throw new QvError('output_unwritable', { path, value }, { cause: error });
+    throw unwritable(path, error);
   }
+}
+
+function unwritable(path: string, error: unknown): QvError {
+  const value = (error as NodeJS.ErrnoException).code ?? 'unwritable';
+  return new QvError('output_unwritable', { path, value }, { cause: error });
 }

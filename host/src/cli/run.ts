@@ -100,5 +100,7 @@ function stackOf(error: unknown): readonly string[] {
 }
 
 function write(stream: NodeJS.WritableStream, lines: readonly string[]): void {
-  if (lines.length > 0) stream.write(`${onlyColours(lines.join('\n'))}\n`);
+  // A command that has written its own output has nothing to add.
+  if (lines.length === 0) return;
+  stream.write(`${onlyColours(lines.join('\n'))}\n`);
 }

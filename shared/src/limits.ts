@@ -264,8 +264,6 @@ export const LIMITS = {
   cliLogReads: 4,
   /** A host that is busy gets more patience from an audit, which may take hours, than from a signing request. */
   cliLogAttempts: 8,
-  /** What `qv verify log --keep` wrote: a line for each wallet and boot. */
-  cliKeptBytes: 256 * 1024 * 1024,
   /** One line of a file of signatures, or all of it where it is one JSON document: a page of Solana's RPC has 300 kB. */
   cliChainDocumentBytes: 64 * 1024 * 1024,
   cliChainSignatures: 4_000_000,

@@ -6,6 +6,7 @@ import { initRowKey } from './commands/init-row-key.ts';
 import { initWitness } from './commands/init-witness.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
+import { logExport } from './commands/log-export.ts';
 import { logFetch } from './commands/log-fetch.ts';
 import { measure } from './commands/measure.ts';
 import { policyCheck } from './commands/policy-check.ts';
@@ -14,6 +15,7 @@ import { policyStatement } from './commands/policy-statement.ts';
 import { status } from './commands/status.ts';
 import { txDecode } from './commands/tx-decode.ts';
 import { verifyAttestation } from './commands/verify-attestation.ts';
+import { verifyLog } from './commands/verify-log.ts';
 import { verifyReceipt } from './commands/verify-receipt.ts';
 import { version } from './commands/version.ts';
 import { witness } from './commands/witness.ts';
@@ -29,9 +31,11 @@ export const COMMANDS: readonly Command[] = [
   witness,
   verifyAttestation,
   verifyReceipt,
+  verifyLog,
   inspectAttestation,
   measure,
   logFetch,
+  logExport,
   policyCheck,
   policyJudge,
   policyStatement,

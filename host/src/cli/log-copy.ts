@@ -120,12 +120,12 @@ class Copy {
     const old = await this.#here.read(`${boot}/checkpoint`, LIMITS.noteBytes);
     const before = old && parseCheckpoint(parseNote(old).text);
     if (before !== undefined && before.size > checkpoint.size)
-      throw new QvError('log_proof_invalid', {
+      throw new QvError('log_rewound', {
         path: boot,
         value: `${before.size} leaves before, ${checkpoint.size} now`,
       });
     if (before?.size === checkpoint.size && !equalBytes(before.root, checkpoint.root))
-      throw new QvError('log_proof_invalid', { path: boot, value: 'another log of the same size lies here' });
+      throw new QvError('log_forked', { path: boot, value: 'another log of the same size lies here' });
     return { boot, note, checkpoint, before };
   }
 
@@ -143,7 +143,7 @@ class Copy {
     if (!equalBytes(found, root)) {
       // Some of them lie, and which is not known: the next run fetches all of them again.
       for (const tile of tilesBetween(oldSize, size)) await rm(this.#path(boot, tile), { force: true });
-      throw new QvError('log_proof_invalid', { path: boot, value: 'the leaves do not lead to the checkpoint’s root' });
+      throw new QvError('log_root_mismatch', { path: boot, value: 'the leaves do not lead to the checkpoint’s root' });
     }
     await this.#writeFile(`${boot}/checkpoint`, note);
     for (const tile of tilesBetween(oldSize, size)) await this.#removeNarrower(boot, tile);
@@ -159,7 +159,7 @@ class Copy {
     if (oldWidth > 0) {
       const old = await this.#here.read(this.#name(boot, { ...tile, width: oldWidth }), LIMITS.entryBundleBytes);
       if (old !== undefined && !equalBytes(old, cutEntries(bytes, oldWidth)))
-        throw new QvError('log_proof_invalid', { path: boot, value: 'leaves that lie here were changed' });
+        throw new QvError('log_forked', { path: boot, value: 'leaves that lie here were changed' });
     }
     await this.#write(boot, tile, bytes);
     await this.#write(boot, { ...tile, level: 0 }, encodeTile(entries.map(leafHash)));

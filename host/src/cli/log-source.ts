@@ -130,9 +130,19 @@ async function readEntries(files: LogFiles, prefix: string, tile: Tile): Promise
   if (exact !== undefined) return exact;
   for (const width of await widerThan(files, prefix, tile)) {
     const bytes = await files.read(prefix + tilePath({ ...tile, width }), bytesOf(width));
-    if (bytes !== undefined) return cutEntries(bytes, tile.width);
+    if (bytes !== undefined) return cut(bytes, tile.width);
   }
   return unknown(path);
+}
+
+/** What is no bundle is given as it is: whoever asked says what is wrong with it. */
+function cut(bytes: Uint8Array, width: number): Uint8Array {
+  try {
+    return cutEntries(bytes, width);
+  } catch (error) {
+    if (!(error instanceof QvError)) throw error;
+    return bytes;
+  }
 }
 
 async function widerThan(files: LogFiles, prefix: string, tile: Tile): Promise<readonly number[]> {

@@ -1,7 +1,6 @@
 /** The verdict and the checklist behind it. */
-import { PROVES, type Step } from '@quantumvault/shared/attestation/checklist.ts';
-import type { AttestationReport } from '@quantumvault/shared/attestation/verify.ts';
-import { codeOf, ERRORS, QvError } from '@quantumvault/shared/errors.ts';
+import type { StepOf } from '@quantumvault/shared/attestation/checklist.ts';
+import { codeOf, ERRORS, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { type Child, el } from './dom.ts';
 
 const MARKS = { pass: '✓', fail: '✗', skipped: '–', 'not-reached': '' } as const;
@@ -12,9 +11,12 @@ export function notice(kind: 'good' | 'bad' | 'warn', headline: string, ...lines
   return el('div', `notice ${kind}`, el('p', 'headline', headline), ...lines.map((line) => el('p', '', line)));
 }
 
-export function verdict(report: AttestationReport): HTMLElement {
-  if (report.ok) return notice('good', '✓ Verified: every check passes', PROVES[report.mode]);
-  const { code } = report.failure;
+/** @param proves what it is worth that every check passes */
+export function verdict(proves: string): HTMLElement {
+  return notice('good', '✓ Verified: every check passes', proves);
+}
+
+export function refusal({ code }: { readonly code: ErrorCode }): HTMLElement {
   return notice('bad', '✗ Not verified', ERRORS[code].meaning, el('code', '', code));
 }
 
@@ -27,11 +29,11 @@ export function unusable(error: unknown): HTMLElement {
   return notice('warn', 'No verdict: the input is unusable', ERRORS[code].meaning, el('code', '', detail));
 }
 
-export function checklist(steps: readonly Step[]): HTMLElement {
+export function checklist(steps: readonly StepOf<string>[]): HTMLElement {
   return el('ol', 'steps', ...steps.map(stepItem));
 }
 
-function stepItem(step: Step): HTMLElement {
+function stepItem(step: StepOf<string>): HTMLElement {
   const { status, title, found } = step;
   const mark = el('span', 'mark', MARKS[status]);
   mark.ariaHidden = 'true';

@@ -1,11 +1,11 @@
 /** The page: reads the form, asks the library, shows the answer. */
 import { trustedRoot } from '@quantumvault/shared/attestation/root.ts';
-import { verifyAttestation } from '@quantumvault/shared/attestation/verify.ts';
-import { type Inspection, inspectAttestation } from '@quantumvault/shared/evidence/inspect.ts';
-import { checklist, notice, unusable, verdict } from './checklist.ts';
-import { contents, identity } from './contents.ts';
-import { byId, el } from './dom.ts';
-import { documentOf, expectationsOf, type FormValues } from './question.ts';
+import type { Answer } from './answer.ts';
+import { notice, unusable } from './checklist.ts';
+import { inspectDocument, verifyDocument } from './document.ts';
+import { byId } from './dom.ts';
+import { expectationsOf, type FormValues, inputOf } from './question.ts';
+import { inspectReceipt, verifyReceipt } from './receipt.ts';
 
 const form = byId('form', HTMLFormElement);
 const fileInput = byId('file', HTMLInputElement);
@@ -20,7 +20,7 @@ let file: File | undefined;
 function choose(next: File | undefined): void {
   file = next;
   chosen.textContent = next === undefined ? '' : `${next.name}, ${next.size} bytes`;
-  // One document at a time: the last one given counts.
+  // One thing at a time: the last one given counts.
   if (next !== undefined) pasted.value = '';
 }
 
@@ -32,52 +32,25 @@ function values(): FormValues {
     nonce: byId('nonce', HTMLInputElement).value,
     allowDebug: byId('debug', HTMLInputElement).checked,
     root: byId('root', HTMLTextAreaElement).value,
+    witnesses: byId('witnesses', HTMLTextAreaElement).value,
+    threshold: byId('threshold', HTMLInputElement).value,
   };
 }
 
-interface Answer {
-  readonly verdict: readonly HTMLElement[];
-  readonly details: readonly HTMLElement[];
-}
-
 async function verify(form: FormValues): Promise<Answer> {
-  const { encoding, bytes } = await documentOf(form);
-  const expected = expectationsOf(form);
-  const report = await verifyAttestation(bytes, expected);
-  const { isAws } = await trustedRoot(expected.unsafeTrustedRootDer);
+  const input = await inputOf(form);
+  const answer = input.kind === 'receipt' ? await verifyReceipt(input.bytes, form) : await verifyDocument(input, form);
+  const { isAws } = await trustedRoot(expectationsOf(form).unsafeTrustedRootDer);
   const warnings = [
     ...(isAws ? [] : [notice('bad', 'UNSAFE: not AWS’s root', 'Whoever holds its key can attest anything.')]),
     ...(form.allowDebug ? [notice('bad', 'UNSAFE: debug enclaves are accepted', 'Their memory can be read.')] : []),
   ];
-  const found = await reading(bytes);
-  return {
-    verdict: [verdict(report), ...warnings],
-    details: [
-      // Of a document that fails nothing is known to be true: no summary of it, only the folded contents.
-      ...(report.ok && found !== undefined ? [identity(found)] : []),
-      el('h2', '', 'Checks'),
-      el('p', 'hint', `Read as ${encoding}, ${bytes.length} bytes.`),
-      checklist(report.steps),
-      ...(found === undefined ? [] : [contents(found, false)]),
-    ],
-  };
-}
-
-/** Undefined when it does not decode: the checklist has said so. */
-async function reading(bytes: Uint8Array): Promise<Inspection | undefined> {
-  try {
-    return await inspectAttestation(bytes);
-  } catch {
-    return undefined;
-  }
+  return { ...answer, verdict: [...answer.verdict, ...warnings] };
 }
 
 async function inspect(form: FormValues): Promise<Answer> {
-  const { encoding, bytes } = await documentOf(form);
-  return {
-    verdict: [notice('warn', 'No verdict', `Nothing has been verified. Read as ${encoding}, ${bytes.length} bytes.`)],
-    details: [contents(await inspectAttestation(bytes), true)],
-  };
+  const input = await inputOf(form);
+  return input.kind === 'receipt' ? inspectReceipt(input.bytes) : inspectDocument(input);
 }
 
 async function show(ask: (form: FormValues) => Promise<Answer>): Promise<void> {

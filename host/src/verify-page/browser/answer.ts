@@ -1,0 +1,5 @@
+/** What the page shows after a question. */
+export interface Answer {
+  readonly verdict: readonly HTMLElement[];
+  readonly details: readonly HTMLElement[];
+}

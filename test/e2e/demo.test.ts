@@ -42,10 +42,16 @@ interface DemoFacts {
     readonly lamportsOut: string;
     readonly messageHash: string;
     readonly verifiedBy: readonly string[];
-    readonly receipt: { readonly leaf: string; readonly signature: string; readonly kind: string };
+    readonly receipt: {
+      readonly leaf: string;
+      readonly signature: string;
+      readonly kind: string;
+      readonly witnesses: number;
+    };
   };
   readonly refused: { readonly code: string; readonly rule: string; readonly value: string };
   readonly dryRun: { readonly verdict: string; readonly rules: readonly { rule: string; outcome: string }[] };
+  readonly log: { readonly leaves: number; readonly boots: number; readonly kinds: Record<string, number> };
   readonly attestation: { readonly pcrs: Record<string, string>; readonly steps: readonly { status: string }[] };
 }
 
@@ -54,7 +60,7 @@ describe('npm run demo', () => {
     const { exit, stdout, stderr } = await run();
     expect(stderr).toBe('');
     expect(exit).toBe(0);
-    for (const number of [1, 2, 3, 4, 5, 6, 7, 8, 9]) expect(stdout).toContain(`[${number}/9]`);
+    for (const number of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) expect(stdout).toContain(`[${number}/10]`);
     for (const part of [
       'qv/create-wallet/v1',
       'certificate verified',
@@ -65,6 +71,7 @@ describe('npm run demo', () => {
       'verdict: deny',
       'PCR0',
       'Document is signed by its certificate',
+      'none missing',
       'all processes ended',
     ])
       expect(stdout).toContain(part);
@@ -80,6 +87,8 @@ describe('npm run demo', () => {
     expect(facts.ok).toBe(true);
     expect(facts.policy).toMatchObject({ epoch: 1, statement: expect.stringContaining(facts.policy.hash) });
     expect(facts.refused).toMatchObject({ code: 'policy_denied', rule: 'sol.maxPerTransaction', value: '50000001' });
+    expect(facts.log).toMatchObject({ leaves: 5, boots: 1, kinds: { signed: 1, denied: 1 } });
+    expect(facts.signed.receipt.witnesses).toBeGreaterThanOrEqual(2);
     expect(facts.dryRun.verdict).toBe('deny');
     expect(facts.dryRun.rules.find(({ outcome }) => outcome === 'deny')?.rule).toBe('sol.destinations');
     expect(Object.keys(facts.attestation.pcrs)).toEqual(['PCR0', 'PCR1', 'PCR2', 'PCR3', 'PCR4']);
@@ -124,7 +133,7 @@ describe('npm run demo', () => {
 
   test.each([
     ['SIGINT', 130, 'booting the enclave'],
-    ['SIGTERM', 143, '[2/9]'],
+    ['SIGTERM', 143, '[2/10]'],
   ] as const)('%s stops everything', async (signal, exit, when) => {
     const started = startScript('demo.ts');
     child = started;

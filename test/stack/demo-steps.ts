@@ -1,18 +1,23 @@
 /** The demo's steps. Each either holds or throws; what is returned is what `--json` prints. */
 
+import { AUDIT_DEPS } from '@quantumvault/host/cli/audit-report.ts';
+import { openLogs } from '@quantumvault/host/cli/log-source.ts';
 import { type Client, ownerFromSigner, PolicyDenied, type Signed } from '@quantumvault/host/client/client.ts';
 import { verifyEd25519 } from '@quantumvault/host/client/keys.ts';
 import { addressBytes, type BootId } from '@quantumvault/shared/brands.ts';
 import { equalBytes, toBase64, toHex } from '@quantumvault/shared/bytes.ts';
-import { verifyReceipt } from '@quantumvault/shared/evidence/verify.ts';
+import { auditLog } from '@quantumvault/shared/evidence/audit/audit.ts';
+import { parseReceiptFile } from '@quantumvault/shared/evidence/receipt-file.ts';
+import { verifyReceiptFile } from '@quantumvault/shared/evidence/verify-receipt-file.ts';
+import { parseVerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { Transaction } from '@solana/web3.js';
 import nacl from 'tweetnacl';
 import type { Narrator } from './narrator.ts';
-import { clientOf, firstPolicy, LIMIT_LAMPORTS, type Parties, sol, transfer } from './scenario.ts';
+import { clientOf, firstPolicy, LIMIT_LAMPORTS, type Parties, pcrSetOf, sol, transfer } from './scenario.ts';
 import { type Stack, startStack } from './stack.ts';
 import { type ThrowawayKey, throwawayKey } from './throwaway.ts';
 
-export const STEPS = 9;
+export const STEPS = 10;
 const TRANSFER_LAMPORTS = 12_500_000n;
 
 interface Scene {
@@ -28,7 +33,7 @@ interface Scene {
 export async function demo(tell: Narrator, signal: AbortSignal) {
   const startedAt = performance.now();
   const interruptible = stopBetween(tell, signal);
-  interruptible.step('Start the processes: security module, key service, enclave, host');
+  interruptible.step('Start the processes: security module, key service, enclave, three witnesses, host');
   const stack = await startStack({ onStep: interruptible.progress, logLevel: 'warn' });
   try {
     interruptible.ok(`host on ${stack.url}; enclave measured and serving`);
@@ -66,7 +71,8 @@ async function runSteps(scene: Scene) {
   const refused = await overLimit(scene, parties);
   const dryRun = await judgeOnly(scene, parties);
   const attestation = await proveEnclave(scene, created.boot);
-  const receipt = readReceipt(scene, created.boot, signed.signed);
+  const receipt = await proveReceipt(scene, signed.signed);
+  const log = await auditLogs(scene);
   return {
     deployment: stack.deployment,
     ...parties,
@@ -77,6 +83,7 @@ async function runSteps(scene: Scene) {
     refused,
     dryRun,
     attestation,
+    log,
   };
 }
 
@@ -217,26 +224,53 @@ async function proveEnclave({ client, tell }: Scene, boot: BootId) {
   };
 }
 
-function readReceipt({ tell }: Scene, boot: BootId, { receipt, messageHash }: Signed) {
-  tell.step('Verify the receipt of the signature: one leaf of the enclave’s log, signed by the boot key');
-  const { leaf } = verifyReceipt(receipt, { boot, kind: 'signed', messageHash }, verifyEd25519);
-  tell.ok('signed by the attested boot key, over the hash of the message that was signed');
-  const previous = leaf.previous === undefined ? 'none' : toHex(leaf.previous);
+/** What an auditor expects of this deployment. */
+function expectations({ pcrs, nsmRootDer, logOrigin, witnesses }: Stack) {
+  return {
+    pcrSets: [pcrSetOf(pcrs)],
+    unsafeTrustedRootDer: nsmRootDer,
+    logOrigin,
+    witnesses: witnesses.map(({ key }) => parseVerifierKey(key)),
+    witnessThreshold: 2,
+  };
+}
+
+async function proveReceipt({ stack, tell }: Scene, { id, receipt, signature, transaction }: Signed) {
+  tell.step('Verify the receipt of the signature offline, as a file of its own');
+  const response = await fetch(`${stack.url}/v1/receipts/${id}`);
+  const file = new Uint8Array(await response.arrayBuffer());
+  const expected = {
+    ...expectations(stack),
+    message: Uint8Array.from(Transaction.from(transaction).serializeMessage()),
+    signature,
+  };
+  const report = await verifyReceiptFile(file, expected, verifyEd25519);
+  for (const { title, found, status } of report.steps) if (status === 'pass') tell.ok(`${title}: ${found}`);
+  if (!report.ok) fail(`the receipt does not verify: ${report.failure.code}`);
+  const { leaf, witnesses } = report.receipt;
+  check(equalBytes(parseReceiptFile(file).receipt.leaf, receipt.leaf), 'the reply brought another leaf');
   tell.facts([
     ['Leaf', `${leaf.sequence}, ${leaf.kind}, at ${new Date(leaf.time).toISOString()}`],
-    ['Follows', previous],
     ['Requester', leaf.actor ?? ''],
     ['Request id', leaf.requestId ?? ''],
-    ['Message', toHex(leaf.messageHash ?? new Uint8Array())],
     ['Policy', toHex(leaf.policyHash ?? new Uint8Array())],
+    ['Witnesses', String(witnesses.length)],
   ]);
   return {
     sequence: Number(leaf.sequence),
     kind: leaf.kind,
-    previous,
+    witnesses: witnesses.length,
     leaf: toBase64(receipt.leaf),
     signature: toBase64(receipt.signature),
   };
+}
+
+async function auditLogs({ stack, tell }: Scene) {
+  tell.step('Audit the whole log as an outsider: every decision, none missing');
+  const report = await auditLog(await openLogs(stack.url), expectations(stack), AUDIT_DEPS);
+  for (const { title, found, status } of report.steps) if (status === 'pass') tell.ok(`${title}: ${found}`);
+  check(report.ok, `the log does not verify: ${report.findings[0]?.code}`);
+  return { leaves: Number(report.leaves), kinds: report.kinds, boots: report.boots.length };
 }
 
 const shortened = (hex: string): string => `${hex.slice(0, 12)}…`;

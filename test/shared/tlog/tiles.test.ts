@@ -4,6 +4,7 @@ import { concatBytes, fromHex } from '@quantumvault/shared/bytes.ts';
 import { proveConsistency, proveInclusion, readFrontier } from '@quantumvault/shared/tlog/proof.ts';
 import {
   completeRoot,
+  cutEntries,
   decodeEntries,
   decodeTile,
   encodeEntries,
@@ -186,6 +187,16 @@ describe('entry bundles', () => {
   it('hold entries of 65,535 bytes and no longer ones', () => {
     const largest = new Uint8Array(MAX_ENTRY_BYTES).fill(9);
     expect(decodeEntries(encodeEntries([largest]), 1)).toEqual([largest]);
+    for (let width = 0; width <= 2; width++)
+      expect(cutEntries(encodeEntries([largest, largest]), width)).toEqual(
+        encodeEntries([largest, largest].slice(0, width)),
+      );
+    for (const [bytes, width] of [
+      [encodeEntries([largest]), 2],
+      [encodeEntries([largest]).subarray(0, -1), 1],
+      [Uint8Array.of(0), 1],
+    ] as const)
+      expect(refusalOf(() => cutEntries(bytes, width))?.code).toBe('log_tile_malformed');
     expect(() => encodeEntries([new Uint8Array(MAX_ENTRY_BYTES + 1)])).toThrow(RangeError);
   });
 });

@@ -39,10 +39,11 @@ export const logExport: Command = {
   name: 'log export',
   summary: 'Write the decisions of a period as CSV or JSON lines, out of logs that are verified while they are read.',
   details: [
-    'One row per leaf with all of its public fields: bytes in hex, keys in base58, amounts in decimal base units. The',
-    'whole log is verified as qv verify log does it, and unless every check passes there is no output (exit 1).',
-    '--unverified exports what a host says, unjudged; the last column of every row, verified, says which it is.',
-    'CSV is RFC 4180; a cell that a spreadsheet could take for a formula has an apostrophe in front of it.',
+    'One row per leaf with all of its public fields: bytes in hex, keys in base58, amounts in decimal',
+    'base units. The whole log is verified as qv verify log does it, and unless every check passes there',
+    'is no output (exit 1). --unverified exports what a host says, unjudged; the last column of every',
+    'row, verified, says which it is. CSV is RFC 4180; a cell that a spreadsheet could take for a formula',
+    'has an apostrophe in front of it.',
   ],
   operands: '<url|folder>',
   options: {

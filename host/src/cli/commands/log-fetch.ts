@@ -11,9 +11,10 @@ export const logFetch: Command = {
   name: 'log fetch',
   summary: 'Copy the logs of a host into a folder: checkpoints, leaves, tiles, policies. Goes on where it stopped.',
   details: [
-    'The layout is the host’s own below /v1/log/ (C2SP tlog-tiles), for qv verify log and for other tools. Complete',
-    'tiles that are there are not fetched again. Each checkpoint is verified under its boot’s key and written last; what',
-    'was copied before has to be part of it, else exit 1. What the leaves say is for qv verify log.',
+    'The layout is the host’s own below /v1/log/ (C2SP tlog-tiles), for qv verify log and for other',
+    'tools. Complete tiles that are there are not fetched again. Each checkpoint is verified under its',
+    'boot’s key and written last; what was copied before has to be part of it, else exit 1. What the',
+    'leaves say is for qv verify log.',
   ],
   operands: '<url>',
   options: { dir: { value: '<folder>', help: 'where to: made when it is not there', required: true } },

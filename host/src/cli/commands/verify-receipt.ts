@@ -29,9 +29,10 @@ export const verifyReceipt: Command = {
   name: 'verify receipt',
   summary: 'Prove what an enclave decided about one request, and that its log contains the decision.',
   details: [
-    'A receipt file is the JSON that the host answers at /v1/receipts/<request id>, or - for standard input. It holds',
-    'the attestation document of its boot, which is replayed: judged at its own time. No network is used.',
-    'With --transaction or --signature the decision has to be about exactly that; with both, the signature is verified.',
+    'A receipt file is the JSON that the host answers at /v1/receipts/<request id>, or - for standard',
+    'input. It holds the attestation document of its boot, which is replayed: judged at its own time. No',
+    'network is used. With --transaction or --signature the decision has to be about exactly that; with',
+    'both, the signature is verified.',
     'Exits 0 when every check passes, 1 when one fails, 2 when the input is unusable.',
   ],
   operands: '<file|->',

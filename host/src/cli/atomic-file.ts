@@ -56,7 +56,13 @@ export class AtomicFile {
 
   /** What was written so far, to somewhere else. */
   async copyTo(stream: NodeJS.WritableStream): Promise<void> {
-    await pipeline(createReadStream(this.#temporary), stream, { end: false });
+    try {
+      await pipeline(createReadStream(this.#temporary), stream, { end: false });
+    } catch (error) {
+      // Whoever read it has seen enough (`| head`).
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EPIPE' && code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+    }
   }
 
   /** From here on the file is there, and after a power cut too. @throws QvError output_unwritable */

@@ -1,4 +1,5 @@
 /** qv log export: rows of a verified log, CSV that spreadsheets do not run, and no file on failure. */
+import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { csvCell, tableHead, tableRow } from '@quantumvault/host/cli/leaf-table.ts';
@@ -24,6 +25,7 @@ let folder: string;
 let out: string;
 let counter = 0;
 
+const QV = join(import.meta.dirname, '..', '..', '..', 'host', 'src', 'cli', 'qv.ts');
 const DAY = ['--from', '2026-11-20', '--to', '2026-11-20'];
 const base = (): string[] => ['log', 'export', server.url, ...trust];
 const toFile = (...argv: readonly string[]): Promise<JsonAnswer> => qvJson(...base(), '--out', out, ...argv);
@@ -127,6 +129,31 @@ describe('a verified export', () => {
     expect(cells(stdout)).toHaveLength(7);
     expect(stderr).toContain('✓ Verified: every check of qv verify log passes.');
     expect(stderr).toMatch(/Rows +6, csv, on standard output/);
+  });
+
+  test('a reader that has gone is no fault, and nothing is left behind', async () => {
+    const scratch = join(folder, 'scratch');
+    mkdirSync(scratch);
+    const environment = { ...process.env, TMPDIR: scratch };
+    const child = spawn(process.execPath, [QV, ...base(), ...DAY], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: environment,
+    });
+    child.stdout.destroy();
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+    expect(readdirSync(scratch)).toEqual([]);
+  });
+
+  test('stopped by a signal, it leaves nothing behind', async () => {
+    const waiting = new Promise<void>((resolve) => {
+      server.handlers.set(`${log.boot}/checkpoint`, () => resolve());
+    });
+    const child = spawn(process.execPath, [QV, ...base(), ...DAY, '--out', out], { stdio: 'ignore' });
+    await waiting;
+    expect(readdirSync(folder)).toHaveLength(1);
+    child.kill('SIGTERM');
+    expect(await new Promise((resolve) => child.once('close', (_code, signal) => resolve(signal)))).toBe('SIGTERM');
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   test('people read where it is', async () => {

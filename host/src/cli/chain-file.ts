@@ -34,6 +34,7 @@ async function readLines(file: FileHandle, signatures: Signatures): Promise<void
   let number = 0;
   // Of a JSON document that its first line did not end.
   let document: string[] | undefined;
+  let documentStart = 0;
   let documentLength = 0;
   for await (const line of linesOf(file, signatures.path)) {
     number++;
@@ -42,17 +43,20 @@ async function readLines(file: FileHandle, signatures: Signatures): Promise<void
       if (text === '' || text.startsWith('#')) continue;
       if (signatures.addLine(text, number)) continue;
       document = [];
+      documentStart = number;
     }
     documentLength += line.length;
     if (documentLength > LIMITS.cliChainDocumentBytes) throw new QvError('body_too_large', { path: signatures.path });
     document.push(line);
   }
-  if (document !== undefined) signatures.addDocument(document.join('\n'));
+  if (document !== undefined) signatures.addDocument(document.join('\n'), documentStart);
 }
 
 class Signatures {
   readonly found: Uint8Array[] = [];
   readonly path: string;
+  /** Once a line was one by itself, all are. */
+  #hasLines = false;
 
   constructor(path: string) {
     this.path = path;
@@ -63,21 +67,23 @@ class Signatures {
     const where = `line ${number}`;
     if (!/^[[{]/.test(text)) {
       this.#add(text, where);
+      this.#hasLines = true;
       return true;
     }
     const value = parsed(text);
     if (value === undefined) {
-      if (this.found.length > 0) throw this.#bad(`${where}: not JSON`);
+      if (this.#hasLines) throw this.#bad(`${where}: not JSON`);
       return false;
     }
     this.#addValue(value, where);
+    this.#hasLines = true;
     return true;
   }
 
-  addDocument(text: string): void {
+  addDocument(text: string, start: number): void {
     const value = parsed(text);
-    if (value === undefined) throw this.#bad('not JSON');
-    this.#addValue(value, 'the document');
+    if (value === undefined) throw this.#bad(`line ${start}: not JSON`);
+    this.#addValue(value, `the document from line ${start}`);
   }
 
   #addValue(value: JsonValue, where: string): void {

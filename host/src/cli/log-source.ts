@@ -57,14 +57,14 @@ export async function openLogs(operand: string): Promise<PublishedLogs> {
 async function listed(files: LogFiles, place: string): Promise<readonly PublishedLog[] | undefined> {
   const bytes = await files.read(`${place}boots`, LIMITS.logBootsBytes);
   if (bytes === undefined) return undefined;
-  const boots = from(files, () => parseBoots(bytes));
+  const boots = parsedFrom(files, () => parseBoots(bytes));
   return boots.map((boot) => ({ boot, prefix: `${place}${boot}/` }));
 }
 
 async function single(files: LogFiles, place: string): Promise<readonly PublishedLog[] | undefined> {
   const note = await files.read(`${place}checkpoint`, LIMITS.noteBytes);
   if (note === undefined) return undefined;
-  const { origin } = parseCheckpoint(parseNote(note).text);
+  const { origin } = parsedFrom(files, () => parseCheckpoint(parseNote(note).text));
   return [{ boot: bootOfOrigin(origin), prefix: place }];
 }
 
@@ -156,6 +156,6 @@ async function widerThan(files: LogFiles, prefix: string, tile: Tile): Promise<r
 }
 
 /** What does not parse is the host's fault when a host sent it. */
-function from<T>({ kind }: LogFiles, read: () => T): T {
+export function parsedFrom<T>({ kind }: LogFiles, read: () => T): T {
   return kind === 'url' ? readResponse(read) : read();
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
-import { bytesText, progressBar } from '@quantumvault/host/cli/progress.ts';
+import { bytesText, inLeaves, progressBar } from '@quantumvault/host/cli/progress.ts';
 import { runCli } from '@quantumvault/host/cli/run.ts';
 import { parsePcrSets } from '@quantumvault/shared/attestation/pcrs.ts';
 import { toHex, utf8 } from '@quantumvault/shared/bytes.ts';
@@ -162,6 +162,15 @@ describe('progress', () => {
     expect([empty, end]).toEqual(['', '']);
     expect(first).toBe(`Measuring ${'█'.repeat(7)}${'░'.repeat(21)}  25 %  512.0 MiB of 2.0 GiB`);
     expect(second).toContain('100 %');
+  });
+
+  test('in leaves', () => {
+    const terminal = new Terminal();
+    const bar = progressBar(terminal, 'Verifying', { now: ticking(), amounts: inLeaves });
+    bar.update(1_234_567, 2_469_134);
+    // A host that sends more than it said.
+    bar.update(5, 4);
+    expect(String(terminal.read())).toMatch(/ 50 % {2}1,234,567 of 2,469,134 leaves.*100 % {2}5 of 4 leaves/s);
   });
 
   test('nothing elsewhere, and nothing for work that ends at once', () => {

@@ -295,7 +295,9 @@ describe('files of signatures', () => {
   test.each([
     ['xyz', 'line 1: not a base58 signature'],
     ['# fine\n\n0OIl', 'line 3: not a base58 signature'],
-    ['[\n1,\n', 'not JSON'],
+    ['# x\n[\n1,\n', 'line 2: not JSON'],
+    ['[]\n[\n]', 'line 2: not JSON'],
+    ['[\n1\n]', 'the document from line 1: no signature'],
     ['{"other": 1}', 'line 1: no signature'],
     ['[{"signature": "x"}]', 'line 1: not a base58 signature'],
     ['[[], 7]', 'line 1, entry 0: no signature'],

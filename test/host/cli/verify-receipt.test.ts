@@ -1,4 +1,8 @@
 /** qv verify receipt: exit codes, what people and machines are told, and what never reaches the terminal. */
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
 import { addressOf } from '@quantumvault/shared/brands.ts';
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
@@ -15,6 +19,7 @@ import { transfer, wireOf } from '../../support/wallet-kit.ts';
 import { type JsonAnswer, qv, qvJson } from './call.ts';
 import { file } from './documents.ts';
 
+const QV = join(import.meta.dirname, '..', '..', '..', 'host', 'src', 'cli', 'qv.ts');
 const deployment = new Deployment({ witnesses: 2 });
 const log = await deployment.start();
 const wallet = log.wallet();
@@ -80,6 +85,13 @@ describe('a genuine receipt', () => {
     expect(stdout).toContain(wallet.requester);
     expect(stdout).toContain('Without witnesses');
     expect(stdout).toContain('UNSAFE options were used');
+  });
+
+  test('on standard input', async () => {
+    const child = spawn(process.execPath, [QV, 'verify', 'receipt', '-', ...TRUST, '--json']);
+    child.stdin.end(readFileSync(good));
+    const answer = JSON.parse(await text(child.stdout)) as JsonAnswer;
+    expect(answer).toMatchObject({ ok: true, receipt: { source: '-' }, leaf: { kind: 'signed' } });
   });
 
   test('about this transaction and this signature', async () => {
@@ -148,13 +160,13 @@ describe('unusable: exit 2', () => {
 
 test('no text of a receipt drives the terminal', async () => {
   const evil = '\u001b]0;pwn\u0007\u009b31m\u202e';
-  const text = receiptText(await receiptFileOf(log, 3));
+  const receipt = receiptText(await receiptFileOf(log, 3));
   for (const changed of [
-    text.replace('log.example.com', JSON.stringify(evil).slice(1, -1)),
-    text.replace('"index":"3"', `"index":${JSON.stringify(evil)}`),
-    text.replace('"index"', `${JSON.stringify(evil)}:1,"index"`),
+    receipt.replace('log.example.com', JSON.stringify(evil).slice(1, -1)),
+    receipt.replace('"index":"3"', `"index":${JSON.stringify(evil)}`),
+    receipt.replace('"index"', `${JSON.stringify(evil)}:1,"index"`),
   ]) {
-    expect(changed).not.toBe(text);
+    expect(changed).not.toBe(receipt);
     for (const extra of [[], ['--json']]) {
       const { exit, stdout, stderr } = await qv('verify', 'receipt', file('evil.json', changed), ...TRUST, ...extra);
       expect(exit).not.toBe(0);

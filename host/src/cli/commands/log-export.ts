@@ -18,7 +18,7 @@ import { AUDIT_DEPS, auditJson, auditLines, leavesText } from '../audit-report.t
 import { notVerified } from '../checklist.ts';
 import type { Arguments, Command, Output, Result } from '../command.ts';
 import { type TableFormat, tableHead, tableRow } from '../leaf-table.ts';
-import { openLogs, type PublishedLogs } from '../log-source.ts';
+import { openLogs, type PublishedLogs, parsedFrom } from '../log-source.ts';
 import { countText, inLeaves, type ProgressBar, progressBar } from '../progress.ts';
 import { onlyColours, printable, type Style, styleFor, table, tick } from '../terminal.ts';
 import { oneOperand } from '../text-input.ts';
@@ -165,12 +165,15 @@ async function audited(logs: PublishedLogs, expected: Expected, rows: Rows, bar:
 /** As the source tells it: only the form of leaves is required. */
 async function unjudged(logs: PublishedLogs, rows: Rows, bar: ProgressBar): Promise<void> {
   for (const boot of await logs.boots()) {
-    const { size } = parseCheckpoint(parseNote(await logs.checkpoint(boot)).text);
+    const note = await logs.checkpoint(boot);
+    const { size } = parsedFrom(logs.files, () => parseCheckpoint(parseNote(note).text));
     let done = 0;
     for (const { level, index, width } of tilesOf(size)) {
       if (level !== 'entries') break;
-      for (const entry of decodeEntries(await logs.entries(boot, index, width), width))
-        rows.add(decodeLeaf(entry), leafHash(entry));
+      const bundle = await logs.entries(boot, index, width);
+      parsedFrom(logs.files, () => {
+        for (const entry of decodeEntries(bundle, width)) rows.add(decodeLeaf(entry), leafHash(entry));
+      });
       done += width;
       bar.update(done, Number(size));
     }

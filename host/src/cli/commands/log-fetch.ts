@@ -61,6 +61,6 @@ function rows({ logs, withdrawn, policies, policiesMissing }: CopyReport, style:
       `${countText(to)} leaves${from === 0n ? '' : `, ${countText(to - from)} of them new`}`,
     ]),
     ...withdrawn.map((boot): [string, string] => [boot, style('red', 'no longer published; kept')]),
-    ['Policies', `${policies}${policiesMissing === 0 ? '' : `; ${policiesMissing} are not published`}`],
+    ['Policies of new leaves', `${policies}${policiesMissing === 0 ? '' : `; ${policiesMissing} are not published`}`],
   ];
 }

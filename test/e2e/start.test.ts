@@ -45,7 +45,7 @@ const printed = (part: string): string => {
 
 describe('npm start', () => {
   test('prints commands, and keys that only this user may read', () => {
-    expect(commands).toHaveLength(8);
+    expect(commands).toHaveLength(9);
     const dir = dirname(printed('sign.sh').replace('sh ', ''));
     for (const name of ['owner.key', 'requester.key']) {
       const { mode, size } = statSync(join(dir, name));
@@ -74,6 +74,11 @@ describe('npm start', () => {
     const verified = await shell(printed('verify attestation'));
     expect(verified).toMatchObject({ exit: 0, stdout: expect.stringContaining('Verified') });
     expect(verified.stdout).toContain('UNSAFE: --unsafe-trusted-root');
+  });
+
+  test('its log passes an audit', async () => {
+    const audited = await shell(printed('verify log'));
+    expect(audited).toMatchObject({ exit: 0, stdout: expect.stringContaining('Verified') });
   });
 
   test('the kill switch holds, is proven live, and stops the example', async () => {

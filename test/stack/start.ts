@@ -111,13 +111,16 @@ function explain(stack: Stack, { parties, files }: Prepared, tell: Narrator): vo
   const trust = `--pcrs ${files.pcrs} --unsafe-trusted-root ${join(dir, 'nsm-root.pem')}`;
   tell.note('Verify its attestation, under the root of the simulated security module:');
   tell.command(`npm run -s qv -- verify attestation ${url} ${trust}`);
+  const witnesses = stack.witnesses.map(({ key }) => `--witness '${key}'`).join(' ');
+  tell.note('Audit its log: every decision, under the keys of its three witnesses:');
+  tell.command(`npm run -s qv -- verify log ${url} ${trust} ${witnesses} --witness-threshold 2`);
   tell.note('Stop signing, and prove that it stopped:');
   tell.command(`npm run -s qv -- kill --all --reason trial --admin ${adminSocket} --url ${url} ${trust}`);
 }
 
 /** Until somebody stops it, or a part of it ends by itself. */
 async function untilStopped(stack: Stack, { signal }: Interruption): Promise<void> {
-  const parts = [...Object.values(stack.processes), stack.host];
+  const parts = [...Object.values(stack.processes), ...stack.witnesses.map(({ process }) => process), stack.host];
   const ended = parts.map(async ({ name, exited }) => {
     const how = await exited;
     // Ctrl-C reaches the whole group, so a part may be gone before this process has heard of it.
@@ -137,7 +140,7 @@ try {
     interruption.signal.throwIfAborted();
     tell.progress(what);
   };
-  tell.step('Starting the processes: security module, key service, enclave, host');
+  tell.step('Starting the processes: security module, key service, enclave, witnesses, host');
   stack = await startStack({ onStep: progress, port });
   interruption.signal.throwIfAborted();
   tell.step('Creating a wallet and enabling its first policy');

@@ -225,6 +225,7 @@ export const ERRORS = {
   receipt_malformed: row(400, 'Not a receipt file in its one form.'),
 
   // Findings of an audit: what a log says that no honest enclave and host would.
+  log_boots_too_many: row(403, 'More boots are listed than an audit reads.'),
   log_boot_hidden: row(403, 'A boot that was seen before, or that another one continues, is not shown.'),
   log_truncated: row(403, 'The log has fewer leaves than its checkpoint says.'),
   log_root_mismatch: row(403, 'The leaves are not those of the checkpoint: they have another root.'),

@@ -3,11 +3,13 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { attestationRow } from './attestation.ts';
+import { appendRow, auditRuns } from './log.ts';
 import { type Measured, measure } from './measure.ts';
 import { policyRow } from './policy.ts';
 
 const rows: Measured[] = [];
-for (const row of [attestationRow(), policyRow()]) rows.push(await measure(row));
+for (const row of [attestationRow(), policyRow(), appendRow()]) rows.push(await measure(row));
+const audits = auditRuns();
 
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',
@@ -30,10 +32,25 @@ console.log(
   ]),
 );
 
+console.log(
+  `\n${table([
+    ['one log', 'leaves', 'seconds', 'leaves per second', 'peak MB', 'heap MB', 'buffers MB'],
+    ...audits.map(({ what, leaves, seconds, leavesPerSecond, ...megabytes }) => [
+      what,
+      String(leaves),
+      seconds.toFixed(2),
+      leavesPerSecond.toFixed(0),
+      String(megabytes.peakMegabytes),
+      String(megabytes.heapMegabytes),
+      String(megabytes.bufferMegabytes),
+    ]),
+  ])}`,
+);
+
 const folder = join(import.meta.dirname, '..', '..', '.qv');
 mkdirSync(folder, { recursive: true });
 const file = join(folder, 'bench.json');
-writeFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), machine, rows }, undefined, 2)}\n`);
+writeFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), machine, rows, audits }, undefined, 2)}\n`);
 console.log('\nKept in .qv/bench.json');
 
 function table(lines: readonly (readonly string[])[]): string {

@@ -56,10 +56,11 @@ async function listBoots(source: LogSource, input: AuditInput, checklist: Checkl
     if (listed.length > LIMITS.logBoots) break;
   }
   if (listed.length === 0) checklist.add('boots', 'log_unknown', {}, 'no boot is listed');
-  if (listed.length > LIMITS.logBoots) checklist.add('boots', 'overloaded', {}, `more than ${LIMITS.logBoots} boots`);
+  if (listed.length > LIMITS.logBoots)
+    checklist.add('boots', 'log_boots_too_many', {}, `more than ${LIMITS.logBoots} boots are listed`);
+  const known = new Set(listed);
   for (const boot of input.bootsSeen)
-    if (!listed.includes(boot))
-      checklist.add('boots', 'log_boot_hidden', { boot }, 'it was seen before and is not listed');
+    if (!known.has(boot)) checklist.add('boots', 'log_boot_hidden', { boot }, 'it was seen before and is not listed');
   return listed.slice(0, LIMITS.logBoots);
 }
 
@@ -156,6 +157,9 @@ class Audit {
   /** What can only be said when all logs were read. */
   async compare(): Promise<void> {
     const states = new Map([...this.#runs].map(([boot, { state }]) => [boot, state] as const));
+    for (const [boot, { size }] of states)
+      if (size === 0)
+        this.#checklist.add('attestation', 'log_entry_missing', { boot, sequence: 0n }, 'nothing attests its key');
     this.#judgement.finish(states);
     this.#requireOneRoot();
     await compareClaims(this.#runs, this.#input, this.#checklist);

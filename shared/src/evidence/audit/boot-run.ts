@@ -45,7 +45,8 @@ export class BootRun {
   readonly #place: PlaceCheck;
   #bundle: Bundle | undefined;
   #ended = false;
-  leavesRead = 0;
+  /** Many wallets move by one checkpoint. */
+  #lastRoot: { readonly size: number; readonly root: Hash } | undefined;
 
   constructor(state: BootState, checkpoint: AuditedCheckpoint, parts: RunParts, seen?: BootRun['seen']) {
     this.state = state;
@@ -104,10 +105,13 @@ export class BootRun {
 
   /** The root this log had at that size. Undefined where the source does not give the leaves for it any more. */
   async rootAt(size: number): Promise<Hash | undefined> {
+    if (this.#lastRoot?.size === size) return this.#lastRoot.root;
     const { tree } = this.state;
-    if (tree.holdsTail(size)) return tree.root(size);
-    const hashes = await this.verifiedHashes(Math.floor(size / TILE_WIDTH));
-    return hashes && tree.root(size, hashes);
+    const hashes = tree.holdsTail(size) ? [] : await this.verifiedHashes(Math.floor(size / TILE_WIDTH));
+    if (hashes === undefined) return undefined;
+    const root = tree.holdsTail(size) ? tree.root(size) : tree.root(size, hashes);
+    this.#lastRoot = { size, root };
+    return root;
   }
 
   /** The leaf hashes of a bundle read before, read again and compared with what it was. */
@@ -161,7 +165,6 @@ export class BootRun {
     state.tree.append(hash);
     state.lastHash = hash;
     state.size++;
-    this.leavesRead++;
     this.#parts.onEntry(state.boot, sequence, hash);
     if (leaf === undefined) {
       this.#place.malformed(sequence, fault?.message ?? '');

@@ -3,6 +3,7 @@ import type { Address, Hash } from '../../brands.ts';
 import { toHex } from '../../bytes.ts';
 import { QvError } from '../../errors.ts';
 import { type Policy, policyFromBytes, type Window } from '../../policy/policy.ts';
+import { sameBytes } from './same-bytes.ts';
 import type { Sha256 } from './tree.ts';
 import type { LogSource } from './types.ts';
 
@@ -39,14 +40,14 @@ export class Policies {
   }
 
   /** @throws QvError log_policy_unknown, and those of policyFromBytes */
-  async limits(hash: Hash): Promise<PolicyLimits> {
-    const bytes = await this.#read(hash);
-    if (bytes === undefined || toHex(this.#sha256(bytes)) !== toHex(hash))
+  limits(bytes: Uint8Array | undefined, hash: Hash): PolicyLimits {
+    if (bytes === undefined || !sameBytes(this.#sha256(bytes), hash))
       throw new QvError('log_policy_unknown', { value: toHex(hash) });
     return limitsOf(policyFromBytes(bytes), hash);
   }
 
-  async #read(hash: Hash): Promise<Uint8Array | undefined> {
+  /** Nothing of it is believed yet. @throws whatever the source throws */
+  async read(hash: Hash): Promise<Uint8Array | undefined> {
     try {
       return await this.#source.policy(hash);
     } catch (error) {

@@ -197,8 +197,10 @@ export class Wallets {
 
   async #readLimits(wallet: Wallet, hash: Hash, place: Place): Promise<PolicyLimits | 'unavailable'> {
     wallet.limits = 'unavailable';
+    // A source that fails is no finding.
+    const bytes = await this.#policies.read(hash);
     try {
-      wallet.limits = await this.#policies.limits(hash);
+      wallet.limits = this.#policies.limits(bytes, hash);
     } catch (error) {
       this.#checklist.refusal('policies', error, place, 'the policy cannot be checked');
     }

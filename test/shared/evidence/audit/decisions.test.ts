@@ -62,8 +62,9 @@ describe('leaves', () => {
     const facts = { kind: 'release', wallet: wallet.address, stateVersion: 2n } as const;
     log.record({ ...facts, successor: log.boot, predecessor: log.predecessor() });
     findingOf(await auditOf(deployment), 'log_entry_incomplete');
-    log.record({ kind: 'frozen', freezeId: nacl.randomBytes(16), scope: 'everybody', reason: '' });
-    expect(codesOf(await auditOf(deployment)).filter((code) => code === 'log_entry_incomplete')).toHaveLength(2);
+    for (const scope of ['everybody', `wallet:${'z'.repeat(44)}`])
+      log.record({ kind: 'frozen', freezeId: nacl.randomBytes(16), scope, reason: '' });
+    expect(codesOf(await auditOf(deployment)).filter((code) => code === 'log_entry_incomplete')).toHaveLength(3);
   });
 
   test('time that goes back', async () => {

@@ -144,6 +144,35 @@ describe('an honest log passes', () => {
     }
   });
 
+  test('with a lease that would rather wait for a boot which waits for it', async () => {
+    const deployment = new Deployment();
+    const first = await deployment.start();
+    const second = await deployment.start(after(first));
+    const [a, b] = [first.wallet(), second.wallet()];
+    a.leaseTo(second);
+    a.sign();
+    b.sign();
+    b.moveTo(first);
+    b.sign();
+    await expectHonest(deployment);
+    deployment.logs.reverse();
+    await expectHonest(deployment);
+  });
+
+  test('of more boots than are read side by side, listed the newest first', async () => {
+    const deployment = new Deployment();
+    let log = await deployment.start();
+    for (let index = 0; index < 30; index++) {
+      const next = await deployment.start(after(log));
+      const wallet = log.wallet();
+      wallet.moveTo(next);
+      wallet.sign();
+      log = next;
+    }
+    deployment.logs.reverse();
+    await expectHonest(deployment);
+  });
+
   test('at every limit exactly', async () => {
     const deployment = new Deployment();
     const log = await deployment.start();

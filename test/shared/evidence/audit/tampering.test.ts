@@ -1,7 +1,10 @@
 /** What a host, a database or a network can do to logs that honest boots wrote. */
+import { randomBytes } from 'node:crypto';
+import { bootIdOf } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { auditLog } from '@quantumvault/shared/evidence/audit/audit.ts';
 import { encodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { expectCode } from '../../../support/codes.ts';
 import {
@@ -110,8 +113,11 @@ describe('leaves', () => {
   });
 
   test('other faults of the source are not findings', async () => {
-    const source = { ...sourceOf(served), entries: async () => Promise.reject(new QvError('host_unreachable')) };
-    await expectCode(auditLog(source, deployment.expectations(), auditDeps), 'host_unreachable');
+    const fails = async () => Promise.reject(new QvError('host_unreachable'));
+    for (const part of ['boots', 'checkpoint', 'entries', 'policy']) {
+      const source = { ...sourceOf(served), [part]: fails };
+      await expectCode(auditLog(source, deployment.expectations(), auditDeps), 'host_unreachable');
+    }
   });
 
   test('of which more are wrong than a report lists', async () => {
@@ -219,6 +225,26 @@ describe('boots', () => {
     findingOf(await audited(), 'log_unknown');
     served.logs.set('0' as typeof log.boot, { entries: [], note: new Uint8Array() });
     findingOf(await audited(), 'base58_malformed');
+  });
+
+  test('without a leaf, so that nothing attests their key', async () => {
+    const stranger = await new Deployment({ witnesses: 0 }).start();
+    const note = stranger.checkpoint({ size: 0, origin: stranger.origin });
+    served.logs.set(stranger.boot, { entries: [], note });
+    expect(findingOf(await audited({ witnesses: [], witnessThreshold: 0 }), 'log_entry_missing')).toMatchObject({
+      boot: stranger.boot,
+      sequence: 0n,
+    });
+  });
+
+  test('more than an audit reads', async () => {
+    const boots = Array.from({ length: LIMITS.logBoots + 1 }, () => bootIdOf(randomBytes(32)));
+    const source = {
+      ...sourceOf(served),
+      boots: async () => boots,
+      checkpoint: async () => Promise.reject(new QvError('log_unknown')),
+    };
+    findingOf(await auditLog(source, deployment.expectations(), auditDeps), 'log_boots_too_many');
   });
 
   test('two that follow nothing', async () => {

@@ -18,6 +18,7 @@ import { Judgement } from './judgement.ts';
 import { Policies } from './limits-of-policy.ts';
 import { type NamedState, NotesNamed } from './predecessors.ts';
 import { Checklist, type Place } from './report.ts';
+import { requireOneRoot } from './roots.ts';
 import { sameBytes } from './same-bytes.ts';
 import { readAll } from './schedule.ts';
 import { encodeSeen } from './seen.ts';
@@ -161,7 +162,7 @@ class Audit {
       if (size === 0)
         this.#checklist.add('attestation', 'log_entry_missing', { boot, sequence: 0n }, 'nothing attests its key');
     this.#judgement.finish(states);
-    this.#requireOneRoot();
+    requireOneRoot(states, this.#checklist);
     await compareClaims(this.#runs, this.#input, this.#checklist);
   }
 
@@ -273,15 +274,6 @@ class Audit {
     this.#leaves++;
     if (this.#leaves % PROGRESS_LEAVES === 0) this.#deps.onProgress?.(BigInt(this.#leaves), this.#toRead);
     this.#deps.onLeaf?.(boot, leaf, hash);
-  }
-
-  /** The first boot of a deployment continues nothing; any other one that does not begins a history of its own. */
-  #requireOneRoot(): void {
-    const roots = [...this.#runs.values()]
-      .filter(({ state }) => !state.hasPredecessor && state.size > 0)
-      .sort((a, b) => a.state.firstTime - b.state.firstTime);
-    for (const { state } of roots.slice(1))
-      this.#checklist.add('chain', 'log_root_repeated', { boot: state.boot }, 'it continues no other boot');
   }
 }
 

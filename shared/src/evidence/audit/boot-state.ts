@@ -19,8 +19,8 @@ export interface BootState {
   lastHash: Hash | undefined;
   /** The `follows` leaf: whose log, at which size, and when. */
   follows: { readonly boot: BootId; readonly size: number; readonly time: number } | undefined;
-  /** Whether any leaf names a predecessor. */
-  hasPredecessor: boolean;
+  /** Where it comes from: the boot it follows, else the first one from which it took a wallet. */
+  origin: BootId | undefined;
 }
 
 export function newBootState(boot: BootId, sha256: Sha256, bundleRoots: readonly Hash[] = []): BootState {
@@ -36,6 +36,6 @@ export function newBootState(boot: BootId, sha256: Sha256, bundleRoots: readonly
     lastTime: 0,
     lastHash: undefined,
     follows: undefined,
-    hasPredecessor: false,
+    origin: undefined,
   };
 }

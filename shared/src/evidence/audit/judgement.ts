@@ -45,7 +45,7 @@ export class Judgement {
       return;
     }
     if (leaf.predecessor !== undefined) {
-      state.hasPredecessor = true;
+      state.origin ??= leaf.predecessor.boot;
       // Freezes travel with whatever continues a boot.
       if (named && from) state.freezes.inherit(from.freezes, named.size, sequence, leaf.time);
     }
@@ -99,7 +99,10 @@ export class Judgement {
   #follows(state: BootState, leaf: LeafOf<'follows'>, place: Place, named: NamedState | undefined): void {
     if (state.follows !== undefined)
       this.#add('chain', 'log_entry_unexpected', place, `it follows ${state.follows.boot} already`);
-    else state.follows = { boot: leaf.predecessor.boot, size: named?.size ?? 0, time: leaf.time };
+    else {
+      state.origin = leaf.predecessor.boot;
+      state.follows = { boot: state.origin, size: named?.size ?? 0, time: leaf.time };
+    }
   }
 
   #signed(state: BootState, leaf: LeafOf<'signed'>, sequence: number, place: Place): void | Promise<void> {

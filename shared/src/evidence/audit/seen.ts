@@ -13,7 +13,6 @@ import { type Address, type BootId, type Hash, hash, timeMs } from '../../brands
 import { fromHex, toHex } from '../../bytes.ts';
 import { LIMITS } from '../../limits.ts';
 import {
-  bool,
   bootId,
   bytes,
   field,
@@ -59,7 +58,7 @@ const bootCodec = struct({
   lastHash: field(5, fixed<Hash>(32)),
   attestation: field(6, bytes(1, LIMITS.attestationDocumentBytes)),
   configHash: field(7, fixed<Hash>(32)),
-  hasPredecessor: field(8, bool),
+  origin: maybe(8, bootId),
   follows: maybe(9, struct({ boot: field(0, bootId), size: field(1, u64), time: field(2, time) })),
   freezes: field(10, u32),
   repeats: field(11, u32),
@@ -140,7 +139,7 @@ export function decodeSeen(file: Uint8Array, sha256: Sha256): Seen {
 }
 
 function writeBoot(writer: SeenWriter, { state, checkpoint }: BootRun): void {
-  const { boot, size, tree, lastHash, attestation, configHash, follows, hasPredecessor } = state;
+  const { boot, size, tree, lastHash, attestation, configHash, follows, origin } = state;
   // An audit in which everything holds has read leaf 0.
   if (lastHash === undefined || attestation === undefined || configHash === undefined) throw malformed('boot');
   const [freezes, repeats] = [[...state.freezes.all], [...state.repeats.all]];
@@ -153,7 +152,7 @@ function writeBoot(writer: SeenWriter, { state, checkpoint }: BootRun): void {
     lastHash,
     attestation,
     configHash,
-    hasPredecessor,
+    ...(origin && { origin }),
     ...(follows && { follows: { boot: follows.boot, size: BigInt(follows.size), time: timeMs(follows.time) } }),
     freezes: freezes.length,
     repeats: repeats.length,

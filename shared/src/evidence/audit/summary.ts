@@ -23,7 +23,7 @@ export function passedSteps(
   const some = (count: number, what: string): string | undefined => (count === 0 ? undefined : of(count, what));
   const kind = (name: string): number => kinds[name] ?? 0;
   const kept = runs.filter(({ seen }) => seen !== undefined).length;
-  const followers = runs.filter(({ state }) => state.hasPredecessor).length;
+  const followers = runs.filter(({ state }) => state.origin !== undefined).length;
   return {
     boots: of(listed, 'boot'),
     attestation: some(runs.length, 'attestation'),

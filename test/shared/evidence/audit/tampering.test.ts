@@ -252,6 +252,19 @@ describe('boots', () => {
     expect(findingOf(await auditOf(deployment), 'log_root_repeated')).toMatchObject({ boot: second.boot });
   });
 
+  test('two that follow nothing, where the first took a wallet back', async () => {
+    const second = await deployment.start({ follows: log.predecessor() });
+    wallet.moveTo(second);
+    wallet.moveTo(log);
+    expect((await auditOf(deployment)).findings).toEqual([]);
+    const third = await deployment.start();
+    const report = await auditOf(deployment);
+    expect(findingOf(report, 'log_root_repeated')).toMatchObject({ boot: third.boot });
+    const fourth = await deployment.start({ follows: third.predecessor() });
+    wallet.moveTo(fourth);
+    expect(codesOf(await auditOf(deployment))).toEqual(['log_root_repeated']);
+  });
+
   test('one that follows a state which was not one', async () => {
     const predecessor = { boot: log.boot, checkpoint: log.checkpoint({ entries: [log.entries[1] as Uint8Array] }) };
     await deployment.start({ follows: predecessor });

@@ -2,7 +2,7 @@
  * The audit of a deployment's logs: everything a host serves is read, hashed and judged, and nothing it says is
  * believed. README.md says what is checked, what an auditor has to keep, and what no log can show.
  */
-import { addressBytes, type BootId, type Hash } from '../../brands.ts';
+import { addressBytes, type BootId, type Hash, timeMs } from '../../brands.ts';
 import { codeOf, QvError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import { sha256 as pureSha256 } from '../../sha256.ts';
@@ -284,8 +284,8 @@ function auditedBoot({ checkpoint, state }: BootRun): AuditedBoot {
     boot: state.boot,
     origin: `${checkpoint.logOrigin}/${state.boot}`,
     size: BigInt(checkpoint.size),
-    from: state.firstTime as AuditedBoot['from'],
-    to: state.lastTime as AuditedBoot['to'],
+    from: timeMs(state.firstTime),
+    to: timeMs(state.lastTime),
     witnesses: checkpoint.witnesses,
     ...(state.follows && { follows: state.follows.boot }),
   };

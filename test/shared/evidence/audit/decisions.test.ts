@@ -362,6 +362,13 @@ describe('freezes', () => {
     expect(findingOf(await auditOf(deployment), 'log_freeze_lost')).toMatchObject({ boot: second.boot });
   });
 
+  test('signed under one that the state continued from still had', async () => {
+    log.resume(log.freeze());
+    const second = await deployment.start({ follows: log.predecessor(log.size - 1) });
+    second.wallet().sign();
+    await expectOnly('log_signed_frozen', second);
+  });
+
   test('one that was resumed before does not travel', async () => {
     const before = log.predecessor();
     log.resume(log.freeze());

@@ -6,9 +6,11 @@ import { attestationRow } from './attestation.ts';
 import { appendRow, auditRuns } from './log.ts';
 import { type Measured, measure } from './measure.ts';
 import { policyRow } from './policy.ts';
+import { withWitnessRow } from './witnesses.ts';
 
 const rows: Measured[] = [];
 for (const row of [attestationRow(), policyRow(), appendRow()]) rows.push(await measure(row));
+rows.push(await withWitnessRow(measure));
 const audits = auditRuns();
 
 const machine = {

@@ -51,9 +51,13 @@ export class TrustedTime {
     return timeMs(this.#latest);
   }
 
-  /** The best time there is for a record that must not wait: projected from the last sample, however old. */
+  /**
+   * The best time there is for a record that must not wait: projected from the last sample, however old. It counts as
+   * given out: the next leaf must not be earlier than this one.
+   */
   lastTrusted(): TimeMs {
-    return timeMs(Math.max(this.#latest, Math.floor(this.#project(this.#monotonicMs()) ?? 0)));
+    this.#latest = Math.max(this.#latest, Math.floor(this.#project(this.#monotonicMs()) ?? 0));
+    return timeMs(this.#latest);
   }
 
   #project(atMs: number): number | undefined {

@@ -65,6 +65,22 @@ describe('trusted time', () => {
     expect(time.now()).toBe(START + 11_000);
   });
 
+  it('never goes back behind the time of a record that did not wait', async () => {
+    const { time, advance, sample } = clock();
+    sample(START);
+    advance(10_000);
+    const frozen = time.lastTrusted();
+    // Its document was longer on the way.
+    sample(START + 9_000);
+    expect(time.now()).toBe(frozen);
+    advance(LIMITS.trustedTimeMaxAgeSeconds * 1000 + 1);
+    await expectCode(() => time.now(), 'time_untrusted');
+    const late = time.lastTrusted();
+    sample(late - 2_000);
+    expect(time.lastTrusted()).toBe(late);
+    expect(time.now()).toBe(late);
+  });
+
   it('does not add up drift: a clock that runs 100 ppm fast or slow for a month is trusted throughout', () => {
     for (const rate of [1.0001, 0.9999]) {
       const { time, advance, sample } = clock();

@@ -13,6 +13,8 @@ export const LIMITS = {
   /** Of these, kept for the host's own questions, so that a flood of requests does not look like a dead enclave. */
   inFlightReserved: 16,
   inFlightBytes: 8 * 1024 * 1024,
+  /** And of these: requests held back for witnesses may fill the rest, and only a cosigned checkpoint ends their wait. */
+  inFlightReservedBytes: 256 * 1024,
   /** Per listener of the enclave. */
   connections: 64,
 

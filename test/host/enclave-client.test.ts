@@ -15,13 +15,19 @@ let enclave: FakeEnclave;
 const clients: EnclaveClient[] = [];
 
 function client(
-  bounds: { inFlightRequests?: number; inFlightReserved?: number; inFlightBytes?: number } = {},
+  bounds: {
+    inFlightRequests?: number;
+    inFlightReserved?: number;
+    inFlightBytes?: number;
+    inFlightReservedBytes?: number;
+  } = {},
 ): EnclaveClient {
   const made = new EnclaveClient({
     address: parseTransportAddress(`unix:${path}`),
     transport: unixTransport,
     log: silentLog,
     inFlightReserved: 0,
+    inFlightReservedBytes: 0,
     ...bounds,
   });
   clients.push(made);
@@ -101,6 +107,16 @@ describe('enclave client', () => {
     expect((await made.request('status', {}, { urgent: true })).phase).toBe('serving');
     made.drop();
     await Promise.all(stuck);
+  });
+
+  it('keeps bytes for urgent questions: what waits for witnesses cannot keep their checkpoint out', async () => {
+    enclave.handlers.attest = () => 'hang';
+    const made = client({ inFlightBytes: 80, inFlightReservedBytes: 40 });
+    const stuck = expectCode(made.request('attest', nonce(1)), 'enclave_unavailable');
+    await expectCode(made.request('attest', nonce(2)), 'overloaded');
+    expect((await made.request('status', {}, { urgent: true })).phase).toBe('serving');
+    made.drop();
+    await stuck;
   });
 
   it('is overloaded beyond its bytes', async () => {

@@ -41,6 +41,7 @@ export interface EnclaveClientOptions {
   readonly inFlightRequests?: number;
   readonly inFlightReserved?: number;
   readonly inFlightBytes?: number;
+  readonly inFlightReservedBytes?: number;
   /** Of requests that name no timeout of their own. */
   readonly timeoutMilliseconds?: number;
 }
@@ -67,6 +68,7 @@ export class EnclaveClient {
   readonly #maxRequests: number;
   readonly #maxBytes: number;
   readonly #reserved: number;
+  readonly #reservedBytes: number;
   readonly #timeoutMilliseconds: number;
   readonly #pending = new Map<number, Pending>();
   #stream: Duplex | undefined;
@@ -82,6 +84,7 @@ export class EnclaveClient {
     this.#maxRequests = options.inFlightRequests ?? LIMITS.inFlightRequests;
     this.#reserved = options.inFlightReserved ?? LIMITS.inFlightReserved;
     this.#maxBytes = options.inFlightBytes ?? LIMITS.inFlightBytes;
+    this.#reservedBytes = options.inFlightReservedBytes ?? LIMITS.inFlightReservedBytes;
     this.#timeoutMilliseconds = options.timeoutMilliseconds ?? LIMITS.enclaveRequestTimeoutMilliseconds;
   }
 
@@ -118,10 +121,11 @@ export class EnclaveClient {
     if (stream === undefined) throw new QvError('enclave_unavailable');
     const id = this.#freeId();
     const payload = encodeRequest(id, name, body);
+    const [reserved, reservedBytes] = options.urgent === true ? [0, 0] : [this.#reserved, this.#reservedBytes];
     // Bytes that a stalled peer does not take wait in the stream: they count although their callers may have gone.
     if (
-      this.#pending.size >= this.#maxRequests - (options.urgent === true ? 0 : this.#reserved) ||
-      Math.max(this.#bytes, stream.writableLength) + payload.length > this.#maxBytes
+      this.#pending.size >= this.#maxRequests - reserved ||
+      Math.max(this.#bytes, stream.writableLength) + payload.length > this.#maxBytes - reservedBytes
     ) {
       throw new QvError('overloaded');
     }

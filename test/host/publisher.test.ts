@@ -1,9 +1,11 @@
 /** Publishing the log when the parts it needs fail or lie. The enclave is a fake; database and HTTP are real. */
 
+import { LogPublisher, type PublisherDeps } from '@quantumvault/host/evidence/publisher.ts';
 import { cosignatures, type Witness } from '@quantumvault/host/evidence/witnesses.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import type { MessageName } from '@quantumvault/shared/protocol/messages.ts';
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../support/temporary.ts';
@@ -108,6 +110,68 @@ describe('the publisher', () => {
     const note = new TextDecoder().decode(checkpoint);
     expect(note.split('\n').slice(0, 2)).toEqual([`fake.example/qv/${last}`, '3']);
     expect(logs().map(([boot]) => boot)).toEqual([last, host.enclave.boot]);
+  });
+});
+
+describe('a round with witnesses', () => {
+  const keyOf = (index: number) => verifierKey(`w${index}`, 'cosignature', new Uint8Array(32).fill(index + 1));
+
+  /** One publisher, its enclave's replies as the fake gives them, a store that takes everything. */
+  function round(witnessCount: number, onAsked: (session: { status: unknown }) => void = () => undefined) {
+    const enclave = new Harness().enclave;
+    const bootRecord = enclave.leaf({ kind: 'boot' });
+    const session = {
+      status: { witnessThreshold: 2 } as unknown,
+      requireBoot: () => ({ id: enclave.boot, record: bootRecord }),
+    };
+    const notes: string[] = [];
+    enclave.handlers.cosign = ({ note }) => {
+      notes.push(new TextDecoder().decode(note));
+      return { covered: 1n };
+    };
+    const request = async (name: MessageName, body: never) =>
+      (enclave.handlers[name] ?? enclave.defaultHandler(name))(body);
+    const published: bigint[] = [];
+    const store = {
+      getLogs: async () => [],
+      getLeaves: async () => [],
+      putTiles: async () => undefined,
+      firstMissingLeaf: async () => 100n,
+      publishLog: async ({ size }: { size: bigint }) => void published.push(size),
+    };
+    const list = Array.from({ length: witnessCount }, (_, index) => ({
+      endpoint: { url: new URL('http://w.example'), key: keyOf(index) },
+      cosign: async () => {
+        onAsked(session);
+        if (index > 1) await new Promise((resolve) => setTimeout(resolve, 10));
+        return { name: `w${index}`, keyId: keyOf(index).id, signature: new Uint8Array(72) };
+      },
+    }));
+    const deps = { enclave: { request }, session, store, records: { recovered: () => undefined }, log: silentLog };
+    const publisher = new LogPublisher({ ...deps, witnesses: list } as unknown as PublisherDeps);
+    return { enclave, publisher, notes, published };
+  }
+
+  it('hands the cosignatures to the enclave also if that stopped answering for a moment', async () => {
+    const { publisher, notes, published } = round(2, (session) => {
+      session.status = undefined;
+    });
+    await publisher.publish();
+    expect(notes).toHaveLength(1);
+    expect(published).toEqual([1n]);
+  });
+
+  it('asks all when some that were faster are not measured into the image', async () => {
+    const { enclave, publisher, notes, published } = round(3);
+    const take = enclave.handlers.cosign;
+    enclave.handlers.cosign = (body) => {
+      const reply = take?.(body);
+      if (!notes.at(-1)?.includes('w2')) throw new QvError('witnesses_too_few');
+      return reply ?? 'hang';
+    };
+    await publisher.publish();
+    expect(notes).toHaveLength(2);
+    expect(published).toEqual([1n]);
   });
 });
 

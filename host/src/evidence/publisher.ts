@@ -114,6 +114,8 @@ export class LogPublisher {
   async #round(): Promise<void> {
     const { enclave, session } = this.#deps;
     const boot = session.requireBoot();
+    // Of this boot. Asked for later it would be 0 if the enclave had stopped answering meanwhile.
+    const threshold = this.#threshold;
     const gathered = await this.#gatheredOf(boot.id);
     const { note: bytes } = await enclave.request('checkpoint', {}, { urgent: true });
     const { note, checkpoint, key } = readCheckpoint(bytes, boot.id);
@@ -126,7 +128,7 @@ export class LogPublisher {
       throw new QvError('log_proof_invalid', { path: 'root', value: `${boot.id} ${checkpoint.size}` });
     }
     if (gathered.cosigned?.size !== checkpoint.size) {
-      const signed = await this.#cosigned(note, checkpoint, key, tree, boot.record);
+      const signed = await this.#cosigned(note, checkpoint, key, tree, boot.record, threshold);
       gathered.cosigned = { boot: boot.id, size: checkpoint.size, checkpoint: signed };
     }
     // Only now: a database that is locked must not hold back what the enclave may release.
@@ -151,6 +153,7 @@ export class LogPublisher {
     key: VerifierKey,
     tree: LogTree,
     bootRecord: Receipt,
+    threshold: number,
   ): Promise<Uint8Array> {
     const { witnesses, enclave, log } = this.#deps;
     const own = note.signatures.filter(({ name, keyId }) => name === key.name && keyId === key.id);
@@ -163,10 +166,20 @@ export class LogPublisher {
       prove: (oldSize: bigint) => tree.prove(oldSize, checkpoint.size),
       bootRecord,
     };
-    const cosigned = format(await cosignatures(witnesses, request, this.#threshold, log));
+    const first = await cosignatures(witnesses, request, threshold, log);
+    if (threshold === 0) return format(first);
     // Too few and the enclave says so: the checkpoint is not published before the witnesses have it.
-    if (this.#threshold > 0) await enclave.request('cosign', { note: cosigned }, { urgent: true });
-    return cosigned;
+    const take = (cosigned: Uint8Array) => enclave.request('cosign', { note: cosigned }, { urgent: true });
+    try {
+      await take(format(first));
+      return format(first);
+    } catch (error) {
+      if (codeOf(error) !== 'witnesses_too_few' || first.length < threshold) throw error;
+    }
+    // Some of ours are not measured into this image, as while a set of witnesses is replaced: then it takes all.
+    const all = format(await cosignatures(witnesses, request, witnesses.length, log));
+    await take(all);
+    return all;
   }
 
   async #gatheredOf(boot: BootId): Promise<Gathered> {

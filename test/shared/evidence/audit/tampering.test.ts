@@ -35,6 +35,14 @@ beforeEach(async () => {
 const entries = (): Uint8Array[] => servedLog(served, log.boot).entries;
 const audited = (change = {}) => auditOf(deployment, change, served);
 
+test('a boot without a leaf is not attested', async () => {
+  const stranger = await deployment.start({ pcr0: 1 });
+  served.logs.set(stranger.boot, { entries: [], note: stranger.checkpoint({ size: 0 }) });
+  const report = await audited();
+  expect(findingOf(report, 'log_entry_missing')).toMatchObject({ boot: stranger.boot, sequence: 0n });
+  expect(codesOf(report)).toEqual(['log_entry_missing']);
+});
+
 describe('leaves', () => {
   test('dropped', async () => {
     entries().splice(4, 1);

@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import type { Store } from '@quantumvault/host/store/store.ts';
+import { encodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { temporaryFolder, until } from '../support/temporary.ts';
@@ -157,6 +158,28 @@ describe('SQLite store', () => {
     expect(await again.getLeaves(BOOT, 0n, 1000)).toHaveLength(600);
     await again.close();
     expect(existsSync(`${path}-wal`)).toBe(false);
+  });
+
+  it('fills in what an older release did not write, also beside a leaf that somebody edited', async () => {
+    const path = fresh();
+    const store = await openAt(path);
+    const facts = { boot: BOOT, time: NOW, requestId: 'asked', wallet: key(1), actor: key(8) } as const;
+    const decisions = (['denied', 'signed', 'denied'] as const).map((kind, at) => ({
+      ...leaf(at),
+      leaf: encodeLeaf({ ...facts, sequence: BigInt(at), kind }),
+    }));
+    for (const record of [...decisions, leaf(3)]) await store.putLeaf(record);
+    await store.close();
+    const database = new DatabaseSync(path);
+    database.exec(`DROP INDEX leaves_by_request;
+      ALTER TABLE leaves DROP COLUMN wallet; ALTER TABLE leaves DROP COLUMN requester;
+      ALTER TABLE leaves DROP COLUMN signed; CREATE INDEX leaves_by_request ON leaves (request_id);
+      UPDATE leaves SET request_id = 'asked' WHERE sequence < 3; PRAGMA user_version = 2`);
+    database.close();
+    const again = await openAt(path);
+    expect(await again.findDecisions('asked', key(1), key(8))).toEqual([decisions[1]]);
+    expect(await again.getLeaves(BOOT, 3n, 1)).toEqual([leaf(3)]);
+    await again.close();
   });
 
   it('refuses a file that is no database, a folder that is not there, and a newer schema', async () => {

@@ -1,6 +1,6 @@
 /** What every Store has to do. A database's own test file calls this with a way to open it. */
 import type { Store } from '@quantumvault/host/store/store.ts';
-import { type BootId, bootIdOf, type RequestId, timeMs } from '@quantumvault/shared/brands.ts';
+import { type BootId, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
@@ -144,15 +144,31 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getFreezes()).toEqual([{ scope: 'fleet', reason: 'first', latchedAt: NOW }]);
   });
 
-  it('finds leaves by the request they are about', async () => {
-    const about = (sequence: number, requestId: string) => ({
-      ...leaf(sequence),
-      requestId: requestId as RequestId,
+  it('finds the decision about a request, however often its id was used', async () => {
+    const about = (sequence: number, isSigned: boolean, change: { id?: string; by?: number; of?: number } = {}) => {
+      const { id = 'a', by = 8, of = 1 } = change;
+      return { ...leaf(sequence), request: { id, wallet: key(of), requester: key(by), isSigned } };
+    };
+    for (let sequence = 1; sequence <= 70; sequence++) await store.putLeaf(about(sequence, false));
+    expect(await store.findDecisions('a', undefined, undefined)).toEqual([leaf(70)]);
+    for (const record of [about(71, true), about(72, true), about(73, false)]) await store.putLeaf(record);
+    expect(await store.findDecisions('a', undefined, undefined)).toEqual([leaf(71)]);
+    // Others use the same id, and so much that nobody wants to read all of it.
+    for (let by = 10; by < 20; by++) await store.putLeaf(about(70 + by, false, { by, of: by }));
+    await store.putLeaf(about(99, true, { id: 'b' }));
+    expect(await store.findDecisions('a', undefined, undefined)).toHaveLength(2);
+    expect(await store.findDecisions('a', key(1), undefined)).toEqual([leaf(71)]);
+    expect(await store.findDecisions('a', undefined, key(8))).toEqual([leaf(71)]);
+    expect(await store.findDecisions('a', key(12), key(12))).toEqual([leaf(82)]);
+    expect(await store.findDecisions('a', key(12), key(8))).toEqual([]);
+    expect(await store.findDecisions('b', undefined, undefined)).toEqual([leaf(99)]);
+    expect(await store.findDecisions('', undefined, undefined)).toEqual([]);
+    // Of leaves that name neither there is one, too.
+    await store.putLeaf({
+      ...leaf(100),
+      request: { id: 'c', wallet: undefined, requester: undefined, isSigned: true },
     });
-    for (const record of [about(1, 'a'), about(2, 'b'), about(3, 'a')]) await store.putLeaf(record);
-    expect(await store.findLeaves('a')).toEqual([about(1, 'a'), about(3, 'a')]);
-    expect(await store.findLeaves('c')).toEqual([]);
-    expect(await store.findLeaves('')).toEqual([]);
+    expect(await store.findDecisions('c', undefined, undefined)).toEqual([leaf(100)]);
   });
 
   it('keeps of every tile the widest, and of every log the newest checkpoint', async () => {

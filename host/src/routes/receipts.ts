@@ -2,9 +2,9 @@
  * GET /v1/receipts/<request id>: the decision about one request as a file that verifies offline
  * (`shared/src/evidence/receipt-file.ts`). `?wallet=` and `?requester=` tell requests of one id apart.
  */
-import type { BootId } from '@quantumvault/shared/brands.ts';
+import { type Address, address, type BootId } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { decodeLeaf, type Leaf, REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
+import { decodeLeaf, REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
 import { type ReceiptFile, receiptFileJson } from '@quantumvault/shared/evidence/receipt-file.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
 import { proveInclusion } from '@quantumvault/shared/tlog/proof.ts';
@@ -14,45 +14,37 @@ import type { AppDeps } from '../app.ts';
 import { storedTiles } from '../evidence/log-tree.ts';
 import type { LeafRecord, LogRecord } from '../store/store.ts';
 
-interface Found {
-  readonly record: LeafRecord;
-  readonly leaf: Leaf;
-}
-
 export function receiptRoute(app: FastifyInstance, deps: AppDeps): void {
   app.get<{ Params: { requestId: string } }>('/v1/receipts/:requestId', async (request) => {
     const { requestId } = request.params;
     if (!REQUEST_ID.test(requestId)) throw new QvError('request_id_malformed', { path: 'requestId' });
-    const { record } = await decisionOf(deps, requestId, request.query);
+    const record = await decisionOf(deps, requestId, request.query);
     return receiptFileJson(await receiptOf(deps, record));
   });
 }
 
-/** @throws QvError receipt_unknown, receipt_ambiguous, field_malformed */
-async function decisionOf({ store }: AppDeps, requestId: string, query: unknown): Promise<Found> {
+/** @throws QvError receipt_unknown, receipt_ambiguous, field_malformed, base58_malformed, store_* */
+async function decisionOf({ store }: AppDeps, requestId: string, query: unknown): Promise<LeafRecord> {
   const fields = new JsonFields({ ...(query as Record<string, JsonValue>) });
-  const wallet = fields.optional('wallet');
-  const requester = fields.optional('requester');
+  const [wallet, requester] = [addressField(fields, 'wallet'), addressField(fields, 'requester')];
   fields.end();
-  const records = await store.findLeaves(requestId);
-  const found = records
-    .flatMap((record) => readLeaf(record))
-    .filter(({ leaf }) => wallet === undefined || leaf.wallet === wallet)
-    .filter(({ leaf }) => requester === undefined || leaf.actor === requester);
-  if (new Set(found.map(({ leaf }) => `${leaf.wallet} ${leaf.actor}`)).size > 1) throw new QvError('receipt_ambiguous');
-  // The signature, the first time; else the last refusal.
-  const decision = found.find(({ leaf }) => leaf.kind === 'signed') ?? found.at(-1);
-  if (decision === undefined) throw new QvError('receipt_unknown');
+  const [decision, other] = await store.findDecisions(requestId, wallet, requester);
+  if (decision === undefined || !isAbout(decision, requestId)) throw new QvError('receipt_unknown');
+  if (other !== undefined) throw new QvError('receipt_ambiguous');
   return decision;
 }
 
 /** One that was edited in the database is none; auditors find it missing. */
-function readLeaf(record: LeafRecord): readonly Found[] {
+function isAbout({ leaf }: LeafRecord, requestId: string): boolean {
   try {
-    return [{ record, leaf: decodeLeaf(record.leaf) }];
+    return decodeLeaf(leaf).requestId === requestId;
   } catch {
-    return [];
+    return false;
   }
+}
+
+function addressField(fields: JsonFields, key: string): Address | undefined {
+  return fields.optional(key) === undefined ? undefined : address(fields.text(key), key);
 }
 
 /** @throws QvError log_unpublished, store_* */

@@ -6,7 +6,6 @@ import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import type { CreationRecord, FreezeRecord, LeafRecord, LogRecord, ReplyRecord, Store, WalletRow } from './store.ts';
 
@@ -48,16 +47,19 @@ export function operations(database: DatabaseSync): Operations {
   const all = (sql: string, ...values: SQLInputValue[]): Row[] => prepared(sql).all(...values);
   const changed = (sql: string, ...values: SQLInputValue[]): boolean => prepared(sql).run(...values).changes !== 0n;
 
-  function putLeaf({ boot, sequence, leaf, signature, requestId }: LeafRecord): void {
+  function putLeaf({ boot, sequence, leaf, signature, request }: LeafRecord): void {
     if (
       changed(
-        `INSERT INTO leaves (boot, sequence, leaf, signature, request_id) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT DO NOTHING`,
+        `INSERT INTO leaves (boot, sequence, leaf, signature, request_id, wallet, requester, signed)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
         boot,
         stored(sequence),
         leaf,
         signature,
-        requestId ?? null,
+        request?.id ?? null,
+        request?.wallet ?? null,
+        request?.requester ?? null,
+        request === undefined ? null : Number(request.isSigned),
       )
     )
       return;
@@ -186,10 +188,16 @@ export function operations(database: DatabaseSync): Operations {
         leafOf,
       ),
 
-    findLeaves: (requestId) =>
+    findDecisions: (requestId, wallet, requester) =>
       all(
-        `SELECT leaves.* FROM leaves WHERE request_id = ? ORDER BY rowid LIMIT ${LIMITS.leavesPerReply}`,
+        `SELECT leaves.* FROM leaves WHERE rowid IN (
+           SELECT coalesce(min(CASE WHEN signed THEN rowid END), max(rowid)) FROM leaves
+           WHERE request_id = ?1 AND wallet IS coalesce(?2, wallet) AND requester IS coalesce(?3, requester)
+           GROUP BY wallet, requester LIMIT 2
+         ) ORDER BY rowid`,
         requestId,
+        wallet ?? null,
+        requester ?? null,
       ).map(leafOf),
 
     getLogs: () =>
@@ -311,7 +319,6 @@ function leafOf(row: Row): LeafRecord {
     sequence: row['sequence'],
     leaf: row['leaf'],
     signature: row['signature'],
-    ...(row['request_id'] !== null && { requestId: row['request_id'] }),
   } as unknown as LeafRecord;
 }
 

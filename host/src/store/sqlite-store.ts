@@ -35,7 +35,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     putLeaf: (...parameters) => thread.call('putLeaf', parameters),
     firstMissingLeaf: (...parameters) => thread.call('firstMissingLeaf', parameters),
     getLeaves: (...parameters) => thread.call('getLeaves', parameters),
-    findLeaves: (...parameters) => thread.call('findLeaves', parameters),
+    findDecisions: (...parameters) => thread.call('findDecisions', parameters),
     getLogs: (...parameters) => thread.call('getLogs', parameters),
     putTiles: (...parameters) => thread.call('putTiles', parameters),
     getTile: (...parameters) => thread.call('getTile', parameters),

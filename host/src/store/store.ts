@@ -8,7 +8,6 @@ import {
   type Address,
   type BootId,
   type Hash,
-  type RequestId,
   type Signature,
   type TimeMs,
   timeMs,
@@ -39,8 +38,16 @@ export interface LeafRecord {
   readonly sequence: bigint;
   readonly leaf: Uint8Array;
   readonly signature: Signature;
-  /** As in the leaf, for finding it. */
-  readonly requestId?: RequestId;
+  /** As in the leaf, for finding it: written, and not read back. */
+  readonly request?: LeafRequest;
+}
+
+/** The request that a leaf decided. */
+export interface LeafRequest {
+  readonly id: string;
+  readonly wallet: Address | undefined;
+  readonly requester: Address | undefined;
+  readonly isSigned: boolean;
 }
 
 /** One boot's log as it is published: what its tiles hold, and the signed note that says so. */
@@ -114,8 +121,15 @@ export interface Store {
   firstMissingLeaf(boot: BootId, from: bigint): Promise<bigint>;
   /** Leaves of one boot in sequence, from `first` on. */
   getLeaves(boot: BootId, first: bigint, count: number): Promise<readonly LeafRecord[]>;
-  /** Leaves about requests of this id, in the order they were written; at most 64. */
-  findLeaves(requestId: string): Promise<readonly LeafRecord[]>;
+  /**
+   * The decision about the request of this id, one for each wallet and requester that used it: the first signature,
+   * else the last refusal. At most two, because two are too many: a stranger may use the id as often as they like.
+   */
+  findDecisions(
+    requestId: string,
+    wallet: Address | undefined,
+    requester: Address | undefined,
+  ): Promise<readonly LeafRecord[]>;
   /** What is published of each boot, in the order in which the boots were first seen. */
   getLogs(): Promise<readonly LogRecord[]>;
   /** Tiles only ever grow: a narrower one than the stored one changes nothing. */
@@ -145,9 +159,9 @@ export type MetaName = 'row-key' | 'deployment';
 
 /** @throws QvError cbor_malformed, message_malformed */
 export function leafRecord(receipt: Receipt): LeafRecord {
-  const { boot, sequence, requestId } = decodeLeaf(receipt.leaf);
+  const { boot, sequence, kind, requestId: id, wallet, actor: requester } = decodeLeaf(receipt.leaf);
   const record = { boot, sequence, leaf: receipt.leaf, signature: receipt.signature };
-  return requestId === undefined ? record : { ...record, requestId: requestId as RequestId };
+  return id === undefined ? record : { ...record, request: { id, wallet, requester, isSigned: kind === 'signed' } };
 }
 
 export function expiry(now: TimeMs, seconds: number): TimeMs {

@@ -14,7 +14,7 @@ import type { Context } from './context.ts';
 import { Creations, createWallet } from './create.ts';
 import { enablePolicy } from './enable.ts';
 import { Succession } from './follow.ts';
-import { Freeze, freeze } from './freeze.ts';
+import { Freeze, freeze, resume } from './freeze.ts';
 import { Holdings } from './holdings.ts';
 import { Kms, type StartAgent } from './kms.ts';
 import { lockedKilobytes } from './locked-memory.ts';
@@ -22,9 +22,11 @@ import { Log, recordKeyFailure } from './log.ts';
 import { Nsm, type NsmDevice } from './nsm.ts';
 import { CONTROL } from './phases.ts';
 import { Recipients } from './recipient.ts';
+import { leaseShow, release } from './release.ts';
 import { createRowKey, unwrapRowKey } from './row-key.ts';
 import { Connections, type Handlers, InFlight, serve } from './server.ts';
 import { sign } from './sign.ts';
+import { take } from './take.ts';
 import { TrustedTime } from './time.ts';
 import { Unwrapper } from './unwrap.ts';
 import { Vault } from './vault.ts';
@@ -151,6 +153,11 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     policyEnable: (request) => enablePolicy(context, request),
     sign: (request) => sign(context, request),
     freeze: (request) => freeze(context, request),
+    resume: (request) => resume(context, request),
+    freezesGet: () => context.freeze.list(),
+    release: (request) => release(context, request),
+    take: (request) => take(context, request),
+    leaseShow: (request) => leaseShow(context, request),
     stateGet: ({ wallet }: RequestOf<'stateGet'>) => {
       const held = context.holdings.get(wallet);
       if (held === undefined) throw new QvError('wallet_unknown');

@@ -2,7 +2,7 @@
  * The wallets this boot holds. Their state here is the one that counts; nothing is evicted, because what is forgotten
  * could be rolled back (design 6, 8).
  */
-import type { Address, BootId } from '@quantumvault/shared/brands.ts';
+import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { ReplyOf, WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
@@ -17,10 +17,34 @@ export interface Held {
   readonly requests: RequestMemory;
   /** The last enabling, so that its repeat gets the same reply. */
   lastEnable: { readonly statement: Uint8Array; readonly reply: ReplyOf<'policyEnable'> } | undefined;
+  /** How it came here; undefined for a wallet that was created here. */
+  readonly taken: Taken | undefined;
+}
+
+/** A wallet that was held and is not any more. */
+interface Gone {
+  /** It left with this version: no state as old as it counts here again. */
+  readonly version: bigint;
+  readonly given: Given | undefined;
+}
+
+/** A hand-over, so that its repeat gets the same reply. */
+export interface Given {
+  readonly successor: BootId;
+  readonly reply: ReplyOf<'release'>;
+}
+
+/** A take-over, likewise. */
+interface Taken {
+  readonly predecessor: BootId;
+  /** The predecessor may have accepted requests up to here, whose ids this boot does not know. */
+  readonly requestFloor: TimeMs;
+  readonly reply: ReplyOf<'take'>;
 }
 
 export class Holdings {
   readonly #held = new Map<Address, Held>();
+  readonly #gone = new Map<Address, Gone>();
   readonly #boot: BootId;
   readonly #remembered = new RememberedCount();
   #reserved = 0;
@@ -39,18 +63,48 @@ export class Holdings {
 
   /** Makes sure a wallet that is being created will find room. @throws QvError wallets_full */
   reserve(): { release: () => void } {
-    if (this.#held.size + this.#reserved >= LIMITS.walletsPerEnclave) throw new QvError('wallets_full');
+    // Those that left count, too: what is forgotten of them could be rolled back.
+    const size = this.#held.size + this.#gone.size + this.#reserved;
+    if (size >= LIMITS.walletsPerEnclave) throw new QvError('wallets_full');
     this.#reserved++;
     return { release: () => void this.#reserved-- };
   }
 
-  add(state: WalletState, sealed: Held['sealed']): void {
+  add(state: WalletState, sealed: Held['sealed'], taken?: Taken): void {
     this.#held.set(state.wallet, {
       state,
       sealed,
       requests: new RequestMemory(this.#remembered),
       lastEnable: undefined,
+      taken,
     });
+    this.#gone.delete(state.wallet);
+  }
+
+  /** This boot signs nothing for the wallet from now on. */
+  give(wallet: Address, given: Given | undefined): void {
+    const held = this.#held.get(wallet);
+    if (held === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
+    this.#gone.set(wallet, { version: held.state.version, given });
+    held.requests.forgetAll();
+    this.#held.delete(wallet);
+  }
+
+  /** The hand-over of a wallet that left by one. */
+  given(wallet: Address): Given | undefined {
+    return this.#gone.get(wallet)?.given;
+  }
+
+  /** The reply to a take-over that was done already, as long as nothing has happened to the wallet since. */
+  taken(wallet: Address, predecessor: BootId): ReplyOf<'take'> | undefined {
+    const { taken, state } = this.#held.get(wallet) ?? {};
+    return taken?.predecessor === predecessor && taken.reply.state.version === state?.version ? taken.reply : undefined;
+  }
+
+  /** A wallet that was here before comes back later than it left, or not at all. @throws QvError state_too_old */
+  requireNewer(wallet: Address, version: bigint): void {
+    const left = this.#gone.get(wallet)?.version;
+    if (left !== undefined && version <= left) throw new QvError('state_too_old', { path: 'wallet' });
   }
 
   /**

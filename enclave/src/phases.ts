@@ -1,45 +1,40 @@
 /** Which request is legal in which phase. A request that is not listed is refused before its body is read. */
 import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.ts';
 
+/** Evidence, and the stop button: they need an attested boot and nothing else. */
+const ALWAYS = [
+  'status',
+  'attest',
+  'bootRecord',
+  'leavesGet',
+  'checkpoint',
+  'cosign',
+  'follow',
+  'freeze',
+  'freezesGet',
+  'resume',
+  'leaseShow',
+] as const satisfies readonly MessageName[];
+
+/** Whatever unwraps keys or changes what is held, but signs nothing. */
+const WITH_KMS = [
+  'rowKeyUnwrap',
+  'walletCreate',
+  'policyEnable',
+  'stateGet',
+  'release',
+  'take',
+] as const satisfies readonly MessageName[];
+
 /**
  * booting -> ready (attested) -> serving (has credentials); either of the last two -> frozen. A boot that fails ends the
  * process; while it lasts even a freeze has to wait, because leaf 0 is the attestation. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
  */
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
   booting: ['status'],
-  ready: ['status', 'attest', 'bootRecord', 'leavesGet', 'checkpoint', 'cosign', 'follow', 'credentials', 'freeze'],
-  serving: [
-    'status',
-    'attest',
-    'bootRecord',
-    'leavesGet',
-    'checkpoint',
-    'cosign',
-    'follow',
-    'credentials',
-    'freeze',
-    'rowKeyCreate',
-    'rowKeyUnwrap',
-    'walletCreate',
-    'policyEnable',
-    'sign',
-    'stateGet',
-  ],
-  frozen: [
-    'status',
-    'attest',
-    'bootRecord',
-    'leavesGet',
-    'checkpoint',
-    'cosign',
-    'follow',
-    'credentials',
-    'freeze',
-    'rowKeyUnwrap',
-    'walletCreate',
-    'policyEnable',
-    'stateGet',
-  ],
+  ready: [...ALWAYS, 'credentials'],
+  serving: [...ALWAYS, 'credentials', ...WITH_KMS, 'rowKeyCreate', 'sign'],
+  frozen: [...ALWAYS, 'credentials', ...WITH_KMS],
 };
 
 /** What the control connection serves: the stop button and nothing that could queue before it (design 9). */

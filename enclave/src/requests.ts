@@ -66,6 +66,12 @@ export class RequestMemory {
     };
   }
 
+  /** The wallet has left. */
+  forgetAll(): void {
+    this.#count.value -= this.#requests.size;
+    this.#requests.clear();
+  }
+
   #forget(now: TimeMs): void {
     for (const [key, entry] of this.#requests) {
       // One that is still being worked on holds its place: it ends by itself.

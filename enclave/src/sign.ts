@@ -72,6 +72,8 @@ export async function sign(context: Context, request: Request): Promise<Reply> {
   const claim = readClaim(context, request, now);
   const { policy, requester } = claim;
   const held = context.holdings.get(policy.wallet);
+  const subject = { wallet: policy.wallet, requester };
+  context.freeze.requireOpen(subject);
   if (held !== undefined) requireCurrent(held, claim);
   const ticket = claim.body.dryRun ? undefined : held?.requests.begin(requester, request.id, sha256(request.body), now);
   let decided: Decided | undefined;
@@ -85,9 +87,9 @@ export async function sign(context: Context, request: Request): Promise<Reply> {
     else ticket?.signed(ticket.repeats ?? decided.leaf);
   }
   if (decided.leaf === undefined) return decided.reply;
-  await context.witnesses.cover(decided.leaf);
+  await context.witnesses.cover(decided.leaf, subject);
   // Witnesses take their time: a freeze that came meanwhile holds the signature back for good.
-  context.freeze.requireOpen();
+  context.freeze.requireOpen(subject);
   return decided.reply;
 }
 
@@ -117,9 +119,11 @@ function readClaim(context: Context, request: Request, now: TimeMs): Claim {
 
 /** Memory knows which policy counts before any key is unwrapped. */
 function requireCurrent(held: Held, claim: Claim): void {
-  const { state } = held;
+  const { state, taken } = held;
   if (state.owner !== claim.policy.owner) throw new QvError('wallet_owner_mismatch');
   if (state.policyHash === undefined) throw new QvError('wallet_without_policy');
+  if (taken !== undefined && claim.timestamp <= taken.requestFloor)
+    throw new QvError('request_stale', { value: 'takeover' });
   // An old policy's MAC stays valid for ever; the state names the one that counts (design 4).
   if (!equalBytes(state.policyHash, claim.policyHash)) throw new QvError('policy_not_current');
 }
@@ -141,7 +145,7 @@ function decide(context: Context, claim: Claim, keys: WalletKeys, ticket: Ticket
   requireCurrent(held, claim);
   const now = context.time.now();
   requireFresh(claim.timestamp, now);
-  context.freeze.requireOpen();
+  context.freeze.requireOpen({ wallet: policy.wallet, requester: claim.requester });
   // A repeat was counted when it was first signed; judging it against its own spend would deny it at the limit.
   const repeat = ticket?.repeats !== undefined;
   const { signal } = claim;

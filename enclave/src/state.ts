@@ -2,9 +2,8 @@
  * A wallet's state: what must not be rolled back. The holder's memory is authoritative; the host keeps the sealed
  * form, encrypted under the wallet's state key, which is read only when a holder loads the wallet (design 8).
  *
- * Request ids are not in it: replaying a request gives the same bytes (Ed25519 is deterministic). `requestFloor`, the
- * latest timestamp accepted, `firstRequesters` and `logPosition` are for a takeover by another boot, which does not
- * exist yet; nothing reads them until then.
+ * Request ids are not in it: replaying a request gives the same bytes (Ed25519 is deterministic). Another boot that
+ * takes the wallet over does not know them, so it accepts no request that is as old as `requestFloor`.
  */
 import type { Address, Hash } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -46,10 +45,14 @@ export const stateCodec = purposeStruct('qv/state/v1', {
   spends: field(10, bytes(1, LIMITS.packedSpendBytes)),
   /** How often each signal was used. */
   signals: field(11, bytes(8, LIMITS.packedSignalBytes)),
+  /** When a lease took the wallet over: until a window's length has passed since, it counts as full (design 8). */
+  fullAt: maybe(12, time),
 });
 
 /** A state as memory holds it. */
-export type WalletState = Omit<Infer<typeof stateCodec>, 'spends' | 'signals'> & { readonly spent: SpendState };
+export type WalletState = Omit<Infer<typeof stateCodec>, 'spends' | 'signals' | 'fullAt'> & {
+  readonly spent: SpendState;
+};
 
 const associatedCodec = purposeStruct('qv/sealed/v1', {
   wallet: field(1, publicKey),
@@ -70,13 +73,16 @@ export function stateAssociated(wallet: Address, owner: Address): Uint8Array {
 
 export function encodeState(state: WalletState): Uint8Array {
   const { spent, ...rest } = state;
-  return encodeAs(stateCodec, { ...rest, spends: packSpends(spent), signals: packSignals(spent) });
+  const { fullAt } = spent;
+  const packed = { spends: packSpends(spent), signals: packSignals(spent), ...(fullAt !== undefined && { fullAt }) };
+  return encodeAs(stateCodec, { ...rest, ...packed });
 }
 
 /** @throws QvError cbor_malformed, message_malformed, state_invalid */
 export function decodeState(plaintext: Uint8Array): WalletState {
-  const { spends, signals, ...rest } = decodeAs(stateCodec, plaintext, 'state');
-  return { ...rest, spent: { ...unpackSpends(spends), ...unpackSignals(signals) } };
+  const { spends, signals, fullAt, ...rest } = decodeAs(stateCodec, plaintext, 'state');
+  const spent = { ...unpackSpends(spends), ...unpackSignals(signals), ...(fullAt !== undefined && { fullAt }) };
+  return { ...rest, spent };
 }
 
 /** What is MACed to bind a policy to a wallet's policy key. */

@@ -8,10 +8,12 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { parseCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
 import { type Note, parseNote, verifyNote } from '@quantumvault/shared/tlog/note.ts';
 import type { VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+import type { Subject } from './freeze.ts';
 import { verifyEd25519 } from './vault.ts';
 
 interface Waiting {
   readonly sequence: bigint;
+  readonly subject: Subject;
   readonly release: () => void;
   readonly refuse: (error: QvError) => void;
 }
@@ -35,11 +37,11 @@ export class Witnesses {
     return this.#covered;
   }
 
-  /** Resolves once the leaf is covered. @throws QvError witnesses_unavailable, and what refuseAll is given */
-  async cover(sequence: bigint): Promise<void> {
+  /** Resolves once the leaf is covered. @throws QvError witnesses_unavailable, and what `refuse` is given */
+  async cover(sequence: bigint, subject: Subject): Promise<void> {
     if (this.threshold === 0 || sequence < this.#covered) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiting: Waiting = { sequence, release: resolve, refuse: reject };
+    const waiting: Waiting = { sequence, subject, release: resolve, refuse: reject };
     const timer = setTimeout(
       () => reject(new QvError('witnesses_unavailable', { value: `${this.threshold} of ${this.#keys.length}` })),
       LIMITS.witnessWaitMilliseconds,
@@ -53,9 +55,14 @@ export class Witnesses {
     }
   }
 
-  /** A freeze: what waits is never released. */
-  refuseAll(error: QvError): void {
-    for (const { refuse } of this.#waiting) refuse(error);
+  /** A freeze: what waits in its scope is never released. */
+  refuse(isStopped: (subject: Subject) => boolean, error: QvError): void {
+    for (const { subject, refuse } of this.#waiting) if (isStopped(subject)) refuse(error);
+  }
+
+  /** Whether enough of them have cosigned another boot's checkpoint; without a threshold never. */
+  haveCosigned(note: Note): boolean {
+    return this.threshold > 0 && this.#count(note) >= this.threshold;
   }
 
   /**
@@ -67,11 +74,15 @@ export class Witnesses {
     verifyNote(note, [this.#log], verifyEd25519);
     const { origin, size } = parseCheckpoint(note.text);
     if (origin !== this.#log.name) throw new QvError('log_origin_mismatch', { path: 'origin' });
-    const count = this.#keys.filter((key) => hasCosigned(note, key)).length;
+    const count = this.#count(note);
     if (count < this.threshold) throw new QvError('witnesses_too_few', { value: `${count} of ${this.threshold}` });
     if (size > this.#covered) this.#covered = size;
     for (const { sequence, release } of this.#waiting) if (sequence < this.#covered) release();
     return this.#covered;
+  }
+
+  #count(note: Note): number {
+    return this.#keys.filter((key) => hasCosigned(note, key)).length;
   }
 }
 

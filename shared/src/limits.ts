@@ -137,6 +137,15 @@ export const LIMITS = {
   /** What an auditor keeps between audits: some 30 bytes per signature of the last 31 days. */
   auditSeenBytes: 512 * 1024 * 1024,
 
+  // Holders and freezes (design 8, 9).
+  /** Wallets of one lease or release order: with a sealed state beside it, a lease still fits a frame. */
+  leaseWallets: 256,
+  leaseMaxAheadSeconds: 24 * 3600,
+  operators: 32,
+  /** Freezes that one release or lease carries over, and scopes that one enclave keeps frozen; more freeze the fleet. */
+  carriedFreezes: 64,
+  frozenScopes: 10_000,
+
   // Wallet creation and policy enabling.
   /** Rules that one dry run reports. */
   ruleOutcomes: 256,

@@ -11,6 +11,7 @@ import { type VerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifie
 import nacl from 'tweetnacl';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { expectCode } from '../support/codes.ts';
+import { party } from '../support/wallet-kit.ts';
 
 const vault = new Vault();
 const boot = bootIdOf(vault.bootPublicKey);
@@ -43,6 +44,7 @@ function witness(name: string): Witness {
 
 const three = [witness('w1.example'), witness('w2.example'), witness('w3.example')] as const;
 const [w1, w2, w3] = three;
+const subject = { wallet: party().address, requester: party().address };
 const twoOfThree = (log: Log) => new Witnesses({ threshold: 2, keys: three.map(({ key }) => key) }, log.key);
 const cosigned = (note: Uint8Array, ...lines: readonly Uint8Array[]) => concatBytes(note, ...lines);
 const isSettled = async (promise: Promise<unknown>): Promise<boolean> =>
@@ -52,19 +54,19 @@ afterEach(() => vi.useRealTimers());
 
 describe('signatures held back for witnesses', () => {
   it('wait for nobody without a threshold', async () => {
-    await new Witnesses({ threshold: 0, keys: [] }, newLog().key).cover(5n);
+    await new Witnesses({ threshold: 0, keys: [] }, newLog().key).cover(5n, subject);
   });
 
   it('are released by K cosignatures of a checkpoint that covers them, all at once', async () => {
     const log = grow(newLog(), 3);
     const witnesses = twoOfThree(log);
-    const waiting = [0n, 1n, 2n].map((sequence) => witnesses.cover(sequence));
-    const later = witnesses.cover(3n);
+    const waiting = [0n, 1n, 2n].map((sequence) => witnesses.cover(sequence, subject));
+    const later = witnesses.cover(3n, subject);
     const note = log.checkpoint();
     expect(witnesses.take(cosigned(note, w1.line(note), w3.line(note)))).toBe(3n);
     await Promise.all(waiting);
     // What is covered waits no more; what is not, does.
-    await witnesses.cover(1n);
+    await witnesses.cover(1n, subject);
     expect(await isSettled(later)).toBe(false);
     grow(log, 1);
     const next = log.checkpoint();
@@ -75,7 +77,7 @@ describe('signatures held back for witnesses', () => {
   it('stay where they are while the cosignatures are too few, bad, or of others', async () => {
     const log = grow(newLog(), 3);
     const witnesses = twoOfThree(log);
-    const held = witnesses.cover(0n);
+    const held = witnesses.cover(0n, subject);
     const note = log.checkpoint();
     const stranger = witness('w4.example');
     const other = newLog();
@@ -124,11 +126,12 @@ describe('signatures held back for witnesses', () => {
   it('are refused after a time, and by a freeze at once', async () => {
     vi.useFakeTimers();
     const witnesses = twoOfThree(newLog());
-    const late = expectCode(() => witnesses.cover(0n), 'witnesses_unavailable');
+    const late = expectCode(() => witnesses.cover(0n, subject), 'witnesses_unavailable');
     await vi.advanceTimersByTimeAsync(LIMITS.witnessWaitMilliseconds);
     await late;
-    const frozen = expectCode(() => witnesses.cover(0n), 'frozen');
-    witnesses.refuseAll(new QvError('frozen'));
+    const frozen = expectCode(() => witnesses.cover(0n, subject), 'frozen');
+    witnesses.refuse(({ wallet }) => wallet !== subject.wallet, new QvError('frozen'));
+    witnesses.refuse(({ wallet }) => wallet === subject.wallet, new QvError('frozen'));
     await frozen;
   });
 });

@@ -26,6 +26,7 @@ import {
   type Receipt,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
+import { resumeAckCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
@@ -295,6 +296,31 @@ export class FakeEnclave {
       });
       return { ack: { bytes, signature: this.sign(bytes) }, receipt };
     },
+    resume: ({ scope, freezeId }) => {
+      if (scope === 'fleet') this.phase = 'serving';
+      this.#freezeId = undefined;
+      const receipt = this.leaf({ kind: 'resumed', freezeId, scope });
+      const bytes = encodeAs(resumeAckCodec, {
+        deployment: this.deployment,
+        boot: this.boot,
+        freezeId,
+        scope,
+        time: decodeLeaf(receipt.leaf).time,
+        leafHash: leafHash(receipt.leaf),
+      });
+      return { ack: { bytes, signature: this.sign(bytes) }, receipt };
+    },
+    freezesGet: () =>
+      this.#freezeId === undefined
+        ? { freezes: [], count: 0 }
+        : { freezes: [{ scope: 'fleet', freezeId: this.#freezeId }], count: 1 },
+    release: () => {
+      throw new QvError('wallet_unknown');
+    },
+    take: () => {
+      throw new QvError('wallet_held_elsewhere');
+    },
+    leaseShow: () => ({ given: 0 }),
     stateGet: () => ({ state: { blob: new Uint8Array(90), version: this.stateVersion } }),
   };
 

@@ -36,6 +36,8 @@ export interface SpendState {
   readonly signals: readonly SignalUse[];
   /** No older signal counts any more, unless it stands in `signals`: those forgotten were no newer than this. */
   readonly signalFloor: TimeMs;
+  /** From then on, for its length, every window and rate counts as full: what was spent before is not known. */
+  readonly fullAt?: TimeMs;
 }
 
 export const NOTHING_SPENT: SpendState = { spends: [], signals: [], signalFloor: timeMs(0) };
@@ -120,6 +122,9 @@ function merged(spends: readonly Spend[], fits: (spends: readonly Spend[]) => bo
 
 const isWithin = (at: TimeMs, seconds: number, now: TimeMs): boolean => now - at <= seconds * 1000;
 
+const isFull = ({ fullAt }: SpendState, seconds: number, now: TimeMs): boolean =>
+  fullAt !== undefined && isWithin(fullAt, seconds, now);
+
 /** Windows and rates, with this transaction included. Without a state nothing that needs one is allowed. */
 export function judgeWindows(
   policy: Policy,
@@ -132,12 +137,14 @@ export function judgeWindows(
   const window = (rule: string, limit: Window | undefined, amount: bigint, of: (spend: Spend) => bigint): void => {
     if (limit === undefined) return;
     if (state === undefined) return void tally.deny(rule, 'no state');
+    if (isFull(state, limit.seconds, now)) return void tally.deny(rule, 'full since a lease');
     const recent = state.spends.filter((spend) => isWithin(spend.at, limit.seconds, now));
     const sum = recent.reduce((total, spend) => total + of(spend), amount);
     tally.check(rule, sum <= limit.max, sum.toString());
   };
   const within = (rule: string, most: number, seconds: number): void => {
     if (state === undefined) return void tally.deny(rule, 'no state');
+    if (isFull(state, seconds, now)) return void tally.deny(rule, 'full since a lease');
     const recent = state.spends.filter((spend) => isWithin(spend.at, seconds, now));
     const count = recent.reduce((total, spend) => total + spend.count, 1);
     tally.check(rule, count <= most, String(count));

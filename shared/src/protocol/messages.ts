@@ -6,7 +6,8 @@
 import type { Hash, RequestId, Signature } from '../brands.ts';
 import { type CborMap, decodeCbor, encodeCbor } from '../cbor.ts';
 import { ERRORS, type ErrorCode, isErrorCode, QvError } from '../errors.ts';
-import { amounts, FACT, REQUEST_ID, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
+import { amounts, FACT, FREEZE_SCOPE, REQUEST_ID, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
+import { heldFreeze, operatorSigned, signedBy } from '../evidence/succession.ts';
 import { LIMITS } from '../limits.ts';
 import {
   bool,
@@ -185,10 +186,55 @@ export const MESSAGES = {
   freeze: {
     kind: 9,
     request: struct({
-      scope: field(0, oneOf('fleet')),
+      scope: field(0, text(128, FREEZE_SCOPE)),
       reason: field(1, text(200, FACT)),
     }),
     reply: struct({ ack: field(0, signedBytesCodec), receipt: field(1, receiptCodec) }),
+  },
+  /** Ends one freeze: a wallet's by its owner, others by M of N operators (design 9). */
+  resume: {
+    kind: 16,
+    request: struct({
+      scope: field(0, text(128, FREEZE_SCOPE)),
+      freezeId: field(1, fixed(16)),
+      signatures: field(2, list(signedBy, 1, LIMITS.operators)),
+    }),
+    reply: struct({ ack: field(0, signedBytesCodec), receipt: field(1, receiptCodec) }),
+  },
+  /** Freezes that hold, fleet first, as many as one reply takes. */
+  freezesGet: {
+    kind: 17,
+    request: struct({}),
+    reply: struct({ freezes: field(0, list(heldFreeze, 0, LIMITS.carriedFreezes)), count: field(1, u32) }),
+  },
+  /** Hands one wallet over to the successor that an operator's order names. The same order answers the same again. */
+  release: {
+    kind: 18,
+    request: struct({ order: field(0, operatorSigned), wallet: field(1, publicKey) }),
+    reply: struct({
+      release: field(0, signedBytesCodec),
+      /** The state it hands over. */
+      state: field(1, sealedState),
+      receipt: field(2, receiptCodec),
+    }),
+  },
+  /** Takes a wallet over, by its holder's release or by a lease. */
+  take: {
+    kind: 19,
+    request: struct({
+      wallet: field(0, publicKey),
+      owner: field(1, publicKey),
+      blobs: field(2, walletBlobs),
+      release: maybe(3, signedBytesCodec),
+      lease: maybe(4, operatorSigned),
+    }),
+    reply: struct({ state: field(0, sealedState), receipt: field(1, receiptCodec) }),
+  },
+  /** Shown to the predecessor that a lease names, should it still live: it signs for those wallets no more. */
+  leaseShow: {
+    kind: 20,
+    request: struct({ lease: field(0, operatorSigned) }),
+    reply: struct({ given: field(0, u32) }),
   },
   /** The newest sealed state again, so that a lost write never bricks a wallet. */
   stateGet: {

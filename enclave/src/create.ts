@@ -96,7 +96,6 @@ async function create(context: Context, request: Request): Promise<Created> {
           holder: attester.boot,
           epoch: 0,
           firstRequesters: requesters,
-          requestFloor: now,
           logPosition: log.size,
           spent: NOTHING_SPENT,
         };

@@ -2,7 +2,7 @@
  * The wallets this boot holds. Their state here is the one that counts; nothing is evicted, because what is forgotten
  * could be rolled back (design 6, 8).
  */
-import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, BootId } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { ReplyOf, WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
@@ -37,8 +37,6 @@ export interface Given {
 /** A take-over, likewise. */
 interface Taken {
   readonly predecessor: BootId;
-  /** The predecessor may have accepted requests up to here, whose ids this boot does not know. */
-  readonly requestFloor: TimeMs;
   readonly reply: ReplyOf<'take'>;
 }
 

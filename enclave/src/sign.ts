@@ -2,14 +2,7 @@
  * Signing one transaction: the order of design 6, step 4. What needs no key comes first; then everything that decides
  * happens in one synchronous call with the wallet's keys, so nothing can slip in between judging and signing.
  */
-import {
-  type Address,
-  addressBytes,
-  type Hash,
-  type Signature,
-  type TimeMs,
-  timeMs,
-} from '@quantumvault/shared/brands.ts';
+import { type Address, addressBytes, type Hash, type Signature, type TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { type Amounts, printableFact, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
@@ -119,11 +112,9 @@ function readClaim(context: Context, request: Request, now: TimeMs): Claim {
 
 /** Memory knows which policy counts before any key is unwrapped. */
 function requireCurrent(held: Held, claim: Claim): void {
-  const { state, taken } = held;
+  const { state } = held;
   if (state.owner !== claim.policy.owner) throw new QvError('wallet_owner_mismatch');
   if (state.policyHash === undefined) throw new QvError('wallet_without_policy');
-  if (taken !== undefined && claim.timestamp <= taken.requestFloor)
-    throw new QvError('request_stale', { value: 'takeover' });
   // An old policy's MAC stays valid for ever; the state names the one that counts (design 4).
   if (!equalBytes(state.policyHash, claim.policyHash)) throw new QvError('policy_not_current');
 }
@@ -179,11 +170,10 @@ function reserveAndSign(
   const before = held.state;
   const repeats = ticket?.repeats;
   const version = repeats === undefined ? before.version + 1n : before.version;
-  const requestFloor = timeMs(Math.max(claim.timestamp, before.requestFloor));
   let sealed = held.sealed;
   if (repeats === undefined) {
     // The leaf to come is known by its number: so the state is sealed before anything is signed or recorded.
-    const state: WalletState = { ...before, version, requestFloor, spent, logPosition: context.log.size };
+    const state: WalletState = { ...before, version, spent, logPosition: context.log.size };
     sealed = { blob: keys.sealState(encodeState(state), stateAssociated(policy.wallet, policy.owner)), version };
     held.state = state;
   }

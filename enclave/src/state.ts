@@ -2,8 +2,8 @@
  * A wallet's state: what must not be rolled back. The holder's memory is authoritative; the host keeps the sealed
  * form, encrypted under the wallet's state key, which is read only when a holder loads the wallet (design 8).
  *
- * Request ids are not in it: replaying a request gives the same bytes (Ed25519 is deterministic). Another boot that
- * takes the wallet over does not know them, so it accepts no request that is as old as `requestFloor`.
+ * Request ids are not in it. Another boot that takes the wallet over does not know them: a request replayed there gives
+ * the same bytes (Ed25519 is deterministic), and is counted against the windows once more.
  */
 import type { Address, Hash } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -38,7 +38,6 @@ export const stateCodec = purposeStruct('qv/state/v1', {
   policyHash: maybe(6, fixed<Hash>(32)),
   /** Named by the owner at creation; a policy names those who count. */
   firstRequesters: field(7, list(publicKey, 1, LIMITS.requesters)),
-  requestFloor: field(8, time),
   /** The leaf that recorded the last change. */
   logPosition: field(9, u64),
   /** What windows and rates count, packed as spends.ts says. They survive a change of policy. */

@@ -1,7 +1,7 @@
 import { Holdings } from '@quantumvault/enclave/holdings.ts';
 import { encodeState, type WalletState } from '@quantumvault/enclave/state.ts';
 import type { WalletKeys } from '@quantumvault/enclave/vault.ts';
-import { type BootId, timeMs } from '@quantumvault/shared/brands.ts';
+import type { BootId } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { describe, expect, it } from 'vitest';
@@ -17,7 +17,6 @@ const state: WalletState = {
   holder: boot,
   epoch: 0,
   firstRequesters: [requester],
-  requestFloor: timeMs(0),
   logPosition: 1n,
   spent: NOTHING_SPENT,
 };

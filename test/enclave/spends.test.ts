@@ -108,7 +108,6 @@ describe('the largest state', () => {
       epoch: 1,
       policyHash: hash(new Uint8Array(32)),
       firstRequesters: Array.from({ length: LIMITS.requesters }, () => party().address),
-      requestFloor: timeMs(1),
       logPosition: 1n,
       spent: state,
     });

@@ -69,7 +69,15 @@ export interface Backend {
   /** Starts a further process with the others; it ends with them. */
   start(name: string, args: readonly string[]): Promise<StackProcess>;
   restartEnclave(): Promise<void>;
+  /** A further enclave of the same image and configuration, beside the first. */
+  startEnclave(name: string): Promise<FurtherEnclave>;
   stop(): Promise<void>;
+}
+
+export interface FurtherEnclave {
+  readonly process: StackProcess;
+  readonly data: string;
+  readonly control: string;
 }
 
 export interface Stack extends Backend {
@@ -215,6 +223,11 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         rmSync(join(dir, 'enclave.sock'), { force: true });
         rmSync(join(dir, 'control.sock'), { force: true });
         processes.enclave = await start('enclave', enclaveArgs);
+      },
+      startEnclave: async (name) => {
+        const [data, control] = [socket(name), socket(`${name}-control`)];
+        const args = [bundle.vault, enclaveConfig, socket('nsm'), data, control, socket('tunnel')];
+        return { process: await start(name, args), data, control };
       },
       stop,
     };

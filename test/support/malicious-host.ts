@@ -78,9 +78,9 @@ export class MaliciousHost {
     return client;
   }
 
-  async giveCredentials(): Promise<void> {
+  async giveCredentials(data: EnclaveClient = this.data): Promise<void> {
     const file = JSON.parse(readFileSync(this.backend.credentialsFile, 'utf8')) as Record<string, string>;
-    await this.data.request('credentials', {
+    await data.request('credentials', {
       accessKeyId: utf8(file['accessKeyId'] ?? ''),
       secretAccessKey: utf8(file['secretAccessKey'] ?? ''),
     });
@@ -92,12 +92,12 @@ export class MaliciousHost {
     return { address: created.wallet, owner, requester, destination, created, blobs: created.blobs };
   }
 
-  /** A wallet with a policy: transfers of at most a million lamports to one destination. */
-  async openWallet(): Promise<KitWallet> {
+  /** A wallet with a policy: transfers of at most a million lamports to one destination, and what `more` adds. */
+  async openWallet(more: Record<string, unknown> = {}): Promise<KitWallet> {
     const wallet = await this.createWallet();
     const request = enabling(wallet.owner, wallet.blobs, {
       deployment: this.backend.deployment,
-      document: this.documentFor(wallet),
+      document: { ...this.documentFor(wallet), ...more },
     });
     const enabled = await this.data.request('policyEnable', request);
     return {

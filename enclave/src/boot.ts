@@ -14,7 +14,7 @@ import type { Context } from './context.ts';
 import { Creations, createWallet } from './create.ts';
 import { enablePolicy } from './enable.ts';
 import { Succession } from './follow.ts';
-import { Freeze, freeze, resume } from './freeze.ts';
+import { Freeze, freeze, resume, type Subject } from './freeze.ts';
 import { Holdings } from './holdings.ts';
 import { Kms, type StartAgent } from './kms.ts';
 import { lockedKilobytes } from './locked-memory.ts';
@@ -64,11 +64,8 @@ export async function boot(options: BootOptions): Promise<Enclave> {
   const context = wire(options, config, nsm, vault);
   let record: Receipt | undefined;
   const phase = (): Phase => (record === undefined ? 'booting' : phaseOf(context));
-  const listeners = await listen(
-    options,
-    handlersOf(context, () => record, phase),
-    phase,
-  );
+  const handlers = handlersOf(context, () => record, phase);
+  const listeners = await listen(options, context, handlers, phase);
   const stopListening = () => Promise.all(listeners.map((listener) => listener.close()));
   try {
     await context.recipients.replace();
@@ -111,6 +108,7 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
     log,
     freeze: new Freeze(),
     witnesses: new Witnesses(config.witnesses, log.key),
+    outboxes: new Set(),
   };
 }
 
@@ -183,13 +181,20 @@ function status(context: Context, phase: Phase): ReplyOf<'status'> {
   };
 }
 
-function listen(options: BootOptions, handlers: Handlers, phase: () => Phase): Promise<Listener[]> {
+function listen(
+  options: BootOptions,
+  { freeze: latch, outboxes }: Context,
+  handlers: Handlers,
+  phase: () => Phase,
+): Promise<Listener[]> {
+  const isStopped = (subject: Subject): boolean => latch.scopeOf(subject) !== undefined;
+  const shared = { phase, handlers, isStopped, outboxes, log: options.log };
   const all = Object.keys(handlers) as MessageName[];
   const open = (address: TransportAddress, names: readonly MessageName[]): Promise<Listener> => {
     const inFlight = new InFlight();
     const connections = new Connections();
     return options.transport.listen(address, (stream: Duplex) => {
-      if (connections.admit(stream)) serve(stream, inFlight, { phase, handlers, names, log: options.log });
+      if (connections.admit(stream)) serve(stream, inFlight, { ...shared, names });
     });
   };
   return Promise.all([open(options.control, CONTROL), open(options.data, all)]);

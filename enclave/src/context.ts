@@ -5,6 +5,7 @@ import type { Freeze } from './freeze.ts';
 import type { Holdings } from './holdings.ts';
 import type { Kms } from './kms.ts';
 import type { Log } from './log.ts';
+import type { Outbox } from './outbox.ts';
 import type { Recipients } from './recipient.ts';
 import type { TrustedTime } from './time.ts';
 import type { Unwrapper } from './unwrap.ts';
@@ -23,4 +24,6 @@ export interface Context {
   readonly log: Log;
   readonly freeze: Freeze;
   readonly witnesses: Witnesses;
+  /** What is on its way to the host, connection by connection. */
+  readonly outboxes: Set<Outbox>;
 }

@@ -103,11 +103,14 @@ export class Freeze {
 export function freeze(context: Context, request: RequestOf<'freeze'>): ReplyOf<'freeze'> {
   const freezeId = randomBytes(16);
   const scope = context.freeze.latch(request.scope, freezeId);
-  // What is held back for witnesses is purged: it must not leave after the acknowledgement (design 9).
+  // What is held back, or on its way out, is purged: it must not leave after the acknowledgement (design 9).
+  for (const outbox of context.outboxes) outbox.purge();
   context.witnesses.refuse((subject) => context.freeze.scopeOf(subject) !== undefined, new QvError('frozen'));
   // A freeze must hold even while time is not trusted: the record then says the last time that was.
   const time = context.time.lastTrusted();
-  const { receipt, hash } = context.log.append({ kind: 'frozen', freezeId, scope, reason: request.reason }, time);
+  const { reason, by, orderedAt } = request;
+  const order = { reason, ...(by !== undefined && { by }), ...(orderedAt !== undefined && { orderedAt }) };
+  const { receipt, hash } = context.log.append({ kind: 'frozen', freezeId, scope, ...order }, time);
   const { deployment } = context.config;
   const ack: FreezeAck = { deployment, boot: context.attester.boot, freezeId, scope, time, leafHash: hash };
   const bytes = encodeAs(freezeAckCodec, ack);
@@ -123,11 +126,12 @@ export function resume(context: Context, request: RequestOf<'resume'>): ReplyOf<
   const { deployment, operators } = context.config;
   const { boot } = context.attester;
   const statement = renderResumeStatement({ deployment, boot, scope, freezeId: toHex(freezeId) });
-  const actor = scope.startsWith('wallet:') ? requireOwner(context, request, statement) : undefined;
-  if (actor === undefined) requireOperators(operators, signatures, utf8(statement));
+  const who = scope.startsWith('wallet:')
+    ? { actor: requireOwner(context, request, statement) }
+    : { signers: requireOperators(operators, signatures, utf8(statement)) };
   const time = context.time.now();
   context.freeze.end(scope, freezeId);
-  const { receipt, hash } = context.log.append({ kind: 'resumed', freezeId, scope, ...(actor && { actor }) }, time);
+  const { receipt, hash } = context.log.append({ kind: 'resumed', freezeId, scope, ...who }, time);
   const bytes = encodeAs(resumeAckCodec, { deployment, boot, freezeId, scope, time, leafHash: hash });
   return { ack: { bytes, signature: context.vault.signAsBoot(bytes) }, receipt };
 }

@@ -12,6 +12,7 @@ export interface Operators {
 /**
  * Each key counts once, whoever's signatures stand beside it.
  * @param required the threshold, unless fewer are enough for this purpose
+ * @returns those who signed
  * @throws QvError operators_too_few
  */
 export function requireOperators(
@@ -19,11 +20,12 @@ export function requireOperators(
   signatures: readonly SignedBy[],
   message: Uint8Array,
   required = threshold,
-): void {
+): readonly Address[] {
   const signers = keys.filter((operator) =>
     signatures.some(
       ({ key, signature }) => key === operator && verifyEd25519(signature, message, addressBytes(operator)),
     ),
   );
   if (signers.length < required) throw new QvError('operators_too_few', { value: `${signers.length} of ${required}` });
+  return signers;
 }

@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { printableFact } from '@quantumvault/shared/evidence/leaf.ts';
-import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
+import { readFrames } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
   decodeRequestHead,
@@ -17,11 +17,14 @@ import {
   type ReplyOf,
   type RequestOf,
 } from '@quantumvault/shared/protocol/messages.ts';
+import type { Subject } from './freeze.ts';
+import { Guarded, Outbox, type Outgoing } from './outbox.ts';
 import { LEGAL } from './phases.ts';
 import { Denial } from './sign.ts';
 
+type Answer<N extends MessageName> = ReplyOf<N> | Guarded<ReplyOf<N>>;
 export type Handlers = {
-  readonly [N in MessageName]: (request: RequestOf<N>) => ReplyOf<N> | Promise<ReplyOf<N>>;
+  readonly [N in MessageName]: (request: RequestOf<N>) => Answer<N> | Promise<Answer<N>>;
 };
 
 export interface Served {
@@ -29,6 +32,9 @@ export interface Served {
   readonly handlers: Handlers;
   /** What this listener serves; on the control connection only the stop button. */
   readonly names: readonly MessageName[];
+  readonly isStopped: (subject: Subject) => boolean;
+  /** Of all connections, for the freeze. */
+  readonly outboxes: Set<Outbox>;
   readonly log: (line: string) => void;
 }
 
@@ -83,14 +89,13 @@ export class Connections {
 export function serve(stream: Duplex, inFlight: InFlight, served: Served): void {
   let underWay = 0;
   let peerEnded = false;
-  const reply = (payload: Uint8Array): void => {
-    if (stream.destroyed) return;
-    // A peer that does not read its replies is not read from either.
-    if (!writeFrame(stream, payload) && !stream.isPaused()) {
-      stream.pause();
-      stream.once('drain', () => stream.resume());
-    }
+  /** A peer that has finished sending still gets the replies to what it sent. */
+  const endIfDone = (): void => {
+    if (peerEnded && underWay === 0 && outbox.isEmpty) stream.end();
   };
+  const outbox = new Outbox(stream, served.isStopped, endIfDone);
+  served.outboxes.add(outbox);
+  stream.once('close', () => served.outboxes.delete(outbox));
   readFrames(stream, (payload) => {
     const { id, name, body } = decodeRequestHead(payload);
     let leave: (() => void) | undefined;
@@ -98,7 +103,7 @@ export function serve(stream: Duplex, inFlight: InFlight, served: Served): void 
       requireLegal(served, name);
       leave = inFlight.enter(payload.length);
     } catch (error) {
-      reply(encodeRefusal(id, toRefusal(error, name, served.log)));
+      outbox.send({ payload: encodeRefusal(id, toRefusal(error, name, served.log)) });
       return;
     }
     underWay++;
@@ -108,22 +113,28 @@ export function serve(stream: Duplex, inFlight: InFlight, served: Served): void 
         // The phase may have changed in between.
         requireLegal(served, name);
         const handle = served.handlers[name] as (request: unknown) => unknown;
-        reply(encodeReply(id, name, (await handle(body())) as never));
+        outbox.send(outgoing(id, name, await handle(body())));
       } catch (error) {
-        reply(encodeRefusal(id, toRefusal(error, name, served.log)));
+        outbox.send({ payload: encodeRefusal(id, toRefusal(error, name, served.log)) });
       } finally {
         leave();
         underWay--;
-        if (peerEnded && underWay === 0) stream.end();
+        endIfDone();
       }
     });
   });
-  // A peer that has finished sending still gets the replies to what it sent.
   stream.on('end', () => {
     peerEnded = true;
-    if (underWay === 0) stream.end();
+    endIfDone();
   });
   stream.on('error', (error) => served.log(`connection: ${codeOf(error)}`));
+}
+
+function outgoing(id: number, name: MessageName, answer: unknown): Outgoing {
+  if (!(answer instanceof Guarded)) return { payload: encodeReply(id, name, answer as never) };
+  const { reply, subject } = answer;
+  const refusal = encodeRefusal(id, { code: 'frozen' });
+  return { payload: encodeReply(id, name, reply as never), guarded: { subject, refusal } };
 }
 
 /** @throws QvError frozen, enclave_not_ready */

@@ -22,6 +22,7 @@ import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { decodeTransaction, messageHash, type Transaction } from '@quantumvault/shared/solana/transaction.ts';
 import type { Context } from './context.ts';
 import type { Held } from './holdings.ts';
+import { Guarded } from './outbox.ts';
 import type { Ticket } from './requests.ts';
 import { readSignal } from './signal.ts';
 import { fits } from './spends.ts';
@@ -59,7 +60,7 @@ interface Claim {
  * transaction_*, kms_*, key_blob_invalid, state_*, policy_mac_invalid, policy_not_current, sealed_seed_invalid;
  * Denial
  */
-export async function sign(context: Context, request: Request): Promise<Reply> {
+export async function sign(context: Context, request: Request): Promise<Reply | Guarded<Reply>> {
   context.freeze.requireOpen();
   const now = context.time.now();
   const claim = readClaim(context, request, now);
@@ -83,7 +84,7 @@ export async function sign(context: Context, request: Request): Promise<Reply> {
   await context.witnesses.cover(decided.leaf, subject);
   // Witnesses take their time: a freeze that came meanwhile holds the signature back for good.
   context.freeze.requireOpen(subject);
-  return decided.reply;
+  return new Guarded(decided.reply, subject);
 }
 
 function readClaim(context: Context, request: Request, now: TimeMs): Claim {

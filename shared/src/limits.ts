@@ -17,6 +17,8 @@ export const LIMITS = {
   inFlightReservedBytes: 256 * 1024,
   /** Per listener of the enclave. */
   connections: 64,
+  /** Replies that wait for a peer to read; more, and nothing more is read from it. */
+  outboxFrames: 16,
 
   // CBOR in our messages (design 5).
   cborDepth: 8,

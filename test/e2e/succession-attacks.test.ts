@@ -318,7 +318,8 @@ describe('freezes', () => {
     await expectCode(resume(first, scope, id, words(one)), 'operators_too_few');
     await expectCode(resume(first, scope, id, words(one, one)), 'operators_too_few');
     await expectCode(resume(first, scope, id, words(one, wallet.owner)), 'operators_too_few');
-    await resume(first, scope, id, words(...people.slice(1)));
+    const { receipt } = await resume(first, scope, id, words(...people.slice(1)));
+    expect(decodeLeaf(receipt.leaf).signers).toEqual(people.slice(1).map(({ address }) => address));
     expect((await sign(first, wallet)).signature).toHaveLength(64);
     const fleet = await freeze(first, 'fleet');
     await expectCode(sign(first, wallet), 'frozen');

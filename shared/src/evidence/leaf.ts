@@ -108,6 +108,11 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   predecessor: maybe(22, predecessor),
   /** Release, as its giver records it: the boot that holds the wallet from then on. */
   successor: maybe(23, bootId),
+  /** Freeze: whose order it was and when it was given, as the host says; the leaf's own time is when it held. */
+  by: maybe(24, text(64, FACT)),
+  orderedAt: maybe(25, time),
+  /** Resume: the operators who signed it; of a wallet's, `actor` is its owner. */
+  signers: maybe(26, list(publicKey, 1, LIMITS.operators)),
 });
 export type Leaf = Infer<typeof leafCodec>;
 

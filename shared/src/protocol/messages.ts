@@ -188,6 +188,9 @@ export const MESSAGES = {
     request: struct({
       scope: field(0, text(128, FREEZE_SCOPE)),
       reason: field(1, text(200, FACT)),
+      /** For the record: whose order it is, and when it was given. */
+      by: maybe(2, text(64, FACT)),
+      orderedAt: maybe(3, time),
     }),
     reply: struct({ ack: field(0, signedBytesCodec), receipt: field(1, receiptCodec) }),
   },

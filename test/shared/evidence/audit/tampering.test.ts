@@ -40,7 +40,7 @@ test('a boot without a leaf is not attested', async () => {
   served.logs.set(stranger.boot, { entries: [], note: stranger.checkpoint({ size: 0 }) });
   const report = await audited();
   expect(findingOf(report, 'log_entry_missing')).toMatchObject({ boot: stranger.boot, sequence: 0n });
-  expect(codesOf(report)).toEqual(['log_entry_missing']);
+  expect(codesOf(report)).toEqual(['log_entry_missing', 'log_root_repeated']);
 });
 
 describe('leaves', () => {

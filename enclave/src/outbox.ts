@@ -1,0 +1,88 @@
+/**
+ * Replies on their way out of one connection, one frame at a time: the next is handed to the kernel when the last has
+ * left this process whole. So a host that does not read leaves signatures waiting here, where a freeze still reaches
+ * them, and not in a buffer behind it (design 9).
+ */
+import type { Duplex } from 'node:stream';
+import { framePieces } from '@quantumvault/shared/frames.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Subject } from './freeze.ts';
+
+/** A reply that carries a signature: it leaves only while nothing stops its subject. */
+export class Guarded<T> {
+  readonly reply: T;
+  readonly subject: Subject;
+
+  constructor(reply: T, subject: Subject) {
+    this.reply = reply;
+    this.subject = subject;
+  }
+}
+
+export interface Outgoing {
+  readonly payload: Uint8Array;
+  /** What leaves instead once the subject is stopped. */
+  readonly guarded?: { readonly subject: Subject; readonly refusal: Uint8Array };
+}
+
+interface Framed {
+  readonly pieces: readonly Uint8Array[];
+  readonly guarded: Outgoing['guarded'];
+}
+
+export class Outbox {
+  readonly #stream: Duplex;
+  readonly #isStopped: (subject: Subject) => boolean;
+  readonly #onEmpty: () => void;
+  readonly #waiting: Framed[] = [];
+  #leaving: Framed | undefined;
+
+  constructor(stream: Duplex, isStopped: (subject: Subject) => boolean, onEmpty: () => void) {
+    this.#stream = stream;
+    this.#isStopped = isStopped;
+    this.#onEmpty = onEmpty;
+  }
+
+  /** Nothing waits, and nothing is half out. */
+  get isEmpty(): boolean {
+    return this.#leaving === undefined && this.#waiting.length === 0;
+  }
+
+  /** @throws QvError frame_malformed when it is larger than a frame; then nothing is sent */
+  send({ payload, guarded }: Outgoing): void {
+    const pieces = framePieces(payload);
+    if (this.#stream.destroyed) return;
+    this.#waiting.push({ pieces, guarded });
+    // A peer that does not read its replies is not read from either.
+    if (this.#waiting.length > LIMITS.outboxFrames) this.#stream.pause();
+    this.#next();
+  }
+
+  /** After a freeze: a signature that is half out must not be completed, and no frame can be taken back. */
+  purge(): void {
+    const subject = this.#leaving?.guarded?.subject;
+    if (subject !== undefined && this.#isStopped(subject)) this.#stream.destroy();
+  }
+
+  #next(): void {
+    if (this.#leaving !== undefined || this.#stream.destroyed) return;
+    const next = this.#waiting.shift();
+    if (next === undefined) {
+      this.#stream.resume();
+      this.#onEmpty();
+      return;
+    }
+    const { guarded } = next;
+    const isStopped = guarded !== undefined && this.#isStopped(guarded.subject);
+    const pieces = isStopped ? framePieces(guarded.refusal) : next.pieces;
+    this.#leaving = isStopped ? { pieces, guarded: undefined } : next;
+    for (const [index, piece] of pieces.entries()) {
+      const isLast = index === pieces.length - 1;
+      this.#stream.write(piece, (error) => {
+        if (!isLast || error) return;
+        this.#leaving = undefined;
+        this.#next();
+      });
+    }
+  }
+}

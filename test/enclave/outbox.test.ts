@@ -1,0 +1,122 @@
+import { Duplex } from 'node:stream';
+import { Outbox, type Outgoing } from '@quantumvault/enclave/outbox.ts';
+import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { FrameReader } from '@quantumvault/shared/frames.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { describe, expect, it } from 'vitest';
+import { expectCode } from '../support/codes.ts';
+import { party } from '../support/wallet-kit.ts';
+
+const subject = { wallet: party().address, requester: party().address };
+const other = { wallet: party().address, requester: party().address };
+const tick = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A peer that takes what is written only when it is told to. */
+class Peer extends Duplex {
+  readonly #reader = new FrameReader();
+  readonly #pending: (() => void)[] = [];
+  readonly frames: string[] = [];
+
+  override _read(): void {}
+
+  override _write(chunk: Uint8Array, _encoding: string, callback: () => void): void {
+    this.#pending.push(() => {
+      for (const frame of this.#reader.push(chunk)) this.frames.push(new TextDecoder().decode(frame));
+      callback();
+    });
+  }
+
+  /** Takes that many writes. */
+  async swallow(count: number): Promise<void> {
+    for (let taken = 0; taken < count; taken++) {
+      this.#pending.shift()?.();
+      await tick();
+    }
+  }
+}
+
+function start() {
+  const peer = new Peer();
+  const stopped = new Set<unknown>();
+  let emptied = 0;
+  const outbox = new Outbox(
+    peer,
+    ({ wallet }) => stopped.has(wallet),
+    () => emptied++,
+  );
+  return { peer, outbox, stopped, emptied: () => emptied };
+}
+
+const plain = (text: string): Outgoing => ({ payload: utf8(text) });
+const signature = (text: string, of = subject): Outgoing => ({
+  payload: utf8(text),
+  guarded: { subject: of, refusal: utf8(`frozen ${text}`) },
+});
+
+describe('replies on their way out', () => {
+  it('leave in order, one frame at a time', async () => {
+    const { peer, outbox, emptied } = start();
+    for (const text of ['a', 'b', 'c']) outbox.send(plain(text));
+    await tick();
+    expect(peer.writableLength).toBe(4 + 1);
+    await peer.swallow(2);
+    expect(peer.frames).toEqual(['a', 'b']);
+    expect([outbox.isEmpty, emptied()]).toEqual([false, 0]);
+    await peer.swallow(1);
+    expect(peer.frames).toEqual(['a', 'b', 'c']);
+    expect([outbox.isEmpty, emptied()]).toEqual([true, 1]);
+  });
+
+  it('that carry a signature of what was frozen meanwhile are refusals when they leave', async () => {
+    const { peer, outbox, stopped } = start();
+    outbox.send(plain('first'));
+    outbox.send(signature('signed'));
+    outbox.send(signature('signed for another', other));
+    stopped.add(subject.wallet);
+    outbox.purge();
+    outbox.send(signature('later'));
+    await peer.swallow(4);
+    expect(peer.frames).toEqual(['first', 'frozen signed', 'signed for another', 'frozen later']);
+    expect(peer.destroyed).toBe(false);
+  });
+
+  it('that are half out when the freeze comes never come out whole', async () => {
+    const { peer, outbox, stopped } = start();
+    const large = { ...signature('x'), payload: new Uint8Array(LIMITS.frameBytes).fill(120) };
+    outbox.send(large);
+    await peer.swallow(1);
+    stopped.add(subject.wallet);
+    outbox.purge();
+    expect(peer.destroyed).toBe(true);
+    outbox.send(plain('nobody reads this'));
+    await peer.swallow(3);
+    expect(peer.frames).toEqual([]);
+  });
+
+  it('that do not concern the freeze are not disturbed by it', async () => {
+    const { peer, outbox, stopped } = start();
+    outbox.send(signature('on its way', other));
+    stopped.add(subject.wallet);
+    outbox.purge();
+    expect(peer.destroyed).toBe(false);
+    await peer.swallow(1);
+    expect(peer.frames).toEqual(['on its way']);
+  });
+
+  it('stop the reading from a peer that does not read, until it does', async () => {
+    const { peer, outbox } = start();
+    peer.resume();
+    for (let index = 0; index <= LIMITS.outboxFrames + 1; index++) outbox.send(plain(String(index)));
+    expect(peer.isPaused()).toBe(true);
+    await peer.swallow(LIMITS.outboxFrames + 2);
+    expect(peer.isPaused()).toBe(false);
+  });
+
+  it('that are larger than a frame are refused, and leave the connection as it is', async () => {
+    const { peer, outbox } = start();
+    await expectCode(() => outbox.send({ payload: new Uint8Array(LIMITS.frameBytes + 1) }), 'frame_malformed');
+    outbox.send(plain('next'));
+    await peer.swallow(1);
+    expect(peer.frames).toEqual(['next']);
+  });
+});

@@ -1,13 +1,16 @@
 /** Publishing the log when the parts it needs fail or lie. The enclave is a fake; database and HTTP are real. */
 
+import { boundedReads } from '@quantumvault/host/evidence/bounded-reads.ts';
 import { LogPublisher, type PublisherDeps } from '@quantumvault/host/evidence/publisher.ts';
 import { cosignatures, type Witness } from '@quantumvault/host/evidence/witnesses.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { MessageName } from '@quantumvault/shared/protocol/messages.ts';
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { expectCode, expectProblem } from '../support/codes.ts';
 import { until } from '../support/temporary.ts';
 import { Harness } from './harness.ts';
 
@@ -110,6 +113,46 @@ describe('the publisher', () => {
     const note = new TextDecoder().decode(checkpoint);
     expect(note.split('\n').slice(0, 2)).toEqual([`fake.example/qv/${last}`, '3']);
     expect(logs().map(([boot]) => boot)).toEqual([last, host.enclave.boot]);
+  });
+});
+
+describe('reading the published log', () => {
+  it('goes on while those who want the newest checkpoint wait for an enclave that hangs', async () => {
+    await published(3);
+    host.enclave.handlers.checkpoint = () => 'hang';
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    const waiting = Array.from({ length: LIMITS.logReads + 2 }, () => host.get('/v1/log/checkpoint'));
+    await until('they wait', () => host.enclave.count('checkpoint') > 0);
+    expect((await host.get(`/v1/log/${host.enclave.boot}/tile/entries/000.p/3`)).status).toBe(200);
+    delete host.enclave.handlers.checkpoint;
+    for (const { status } of await Promise.all(waiting)) expect([200, 503]).toContain(status);
+  });
+
+  it('gives no bundle out of which the database has lost a leaf, nor has anybody keep what it gives', async () => {
+    await published(3);
+    const path = `/v1/log/${host.enclave.boot}/tile/entries/000.p/3`;
+    expect((await host.get(path)).headers.get('cache-control')).toContain('immutable');
+    host.sql((database) => database.prepare('DELETE FROM leaves WHERE sequence = 1').run());
+    const response = await host.get(path);
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    await expectProblem(response, 'log_unpublished');
+  });
+
+  it('has an end: more at a time are refused, and those that follow are not', async () => {
+    const bounded = boundedReads();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const reads = Array.from({ length: LIMITS.logReads }, () => bounded(() => promise));
+    await expectCode(
+      bounded(async () => undefined),
+      'overloaded',
+    );
+    resolve();
+    await Promise.all(reads);
+    await expectCode(
+      bounded(() => Promise.reject(new QvError('log_unknown'))),
+      'log_unknown',
+    );
+    expect(await bounded(async () => 'read')).toBe('read');
   });
 });
 

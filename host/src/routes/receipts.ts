@@ -2,7 +2,7 @@
  * GET /v1/receipts/<request id>: the decision about one request as a file that verifies offline
  * (`shared/src/evidence/receipt-file.ts`). `?wallet=` and `?requester=` tell requests of one id apart.
  */
-import { type Address, address, type BootId } from '@quantumvault/shared/brands.ts';
+import { type Address, address } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf, REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
 import { type ReceiptFile, receiptFileJson } from '@quantumvault/shared/evidence/receipt-file.ts';
@@ -11,15 +11,19 @@ import { proveInclusion } from '@quantumvault/shared/tlog/proof.ts';
 import { tileHashReader } from '@quantumvault/shared/tlog/tile-data.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
+import { type BoundedReads, boundedReads } from '../evidence/bounded-reads.ts';
 import { storedTiles } from '../evidence/log-tree.ts';
 import type { LeafRecord, LogRecord } from '../store/store.ts';
 
 export function receiptRoute(app: FastifyInstance, deps: AppDeps): void {
+  // Not the ones of auditors: their reading keeps nobody from a receipt.
+  const bounded = boundedReads();
   app.get<{ Params: { requestId: string } }>('/v1/receipts/:requestId', async (request) => {
     const { requestId } = request.params;
     if (!REQUEST_ID.test(requestId)) throw new QvError('request_id_malformed', { path: 'requestId' });
-    const record = await decisionOf(deps, requestId, request.query);
-    return receiptFileJson(await receiptOf(deps, record));
+    const record = await bounded(() => decisionOf(deps, requestId, request.query));
+    const log = await publishedLog(deps, record, bounded);
+    return receiptFileJson(await bounded(() => receiptOf(deps, record, log)));
   });
 }
 
@@ -48,8 +52,11 @@ function addressField(fields: JsonFields, key: string): Address | undefined {
 }
 
 /** @throws QvError log_unpublished, store_* */
-async function receiptOf(deps: AppDeps, { boot, sequence, leaf, signature }: LeafRecord): Promise<ReceiptFile> {
-  const log = await publishedLog(deps, boot, sequence);
+async function receiptOf(
+  deps: AppDeps,
+  { boot, sequence, leaf, signature }: LeafRecord,
+  log: LogRecord,
+): Promise<ReceiptFile> {
   const read = tileHashReader(log.size, storedTiles(deps.store, boot));
   const [record] = await deps.store.getLeaves(boot, 0n, 1);
   if (record === undefined || record.sequence !== 0n) throw new QvError('log_unpublished');
@@ -65,8 +72,14 @@ async function receiptOf(deps: AppDeps, { boot, sequence, leaf, signature }: Lea
   };
 }
 
-async function publishedLog({ store, publisher }: AppDeps, boot: BootId, sequence: bigint): Promise<LogRecord> {
-  const find = async () => (await store.getLogs()).find((log) => log.boot === boot && log.size > sequence);
+/** @throws QvError log_unpublished, overloaded, store_* */
+async function publishedLog(
+  { store, publisher }: AppDeps,
+  { boot, sequence }: LeafRecord,
+  bounded: BoundedReads,
+): Promise<LogRecord> {
+  const find = async () =>
+    (await bounded(() => store.getLogs())).find((log) => log.boot === boot && log.size > sequence);
   const published = await find();
   if (published !== undefined) return published;
   await publisher.publish().catch(() => undefined);

@@ -3,8 +3,9 @@
 import { silentLog } from '@quantumvault/host/log.ts';
 import { RowMac } from '@quantumvault/host/row-mac.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
-import { fromBase64, toBase64 } from '@quantumvault/shared/bytes.ts';
+import { fromBase64, toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectProblem } from '../support/codes.ts';
 import { Refused } from '../support/fake-enclave.ts';
@@ -69,6 +70,38 @@ describe('a locked database', () => {
       const facts = (await (await host.get(`/v1/wallets/${host.wallet}`)).json()) as { epoch: number };
       return facts.epoch === 2;
     });
+  });
+
+  it('asks the enclave for no policy that auditors could not read later', async () => {
+    const next = { ...host.policyJson(), epoch: 2 };
+    const enabling = host.enabling(next, policyHash(policyBytes(host.policy)));
+    const enable = () => host.send('PUT', `/v1/wallets/${host.wallet}/policy`, enabling);
+    const published = () => host.get(`/v1/log/policies/${toHex(policyHash(policyBytes(parsePolicy(next))))}`);
+    const unlock = host.lockDatabase();
+    await expectProblem(await enable(), 'store_unavailable');
+    expect(host.enclave.count('policyEnable')).toBe(1);
+    unlock();
+    await expectProblem(await published(), 'log_unknown');
+    // Decided, perhaps, and the answer is lost.
+    host.enclave.handlers.policyEnable = () => 'drop';
+    await expectProblem(await enable(), 'enclave_unavailable');
+    expect((await published()).status).toBe(200);
+  });
+
+  it('keeps no policy that cannot follow the one of the wallet', async () => {
+    host.enclave.handlers.policyEnable = () => {
+      throw new Refused({ code: 'policy_previous_mismatch' });
+    };
+    const current = policyHash(policyBytes(host.policy));
+    for (const [policy, previous] of [
+      [{ ...host.policyJson(), epoch: 2 }, undefined],
+      [{ ...host.policyJson(), epoch: 1, fees: { maxLamports: '1' } }, current],
+    ] as const) {
+      const response = await host.send('PUT', `/v1/wallets/${host.wallet}/policy`, host.enabling(policy, previous));
+      await expectProblem(response, 'policy_previous_mismatch');
+      const hash = toHex(policyHash(policyBytes(parsePolicy(policy))));
+      await expectProblem(await host.get(`/v1/log/policies/${hash}`), 'log_unknown');
+    }
   });
 
   it('finishes its backlog when the host stops', async () => {

@@ -209,6 +209,8 @@ export function storeSuite(open: () => Promise<Store>): void {
       expect(await store.getPolicy(policyHash(bytes(300, content)))).toEqual(bytes(300, content));
     }
     expect(await store.getPolicy(hashOf('none'))).toBeUndefined();
+    for (let round = 0; round < 2; round++) await store.putPolicy(bytes(300, 4));
+    expect(await store.getPolicy(policyHash(bytes(300, 4)))).toEqual(bytes(300, 4));
   });
 
   it('answers nothing after it was closed', async () => {

@@ -1,15 +1,22 @@
 /** Enabling a policy, and the statement an owner has to sign for it. */
 import { type Address, address, type Hash, type TimeMs } from '@quantumvault/shared/brands.ts';
-import { fromHex, toHex } from '@quantumvault/shared/bytes.ts';
+import { equalBytes, fromHex, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
-import { type Policy, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import {
+  type Policy,
+  parsePolicy,
+  policyBytes,
+  policyFromBytes,
+  policyHash,
+} from '@quantumvault/shared/policy/policy.ts';
 import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { verifyEd25519 } from '../ed25519.ts';
 import { factsOf } from '../request-facts.ts';
+import type { WalletRow } from '../store/store.ts';
 import { blobsOf, verifiedRow } from '../wallet-rows.ts';
 import { bodyBytes, receiptJson, signatureField, signedBytesJson, timeField } from '../wire-json.ts';
 
@@ -39,6 +46,8 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps): void {
     const row = await verifiedRow(deps.store, deps.session, wallet);
     if (row.owner !== policy.owner) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
     deps.records.requireRoom();
+    // Before the enclave may decide: should its answer be lost, the leaf names a policy that auditors can still read.
+    if (mayCount(row, draft, previousHash)) await deps.store.putPolicy(bytes);
     const record = { row, policy: bytes, epoch: policy.epoch };
     const reply = await deps.enclave.request(
       'policyEnable',
@@ -83,6 +92,12 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps): void {
       previousHash: previousHash === undefined ? null : toHex(previousHash),
     };
   });
+}
+
+/** Whether it could follow the one of the row. What cannot is refused by the enclave, and nobody fills the disk with it. */
+function mayCount({ policy: current }: WalletRow, { policy }: Draft, previousHash: Hash | undefined): boolean {
+  if (current === undefined || previousHash === undefined) return current === previousHash;
+  return equalBytes(policyHash(current), previousHash) && policy.epoch > policyFromBytes(current).epoch;
 }
 
 /** @throws QvError policy_*, wallet_mismatch, field_malformed */

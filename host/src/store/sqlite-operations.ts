@@ -19,6 +19,7 @@ export const WRITES: ReadonlySet<Name> = new Set<Name>([
   'putLeaf',
   'putTiles',
   'publishLog',
+  'putPolicy',
   'deleteExpiredReplies',
   'createMeta',
   'latchFreeze',
@@ -66,6 +67,10 @@ export function operations(database: DatabaseSync): Operations {
     const kept = one('SELECT leaf FROM leaves WHERE boot = ? AND sequence = ?', boot, sequence);
     // Two leaves in one place are evidence against the enclave: keep the first, and let nobody act on the second.
     if (!equalBytes(blob(kept?.['leaf']), leaf)) throw new QvError('store_conflict', { path: 'leaf' });
+  }
+
+  function putPolicy(policy: Uint8Array): void {
+    changed('INSERT INTO policies (hash, policy) VALUES (?, ?) ON CONFLICT DO NOTHING', policyHash(policy), policy);
   }
 
   function putReply(reply: ReplyRecord): void {
@@ -142,13 +147,7 @@ export function operations(database: DatabaseSync): Operations {
     enablePolicy({ from, to, leaf }) {
       putLeaf(leaf);
       // Also one that was replaced meanwhile: it counted for a while, and auditors judge that while by it.
-      if (to.policy !== undefined) {
-        changed(
-          'INSERT INTO policies (hash, policy) VALUES (?, ?) ON CONFLICT DO NOTHING',
-          policyHash(to.policy),
-          to.policy,
-        );
-      }
+      if (to.policy !== undefined) putPolicy(to.policy);
       return changed(
         `UPDATE wallets SET policy = ?, policy_mac = ?, sealed_state = ?, state_version = ?, generation = ?, row_mac = ?
          WHERE wallet = ? AND generation = ? AND state_version = ?`,
@@ -232,6 +231,8 @@ export function operations(database: DatabaseSync): Operations {
         checkpoint,
       );
     },
+
+    putPolicy,
 
     getPolicy(hash) {
       const row = one('SELECT policy FROM policies WHERE hash = ?', hash);

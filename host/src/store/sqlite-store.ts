@@ -40,6 +40,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     putTiles: (...parameters) => thread.call('putTiles', parameters),
     getTile: (...parameters) => thread.call('getTile', parameters),
     publishLog: (...parameters) => thread.call('publishLog', parameters),
+    putPolicy: (...parameters) => thread.call('putPolicy', parameters),
     getPolicy: (...parameters) => thread.call('getPolicy', parameters),
     getReply: (...parameters) => thread.call('getReply', parameters),
     deleteExpiredReplies: (...parameters) => thread.call('deleteExpiredReplies', parameters),

@@ -137,7 +137,9 @@ export interface Store {
   getTile(boot: BootId, level: number, index: bigint): Promise<Uint8Array | undefined>;
   /** Makes a checkpoint the published one; an older one changes nothing. */
   publishLog(log: LogRecord): Promise<void>;
-  /** A policy that was enabled once, by the SHA-256 of its canonical bytes. */
+  /** Keeps a policy by its hash, whether or not it is ever enabled. */
+  putPolicy(policy: Uint8Array): Promise<void>;
+  /** A policy that was to be enabled once, by the SHA-256 of its canonical bytes. */
   getPolicy(hash: Hash): Promise<Uint8Array | undefined>;
   /** Undefined also when it has expired. */
   getReply(wallet: Address, requester: Address, id: string, now: TimeMs): Promise<ReplyRecord | undefined>;

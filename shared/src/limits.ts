@@ -235,6 +235,8 @@ export const LIMITS = {
   /** Time for one whole HTTP request to arrive: a slow sender holds a connection no longer. */
   httpRequestMilliseconds: 20_000,
   enclaveStatusMilliseconds: 1_000,
+  /** At most so long between two tries to have the row key unwrapped. */
+  rowKeyRetryMilliseconds: 10_000,
   enclaveReconnectMinMilliseconds: 50,
   enclaveReconnectMaxMilliseconds: 2_000,
   /** One freeze waits this long for each of enclave and database; they are asked at the same time (design 9). */

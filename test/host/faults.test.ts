@@ -156,6 +156,18 @@ describe('an enclave that fails', () => {
     await expectProblem(await host.sign({ id: 'slow' }), 'policy_denied');
   });
 
+  it('without its key service: the row key is asked for less and less often, since each refusal is a leaf', async () => {
+    host.enclave.handlers.rowKeyUnwrap = () => {
+      throw new Refused({ code: 'kms_unavailable' });
+    };
+    await host.restartHost();
+    const before = host.enclave.count('rowKeyUnwrap');
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    expect(host.enclave.count('rowKeyUnwrap') - before).toBeLessThan(7);
+    delete host.enclave.handlers.rowKeyUnwrap;
+    await host.ready();
+  });
+
   it('sending nonsense: its connection is dropped, the request fails, the next one works', async () => {
     host.enclave.handlers.sign = () => ({ raw: Uint8Array.of(0xff, 0xff, 0xff, 0xff) });
     await expectProblem(await host.sign(), 'enclave_unavailable');

@@ -14,7 +14,7 @@ import type { Log } from '../log.ts';
 import type { Records } from '../records.ts';
 import { RowMac } from '../row-mac.ts';
 import type { Store } from '../store/store.ts';
-import type { EnclaveClient } from './client.ts';
+import { type EnclaveClient, EnclaveRefusal } from './client.ts';
 
 export interface SessionDeps {
   readonly deployment: string;
@@ -43,6 +43,8 @@ export class EnclaveSession {
   #boot: Boot | undefined;
   #rowMac: RowMac | undefined;
   #rowKeyFault: ErrorCode = 'enclave_unavailable';
+  #rowKeyPauseMilliseconds = 0;
+  #rowKeyNotBefore = 0;
   #pushed = '';
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
@@ -164,6 +166,8 @@ export class EnclaveSession {
     if (key === this.#pushed || this.#status?.phase === 'booting') return;
     await data.request('credentials', body, { urgent: true });
     this.#pushed = key;
+    // They may be what was missing.
+    this.#rowKeyNotBefore = 0;
     await this.#askStatus();
   }
 
@@ -178,6 +182,7 @@ export class EnclaveSession {
 
   async #unwrapRowKey(): Promise<void> {
     if (this.#rowMac !== undefined || this.#status === undefined) return;
+    if (performance.now() < this.#rowKeyNotBefore) return;
     try {
       const blob = await this.#deps.store.getMeta('row-key');
       if (blob === undefined) {
@@ -189,8 +194,16 @@ export class EnclaveSession {
       this.#rowMac = new RowMac(rowKey);
     } catch (error) {
       this.#rowKeyFault = codeOf(error);
+      if (error instanceof EnclaveRefusal) this.#pauseRowKey();
       throw error;
     }
+  }
+
+  /** Each refusal is a leaf for ever: a key service that is down for a day must not fill the log. */
+  #pauseRowKey(): void {
+    const longer = Math.max(EAGER_MILLISECONDS, 2 * this.#rowKeyPauseMilliseconds);
+    this.#rowKeyPauseMilliseconds = Math.min(longer, LIMITS.rowKeyRetryMilliseconds);
+    this.#rowKeyNotBefore = performance.now() + this.#rowKeyPauseMilliseconds;
   }
 
   async stop(): Promise<void> {

@@ -13,6 +13,7 @@ import {
   renderResumeStatement,
   requesterScope,
   resumeAckCodec,
+  touches,
   walletScope,
 } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -70,9 +71,8 @@ export class Freeze {
     }
   }
 
-  /** Those that touch a wallet: every requester's too, because policies change. */
   touching(wallet: Address): readonly HeldFreeze[] {
-    const all = this.#all().filter(({ scope }) => !scope.startsWith('wallet:') || scope === walletScope(wallet));
+    const all = this.#all().filter(({ scope }) => touches(scope, wallet));
     // What does not fit becomes a freeze of everything.
     return all.length > LIMITS.carriedFreezes ? [{ scope: FLEET, freezeId: this.id ?? randomBytes(16) }] : all;
   }

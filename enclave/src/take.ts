@@ -10,6 +10,7 @@ import {
   leaseCodec,
   type OperatorSigned,
   releaseCodec,
+  touches,
 } from '@quantumvault/shared/evidence/succession.ts';
 import type { SpendState } from '@quantumvault/shared/policy/state.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -123,7 +124,8 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
   holdings.requireNewer(wallet, stored.version);
   const now = context.time.now();
   // From here on nothing fails. Not before: a freeze under an id of the host's choice could be resumed by an old word.
-  context.freeze.carryOver(right.freezes);
+  // Of a lease of many wallets each brings what stops it alone: another one's may have been resumed here meanwhile.
+  context.freeze.carryOver(right.freezes.filter(({ scope }) => touches(scope, wallet)));
   const version = stored.version + 1n;
   const state: WalletState = {
     ...stored,

@@ -385,17 +385,18 @@ export class BuiltWallet {
 
   /** Released by its holder to another boot, which records it. */
   moveTo(log: BuiltLog): void {
-    const facts = { kind: 'release', wallet: this.address, stateVersion: this.version } as const;
-    this.log.record({ ...facts, successor: log.boot });
-    log.record({ ...facts, predecessor: this.log.predecessor() });
+    const facts = { kind: 'release', wallet: this.address } as const;
+    this.log.record({ ...facts, stateVersion: this.version, successor: log.boot });
+    this.version++;
+    log.record({ ...facts, stateVersion: this.version, predecessor: this.log.predecessor() });
     this.log = log;
   }
 
-  /** Leased to another boot: its old one is gone and says nothing. */
+  /** Leased to another boot, which takes the state of this version: its old one is gone and says nothing. */
   leaseTo(log: BuiltLog, version = this.version): void {
     const predecessor = this.log.predecessor();
-    log.record({ kind: 'lease', wallet: this.address, stateVersion: version, predecessor });
+    this.version = version + 1n;
+    log.record({ kind: 'lease', wallet: this.address, stateVersion: this.version, predecessor });
     this.log = log;
-    this.version = version;
   }
 }

@@ -105,6 +105,10 @@ export type ResumeAck = Infer<typeof resumeAckCodec>;
 export const walletScope = (wallet: Address): string => `wallet:${wallet}`;
 export const requesterScope = (requester: Address): string => `requester:${requester}`;
 
+/** Whether a freeze goes where this wallet goes: every requester's does, because policies change. */
+export const touches = (scope: string, wallet: Address): boolean =>
+  !scope.startsWith('wallet:') || scope === walletScope(wallet);
+
 /** What an owner or an operator signs to end one freeze: a plain message that ordinary wallets can show. */
 export function renderResumeStatement(facts: {
   readonly deployment: string;

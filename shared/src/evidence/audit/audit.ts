@@ -3,6 +3,7 @@
  * believed. README.md says what is checked, what an auditor has to keep, and what no log can show.
  */
 import { addressBytes, type BootId, type Hash, timeMs } from '../../brands.ts';
+import { fromHex } from '../../bytes.ts';
 import { codeOf, QvError } from '../../errors.ts';
 import { LIMITS } from '../../limits.ts';
 import { sha256 as pureSha256 } from '../../sha256.ts';
@@ -24,7 +25,7 @@ import { readAll } from './schedule.ts';
 import { encodeSeen } from './seen.ts';
 import { passedSteps } from './summary.ts';
 import type { Sha256 } from './tree.ts';
-import type { AuditDeps, AuditExpectations, AuditedBoot, AuditReport, LogSource } from './types.ts';
+import type { AuditDeps, AuditExpectations, AuditedBoot, AuditReport, Estate, LogSource } from './types.ts';
 import { Wallets } from './wallets.ts';
 
 /**
@@ -180,8 +181,16 @@ class Audit {
       boots: runs.map(auditedBoot),
       leaves: BigInt(this.#leaves),
       kinds: this.#kinds,
+      estateOf: (boot) => this.#estateOf(boot),
       ...(ok && { seen: encodeSeen({ logOrigin: this.#logOrigin, runs, wallets: this.#wallets.all }, this.#sha256) }),
     };
+  }
+
+  #estateOf(boot: BootId): Estate | undefined {
+    const run = this.#runs.get(boot);
+    if (run === undefined) return undefined;
+    const freezes = run.state.freezes.open.map(({ id, scope }) => ({ scope, freezeId: fromHex(id) }));
+    return { checkpoint: run.checkpoint.note, wallets: this.#wallets.heldBy(boot), freezes };
   }
 
   /** Begins where the last audit ended, or from nothing. */

@@ -1,6 +1,11 @@
-/** The freezes of one boot: its own, and those of boots that it continues. Several may overlap. */
+/**
+ * The freezes of one boot: its own, and those of boots that it continues. Several may overlap. As in the enclave, a new
+ * order for a scope takes the place of all that held for exactly that scope, and what came with a wallet keeps its id.
+ */
+import type { Address } from '../../brands.ts';
 import { toHex } from '../../bytes.ts';
 import type { Leaf } from '../leaf.ts';
+import { touches } from '../succession.ts';
 
 export interface Freeze {
   /** Hex. */
@@ -14,14 +19,19 @@ export interface Freeze {
   untilTime?: number;
 }
 
+type Since = Pick<Freeze, 'from' | 'fromTime'>;
+
 export class Freezes {
   readonly #byId = new Map<string, Freeze>();
-  readonly #open = new Map<string, Freeze>();
-  /** How many of each scope are open: what every signature asks. */
-  readonly #scopes = new Map<string, number>();
+  /** Those that hold, by scope: what every signature asks. No scope without one. */
+  readonly #open = new Map<string, Map<string, Freeze>>();
 
   get all(): Iterable<Freeze> {
     return this.#byId.values();
+  }
+
+  get open(): readonly Freeze[] {
+    return [...this.#open.values()].flatMap((scope) => [...scope.values()]);
   }
 
   /** A freeze as it was kept. */
@@ -34,26 +44,35 @@ export class Freezes {
   freeze(freezeId: Uint8Array, scope: string, from: number, fromTime: number): boolean {
     const id = toHex(freezeId);
     if (this.#byId.has(id)) return false;
+    for (const earlier of this.#open.get(scope)?.values() ?? []) this.#end(earlier, from, fromTime);
     this.restore({ id, scope, from, fromTime });
     return true;
   }
 
   /** @returns false if no such freeze is open */
   resume(freezeId: Uint8Array, scope: string, until: number, untilTime: number): boolean {
-    const freeze = this.#open.get(toHex(freezeId));
-    if (freeze === undefined || freeze.scope !== scope) return false;
-    freeze.until = until;
-    freeze.untilTime = untilTime;
-    this.#open.delete(freeze.id);
-    this.#scopes.set(scope, (this.#scopes.get(scope) ?? 1) - 1);
+    const freeze = this.#open.get(scope)?.get(toHex(freezeId));
+    if (freeze === undefined) return false;
+    this.#end(freeze, until, untilTime);
     return true;
   }
 
-  /** What held there when its log had `size` leaves holds here from leaf `from` on. */
-  inherit(predecessor: Freezes, size: number, from: number, fromTime: number): void {
-    for (const { id, scope, from: begun, until } of predecessor.all) {
-      const isOpen = begun < size && (until === undefined || until >= size);
-      if (isOpen && !this.#byId.has(id)) this.restore({ id, scope, from, fromTime });
+  /**
+   * The log is continued, and no wallet moves: what held there holds here until somebody decides otherwise. A host that
+   * passes a freeze on does so as an order of its own, which may stand in front of this leaf.
+   */
+  follow(predecessor: Freezes, size: number, here: Since): void {
+    const ordered = new Set([...this.all].map(({ scope }) => scope));
+    for (const { id, scope } of predecessor.#openAt(size))
+      if (!ordered.has(scope) && !this.#byId.has(id)) this.restore({ id, scope, ...here });
+  }
+
+  /** A wallet comes over, and with it whatever stops it; also what was resumed here since the last one came. */
+  receive(predecessor: Freezes, size: number, wallet: Address, here: Since): void {
+    for (const { id, scope } of predecessor.#openAt(size)) {
+      if (!touches(scope, wallet)) continue;
+      const known = this.#byId.get(id);
+      if (known === undefined || known.until !== undefined) this.restore({ id, scope, ...here });
     }
   }
 
@@ -61,7 +80,7 @@ export class Freezes {
   forbids({ wallet, actor }: Leaf): string | undefined {
     if (this.#open.size === 0) return undefined;
     const scopes = ['fleet', `wallet:${wallet}`, `requester:${actor}`];
-    return scopes.find((scope) => (this.#scopes.get(scope) ?? 0) > 0);
+    return scopes.find((scope) => this.#open.has(scope));
   }
 
   /** Freezes that began at or after leaf `size`, no later than `time`, and were not resumed by then. */
@@ -72,8 +91,21 @@ export class Freezes {
     );
   }
 
+  /** When this log had `size` leaves. */
+  #openAt(size: number): readonly Freeze[] {
+    return [...this.all].filter(({ from, until }) => from < size && (until === undefined || until >= size));
+  }
+
   #begin(freeze: Freeze): void {
-    this.#open.set(freeze.id, freeze);
-    this.#scopes.set(freeze.scope, (this.#scopes.get(freeze.scope) ?? 0) + 1);
+    const scope = this.#open.get(freeze.scope) ?? new Map<string, Freeze>();
+    this.#open.set(freeze.scope, scope.set(freeze.id, freeze));
+  }
+
+  #end(freeze: Freeze, until: number, untilTime: number): void {
+    freeze.until = until;
+    freeze.untilTime = untilTime;
+    const scope = this.#open.get(freeze.scope);
+    scope?.delete(freeze.id);
+    if (scope?.size === 0) this.#open.delete(freeze.scope);
   }
 }

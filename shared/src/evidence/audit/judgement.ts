@@ -47,7 +47,11 @@ export class Judgement {
     if (leaf.predecessor !== undefined) {
       state.origin ??= leaf.predecessor.boot;
       // Freezes travel with whatever continues a boot.
-      if (named && from) state.freezes.inherit(from.freezes, named.size, sequence, leaf.time);
+      if (named && from) {
+        const here = { from: sequence, fromTime: leaf.time };
+        if (leaf.wallet === undefined) state.freezes.follow(from.freezes, named.size, here);
+        else state.freezes.receive(from.freezes, named.size, leaf.wallet, here);
+      }
     }
     return this.#byKind(state, leaf, sequence, place, named);
   }

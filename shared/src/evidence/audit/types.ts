@@ -1,9 +1,10 @@
 /** What an audit of a deployment's logs is asked, and what it answers. */
 import type { PcrSet } from '../../attestation/pcrs.ts';
-import type { BootId, Hash, TimeMs } from '../../brands.ts';
+import type { Address, BootId, Hash, TimeMs } from '../../brands.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { VerifierKey } from '../../tlog/verifier-key.ts';
 import type { Leaf, Receipt, VerifyEd25519 } from '../leaf.ts';
+import type { HeldFreeze } from '../succession.ts';
 
 /** Where logs are read from: a host, or a copy of what it served. Nothing it says is believed. */
 export interface LogSource {
@@ -79,6 +80,24 @@ export interface AuditedBoot {
   readonly follows?: BootId;
 }
 
+/** A wallet by the leaves of the boot that holds it. */
+export interface HeldWallet {
+  readonly wallet: Address;
+  /** Of its last leaf. */
+  readonly version: bigint;
+  /** Given away by a release, and not taken by anybody yet. */
+  readonly releasedTo?: BootId;
+}
+
+/** What a boot's log ends with: what whoever continues it has to take over (design 8). */
+export interface Estate {
+  /** The signed note that was audited. */
+  readonly checkpoint: Uint8Array;
+  readonly wallets: readonly HeldWallet[];
+  /** Freezes that hold. */
+  readonly freezes: readonly HeldFreeze[];
+}
+
 export interface AuditReport {
   readonly ok: boolean;
   readonly steps: readonly AuditStep[];
@@ -90,6 +109,8 @@ export interface AuditReport {
   /** Leaves read now, and of each kind. */
   readonly leaves: bigint;
   readonly kinds: Readonly<Record<string, number>>;
+  /** What a boot leaves behind; undefined of one whose log was not read. */
+  readonly estateOf: (boot: BootId) => Estate | undefined;
   /** To be kept for the next audit; only when everything holds. */
   readonly seen?: Uint8Array;
 }

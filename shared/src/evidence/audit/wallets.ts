@@ -9,6 +9,7 @@ import type { Policies, PolicyLimits } from './limits-of-policy.ts';
 import type { Checklist, Place, StepName } from './report.ts';
 import { sameBytes } from './same-bytes.ts';
 import { Spends } from './spends.ts';
+import type { HeldWallet } from './types.ts';
 
 /** One boot's right to a wallet, from one version on. */
 export interface Claim {
@@ -118,8 +119,10 @@ export class Wallets {
     const { released } = before;
     if (leaf.kind === 'release' && (released?.to !== boot || released.at >= size))
       this.#add('wallets', 'log_wallet_not_held', place, `${predecessor} did not release it to this boot`);
-    // A lease may know of versions whose leaves were lost with their boot; a release may not.
-    if (stateVersion < before.version || (leaf.kind === 'release' && stateVersion !== before.version))
+    // Taking over is a change of its own. A lease may know of versions whose leaves were lost with their boot; a
+    // release may not.
+    const least = before.version + 1n;
+    if (stateVersion < least || (leaf.kind === 'release' && stateVersion !== least))
       this.#add('wallets', 'log_version_gap', place, `taken over at ${stateVersion}, it was at ${before.version}`);
     wallet.claims.push(next);
   }
@@ -129,10 +132,22 @@ export class Wallets {
     for (const wallet of this.all.values())
       for (const { boot, from, source } of wallet.claims) {
         const before = source === undefined ? undefined : wallet.claims[source];
-        if (before === undefined || before.version <= from) continue;
+        if (before === undefined || before.version < from) continue;
         const detail = `${before.boot} went on to version ${before.version}, ${boot} began at ${from}`;
         this.#add('wallets', 'log_wallet_forked', { boot: before.boot, wallet: wallet.address }, detail);
       }
+  }
+
+  /** What each boot holds by its leaves, or gave away to somebody who has not taken it. */
+  heldBy(boot: BootId): readonly HeldWallet[] {
+    const held: HeldWallet[] = [];
+    for (const { address: wallet, claims } of this.all.values()) {
+      const at = claims.findLastIndex((claim) => claim.boot === boot);
+      const claim = claims[at];
+      if (claim === undefined || claims.some(({ source }) => source === at)) continue;
+      held.push({ wallet, version: claim.version, ...(claim.released && { releasedTo: claim.released.to }) });
+    }
+    return held;
   }
 
   #insert(address: Address, owner: Address | undefined, claim: Claim): Wallet {

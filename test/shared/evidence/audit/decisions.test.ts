@@ -161,7 +161,7 @@ describe('wallets that move', () => {
       log.record({
         kind: 'release',
         wallet: wallet.address,
-        stateVersion: wallet.version,
+        stateVersion: wallet.version + 1n,
         predecessor: from.predecessor(size),
       });
     take(second, log);
@@ -175,7 +175,7 @@ describe('wallets that move', () => {
     const predecessor = log.predecessor();
     const facts = { kind: 'release', wallet: wallet.address, stateVersion: wallet.version } as const;
     log.record({ ...facts, successor: second.boot });
-    second.record({ ...facts, predecessor });
+    second.record({ ...facts, stateVersion: wallet.version + 1n, predecessor });
     await expectOnly('log_wallet_not_held', second);
   });
 
@@ -331,10 +331,29 @@ describe('freezes', () => {
 
   test('signed under one of two that overlap', async () => {
     const id = log.freeze();
-    log.freeze();
+    log.freeze(`wallet:${wallet.address}`);
     log.resume(id);
     wallet.sign();
     await expectOnly('log_signed_frozen');
+  });
+
+  test('resumed by the id of an order that a later one replaced', async () => {
+    const id = log.freeze();
+    log.freeze();
+    log.resume(id);
+    await expectOnly('log_resume_invalid');
+  });
+
+  test('signed under one that came again with another wallet', async () => {
+    const second = await deployment.start({ follows: log.predecessor() });
+    const other = log.wallet();
+    const id = log.freeze();
+    wallet.moveTo(second);
+    second.resume(id);
+    wallet.sign();
+    other.moveTo(second);
+    wallet.sign();
+    await expectOnly('log_signed_frozen', second);
   });
 
   test('a repeat under one', async () => {

@@ -1,5 +1,6 @@
 /** Random histories of a deployment, honest but for the steps that say otherwise. */
 import type { Leaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { touches } from '@quantumvault/shared/evidence/succession.ts';
 import fc from 'fast-check';
 import { type BuiltLog, type BuiltWallet, Deployment } from '../../../support/log-builder.ts';
 
@@ -40,6 +41,8 @@ export class Story {
   #log: BuiltLog | undefined;
   #signed: { readonly leaf: Leaf; readonly wallet: BuiltWallet }[] = [];
   #open: Open[] = [];
+  /** What held in the log of an earlier boot when the next one began. */
+  readonly #left = new Map<BuiltLog, readonly Open[]>();
 
   get log(): BuiltLog {
     if (this.#log === undefined) throw new Error('begin first');
@@ -79,7 +82,7 @@ export class Story {
         return;
       case 'freeze': {
         const scope = ['fleet', `wallet:${wallet.address}`, `requester:${wallet.requester}`][pick % 3] as string;
-        this.#open.push({ id: this.log.freeze(scope), scope });
+        this.#open = [...this.#open.filter((open) => open.scope !== scope), { id: this.log.freeze(scope), scope }];
         return;
       }
       case 'resume': {
@@ -92,14 +95,15 @@ export class Story {
         return;
       case 'boot':
         if (this.deployment.logs.length >= 4) return;
+        this.#left.set(this.log, [...this.#open]);
         this.#log = await this.deployment.start({ follows: this.log.predecessor() });
         this.#signed = [];
         return;
       case 'release':
-        if (!isHere) wallet.moveTo(this.log);
+        if (!isHere) this.#bring(wallet, () => wallet.moveTo(this.log));
         return;
       case 'lease':
-        if (!isHere) wallet.leaseTo(this.log, wallet.version + BigInt(pick % 2));
+        if (!isHere) this.#bring(wallet, () => wallet.leaseTo(this.log, wallet.version + BigInt(pick % 2)));
         return;
       case 'skip':
         wallet.version++;
@@ -125,6 +129,14 @@ export class Story {
         this.log.freeze();
         wallet.sign({ lamports: 0n });
     }
+  }
+
+  /** With what stops it where it comes from. */
+  #bring(wallet: BuiltWallet, move: () => void): void {
+    const held = this.#left.get(wallet.log) ?? [];
+    move();
+    for (const open of held)
+      if (touches(open.scope, wallet.address) && !this.#open.some(({ id }) => id === open.id)) this.#open.push(open);
   }
 
   #create(): void {

@@ -157,9 +157,9 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     take: (request) => take(context, request),
     leaseShow: (request) => leaseShow(context, request),
     stateGet: ({ wallet }: RequestOf<'stateGet'>) => {
-      const held = context.holdings.get(wallet);
-      if (held === undefined) throw new QvError('wallet_unknown');
-      return { state: held.sealed };
+      const state = context.holdings.newest(wallet);
+      if (state === undefined) throw new QvError('wallet_unknown');
+      return { state };
     },
   };
 }

@@ -59,6 +59,11 @@ export class Holdings {
     return this.#held.get(wallet);
   }
 
+  /** The newest sealed state, also of a wallet that was released: its successor has no use for an older one. */
+  newest(wallet: Address): Held['sealed'] | undefined {
+    return this.#held.get(wallet)?.sealed ?? this.given(wallet)?.reply.state;
+  }
+
   /** Makes sure a wallet that is being created will find room. @throws QvError wallets_full */
   reserve(): { release: () => void } {
     // Those that left count, too: what is forgotten of them could be rolled back.

@@ -3,7 +3,7 @@
  * was made: it stays in a bounded backlog and is written as soon as the database allows. When the backlog is full
  * nothing new is decided, because evidence would be lost.
  */
-import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -21,12 +21,17 @@ export interface SignedRecord {
   readonly reply: ReplyRecord;
 }
 
+/** A wallet that came to this boot, or left it: the state that it came or left with. */
+export type MovedRecord = Pick<SignedRecord, 'row' | 'state' | 'receipt'>;
+
 export interface EnabledRecord {
   readonly row: WalletRow;
   readonly policy: Uint8Array;
   readonly epoch: number;
   readonly reply: ReplyOf<'policyEnable'>;
 }
+
+type StateRecord = Pick<SignedRecord, 'row' | 'state'> & Partial<SignedRecord>;
 
 /** Writers of one row that keep overtaking each other: more rounds than this mean something else is wrong. */
 const ROUNDS = 16;
@@ -36,6 +41,8 @@ export class Records {
   readonly #rowMac: () => RowMac;
   readonly #log: Log;
   readonly #backlog: (() => Promise<void>)[] = [];
+  /** States to be written without a leaf: the newest of each wallet. */
+  readonly #states = new Map<Address, SignedRecord['state']>();
   readonly #limit: number;
   #timer: NodeJS.Timeout | undefined;
   #flushing = false;
@@ -60,6 +67,27 @@ export class Records {
   /** State, leaf and reply in one transaction. @throws QvError store_*, row_tampered, overloaded */
   signed(record: SignedRecord): Promise<void> {
     return this.#write(() => this.#applySigned(record), record.receipt);
+  }
+
+  /** State and leaf in one transaction. @throws QvError store_*, row_tampered, overloaded */
+  moved(record: MovedRecord): Promise<void> {
+    return this.#write(() => this.#applySigned(record), record.receipt);
+  }
+
+  /** States given to `state` that are not written yet. */
+  get statesWaiting(): number {
+    return this.#states.size;
+  }
+
+  /**
+   * The newest state of a wallet, without a leaf: resolves once it is written, or waits in the backlog already. A
+   * wallet has one place there, however often its state changes meanwhile. Without a row nothing is written.
+   * @throws QvError store_*, row_tampered, overloaded
+   */
+  async state(wallet: Address, state: SignedRecord['state']): Promise<void> {
+    const waiting = this.#states.get(wallet);
+    if (waiting === undefined || waiting.version < state.version) this.#states.set(wallet, state);
+    if (waiting === undefined) await this.#write(() => this.#applyNewest(wallet));
   }
 
   /** @throws QvError store_*, row_tampered, overloaded */
@@ -96,8 +124,20 @@ export class Records {
     }
   }
 
-  async #applySigned({ row, state, receipt, reply }: SignedRecord): Promise<void> {
-    const leaf = leafRecord(receipt);
+  async #applyNewest(wallet: Address): Promise<void> {
+    try {
+      for (let state = this.#states.get(wallet); state !== undefined; state = this.#states.get(wallet)) {
+        const row = await this.#store.getWallet(wallet);
+        if (row !== undefined) await this.#applySigned({ row: this.#rowMac().verify(row), state });
+        if (this.#states.get(wallet) === state) this.#states.delete(wallet);
+      }
+    } catch (error) {
+      if (!isPassing(error)) this.#states.delete(wallet);
+      throw error;
+    }
+  }
+
+  async #applySigned({ row, state, receipt, reply }: StateRecord): Promise<void> {
     let current = row;
     for (let round = 0; round < ROUNDS; round++) {
       const next = this.#rowMac().seal({ ...unsealed(current), sealedState: state.blob, stateVersion: state.version });
@@ -107,8 +147,8 @@ export class Records {
         sealedState: next.sealedState,
         stateVersion: next.stateVersion,
         rowMac: next.rowMac,
-        leaf,
-        reply: this.#rowMac().sealReply(reply),
+        ...(receipt && { leaf: leafRecord(receipt) }),
+        ...(reply && { reply: this.#rowMac().sealReply(reply) }),
       });
       if (outcome !== 'changed') return;
       current = await this.#reread(row);

@@ -22,6 +22,7 @@ import type { Log } from '../log.ts';
 import type { Records } from '../records.ts';
 import type { LogRecord, Store } from '../store/store.ts';
 import { LogTree } from './log-tree.ts';
+import { SealedStates } from './sealed-states.ts';
 import { cosignatures, type Witness } from './witnesses.ts';
 
 export interface PublisherDeps {
@@ -40,6 +41,8 @@ interface Gathered {
   tree: LogTree | undefined;
   /** The next leaf to gather. */
   next: bigint;
+  /** What the gathered leaves need of the database besides themselves. */
+  readonly states: SealedStates;
   /** What the witnesses have cosigned and the enclave has seen; published once the database has all of it. */
   cosigned: LogRecord | undefined;
   published: LogRecord | undefined;
@@ -120,6 +123,7 @@ export class LogPublisher {
     const { note: bytes } = await enclave.request('checkpoint', {}, { urgent: true });
     const { note, checkpoint, key } = readCheckpoint(bytes, boot.id);
     await this.#gather(gathered, checkpoint.size);
+    await gathered.states.secure();
     const { tree, published } = gathered;
     if (tree === undefined || checkpoint.size === published?.size) return;
     if (tree.size !== checkpoint.size || !equalBytes(tree.root, checkpoint.root)) {
@@ -131,17 +135,19 @@ export class LogPublisher {
       const signed = await this.#cosigned(note, checkpoint, key, tree, boot.record, threshold);
       gathered.cosigned = { boot: boot.id, size: checkpoint.size, checkpoint: signed };
     }
-    // Only now: a database that is locked must not hold back what the enclave may release.
+    // Only now: a database that is locked must not hold back what the enclave may release. Sealed states were at least
+    // on their way before the witnesses were asked (see sealed-states.ts).
     await this.#write(tree, gathered.cosigned, published?.size ?? 0n);
     gathered.published = gathered.cosigned;
   }
 
   /** Leaves, tiles, and last the checkpoint: whoever sees it finds all that it covers. @throws QvError store_* */
   async #write(tree: LogTree, log: LogRecord, from: bigint): Promise<void> {
-    const { store } = this.#deps;
+    const { store, records } = this.#deps;
     const tiles = tree.unwritten();
     const [missing] = await Promise.all([store.firstMissingLeaf(log.boot, from), store.putTiles(log.boot, tiles)]);
     tree.written(tiles);
+    if (records.statesWaiting > 0) throw new QvError('log_unpublished', { path: 'state' });
     if (missing < log.size) throw new QvError('log_unpublished', { path: 'leaf', value: String(missing) });
     await store.publishLog(log);
   }
@@ -189,7 +195,8 @@ export class LogPublisher {
     if (published === undefined) await this.#follow(logs.at(-1));
     const size = published?.size ?? 0n;
     const tree = await LogTree.load(this.#deps.store, boot, size);
-    this.#gathered = { boot, tree, next: size, cosigned: published, published };
+    const states = new SealedStates(this.#deps);
+    this.#gathered = { boot, tree, next: size, states, cosigned: published, published };
     return this.#gathered;
   }
 
@@ -223,6 +230,7 @@ export class LogPublisher {
       for (const { sequence, leaf } of leaves) {
         if (sequence !== gathered.next || sequence >= size) break;
         gathered.tree?.append(leaf);
+        gathered.states.need(leaf);
         gathered.next = sequence + 1n;
       }
     }

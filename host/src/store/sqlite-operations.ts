@@ -3,7 +3,7 @@
  * transaction that sqlite-worker.ts has opened, and change nothing when they throw (it rolls them back).
  */
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
-import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
@@ -91,6 +91,19 @@ export function operations(database: DatabaseSync): Operations {
   return {
     getWallet: (wallet) => walletRow(one('SELECT * FROM wallets WHERE wallet = ?', wallet)),
 
+    getStateVersions: (wallets) =>
+      new Map(
+        wallets.flatMap((wallet) => {
+          const row = one('SELECT state_version FROM wallets WHERE wallet = ?', wallet);
+          return row === undefined ? [] : [[wallet, BigInt(row['state_version'] as bigint)] as const];
+        }),
+      ),
+
+    listWallets: (after, count) =>
+      all('SELECT wallet FROM wallets WHERE wallet > ? ORDER BY wallet LIMIT ?', after ?? '', count).map(
+        ({ wallet }) => wallet as Address,
+      ),
+
     insertWallet({ row, creation, leaf }) {
       putLeaf(leaf);
       const exists =
@@ -131,8 +144,8 @@ export function operations(database: DatabaseSync): Operations {
     applySigned({ wallet, generation, sealedState, stateVersion, rowMac, leaf, reply }) {
       const kept = one('SELECT generation, state_version FROM wallets WHERE wallet = ?', wallet);
       if (kept === undefined || Number(kept['generation']) !== generation) return 'changed';
-      putLeaf(leaf);
-      putReply(reply);
+      if (leaf !== undefined) putLeaf(leaf);
+      if (reply !== undefined) putReply(reply);
       if (BigInt(kept['state_version'] as bigint) >= stateVersion) return 'older';
       changed(
         'UPDATE wallets SET sealed_state = ?, state_version = ?, row_mac = ? WHERE wallet = ?',

@@ -28,6 +28,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   await thread.start();
   return {
     getWallet: (...parameters) => thread.call('getWallet', parameters),
+    getStateVersions: (...parameters) => thread.call('getStateVersions', parameters),
+    listWallets: (...parameters) => thread.call('listWallets', parameters),
     insertWallet: (...parameters) => thread.call('insertWallet', parameters),
     getCreation: (...parameters) => thread.call('getCreation', parameters),
     applySigned: (...parameters) => thread.call('applySigned', parameters),

@@ -92,6 +92,7 @@ export interface FreezeRecord {
   readonly latchedAt: TimeMs;
 }
 
+/** A newer state of a wallet, and what was decided together with it. */
 export interface SignedUpdate {
   readonly wallet: Address;
   /** The row as it was read: the MAC below is only right for its other fields. */
@@ -99,17 +100,23 @@ export interface SignedUpdate {
   readonly sealedState: Uint8Array;
   readonly stateVersion: bigint;
   readonly rowMac: Uint8Array;
-  readonly leaf: LeafRecord;
-  readonly reply: ReplyRecord;
+  /** Absent where the leaf is written by itself. */
+  readonly leaf?: LeafRecord;
+  /** Only a signature has one. */
+  readonly reply?: ReplyRecord;
 }
 
 export interface Store {
   getWallet(wallet: Address): Promise<WalletRow | undefined>;
+  /** Of those that have a row. */
+  getStateVersions(wallets: readonly Address[]): Promise<ReadonlyMap<Address, bigint>>;
+  /** In ascending order, from behind `after` on. */
+  listWallets(after: Address | undefined, count: number): Promise<readonly Address[]>;
   /** `exists` when this wallet or this owner's nonce has a row; nothing but the leaf is written then. */
   insertWallet(insert: { row: WalletRow; creation: CreationRecord; leaf: LeafRecord }): Promise<'inserted' | 'exists'>;
   getCreation(owner: Address, nonce: Uint8Array): Promise<CreationRecord | undefined>;
   /**
-   * Leaf and reply, and the state if it is newer. `older`: a newer state was there, leaf and reply are written.
+   * Leaf and reply, and the state if it is newer. `older`: that state or a newer one was there, leaf and reply are written.
    * `changed`: another generation is there, nothing is written.
    */
   applySigned(update: SignedUpdate): Promise<'applied' | 'older' | 'changed'>;

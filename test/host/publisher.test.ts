@@ -209,7 +209,7 @@ describe('a round with witnesses', () => {
     const take = enclave.handlers.cosign;
     enclave.handlers.cosign = (body) => {
       const reply = take?.(body);
-      if (!notes.at(-1)?.includes('w2')) throw new QvError('witnesses_too_few');
+      if (!notes.at(-1)?.includes('\u2014 w2 ')) throw new QvError('witnesses_too_few');
       return reply ?? 'hang';
     };
     await publisher.publish();

@@ -1,7 +1,7 @@
 /** What an audit found, for people and machines: the same from every command that makes one. */
 import { createHash } from 'node:crypto';
 import { isoTime } from '@quantumvault/shared/attestation/chain.ts';
-import { hash } from '@quantumvault/shared/brands.ts';
+import { hash, timeMs } from '@quantumvault/shared/brands.ts';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
 import type { AuditDeps, AuditedBoot, AuditReport, Finding } from '@quantumvault/shared/evidence/audit/types.ts';
 import { verifyEd25519 } from '../client/keys.ts';
@@ -23,7 +23,8 @@ export function auditJson(report: AuditReport): Readonly<Record<string, unknown>
     ...(first && { error: failureJson(first, step) }),
     findings: report.findings.map(findingJson),
     findingCount: report.findingCount,
-    boots: report.boots.map(({ size, from, to, ...boot }) => ({
+    boots: report.boots.map(({ size, from, to, cosignedAt, ...boot }) => ({
+      ...(cosignedAt !== undefined && { cosignedAt: isoTime(cosignedAt) }),
       ...boot,
       size: String(size),
       from: isoTime(from),
@@ -39,11 +40,13 @@ export function auditLines(report: AuditReport, style: Style): readonly string[]
   return [...report.steps.flatMap((step) => stepLines(step, style)), ...findingLines(report, style)];
 }
 
-export function bootText({ size, from, to, witnesses, follows }: AuditedBoot): string {
+export function bootText({ size, from, to, witnesses, cosignedAt, follows }: AuditedBoot): string {
   return [
     `${countText(size)} leaves, ${isoTime(from)} to ${isoTime(to)}`,
     ...(follows === undefined ? [] : [`continues ${follows}`]),
-    witnesses.length === 0 ? 'no witness' : `cosigned by ${witnesses.map(printable).join(', ')}`,
+    witnesses.length === 0
+      ? 'no witness'
+      : `cosigned by ${witnesses.map(printable).join(', ')} at ${isoTime(cosignedAt ?? timeMs(0))}`,
   ].join('; ');
 }
 

@@ -288,6 +288,10 @@ class Audit {
 
 const PROGRESS_LEAVES = 4096;
 
+/** Witnesses may sign any time that fits 63 bits. */
+const cosignedAt = (seconds: bigint) =>
+  timeMs(Number(seconds > 8_640_000_000_000n ? 8_640_000_000_000n : seconds) * 1000);
+
 function auditedBoot({ checkpoint, state }: BootRun): AuditedBoot {
   return {
     boot: state.boot,
@@ -296,6 +300,7 @@ function auditedBoot({ checkpoint, state }: BootRun): AuditedBoot {
     from: timeMs(state.firstTime),
     to: timeMs(state.lastTime),
     witnesses: checkpoint.witnesses,
+    ...(checkpoint.cosignedSeconds !== undefined && { cosignedAt: cosignedAt(checkpoint.cosignedSeconds) }),
     ...(state.follows && { follows: state.follows.boot }),
   };
 }

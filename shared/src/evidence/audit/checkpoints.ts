@@ -2,7 +2,7 @@
 import { addressBytes, type BootId, type Hash } from '../../brands.ts';
 import { QvError } from '../../errors.ts';
 import { type Checkpoint, openCheckpoint, parseCheckpoint } from '../../tlog/checkpoint.ts';
-import { parseNote } from '../../tlog/note.ts';
+import { parseNote, type VerifiedSignature } from '../../tlog/note.ts';
 import { verifierKey } from '../../tlog/verifier-key.ts';
 import { bootLogOrigin, type VerifyEd25519 } from '../leaf.ts';
 import type { Checklist } from './report.ts';
@@ -16,6 +16,8 @@ export interface AuditedCheckpoint {
   readonly note: Uint8Array;
   /** Names of those that cosigned. */
   readonly witnesses: readonly string[];
+  /** POSIX seconds of their last cosignature: an old one may be what a host shows in place of the newest. */
+  readonly cosignedSeconds: bigint | undefined;
 }
 
 /** What the origin says before the boot. @throws QvError log_origin_mismatch if it is not one of that boot */
@@ -57,10 +59,13 @@ export function auditCheckpoint(
     const logOrigin = known ?? logOriginOf(parseCheckpoint(parseNote(note).text).origin, boot);
     // The log's own signature first: what only a witness's line spoils can still be read.
     const { checkpoint } = openNote(note, boot, logOrigin, [], verify);
-    const names = cosignersOf(note, boot, logOrigin, witnesses, verify, checklist);
-    if (names !== undefined && names.length < witnessThreshold)
-      checklist.add('witnesses', 'witnesses_too_few', { boot }, `${names.length} of ${witnessThreshold}`);
-    return { boot, logOrigin, ...sizeAndRoot(checkpoint), note, witnesses: names ?? [] };
+    const found = cosignaturesOf(note, boot, logOrigin, witnesses, verify, checklist);
+    if (found !== undefined && found.length < witnessThreshold)
+      checklist.add('witnesses', 'witnesses_too_few', { boot }, `${found.length} of ${witnessThreshold}`);
+    const names = (found ?? []).map(({ key }) => key.name);
+    const times = (found ?? []).map(({ timeSeconds = 0n }) => timeSeconds).toSorted((a, b) => (a < b ? -1 : 1));
+    const sized = sizeAndRoot(checkpoint);
+    return { boot, logOrigin, ...sized, note, witnesses: names, cosignedSeconds: times.at(-1) };
   } catch (error) {
     checklist.refusal('checkpoints', error, { boot }, 'the checkpoint is refused');
     return undefined;
@@ -71,16 +76,16 @@ export function sizeAndRoot({ size, root }: Checkpoint): { readonly size: number
   return { size: Number(size), root };
 }
 
-function cosignersOf(
+function cosignaturesOf(
   note: Uint8Array,
   boot: BootId,
   logOrigin: string,
   witnesses: AuditExpectations['witnesses'],
   verify: VerifyEd25519,
   checklist: Checklist,
-): readonly string[] | undefined {
+): readonly VerifiedSignature[] | undefined {
   try {
-    return openNote(note, boot, logOrigin, witnesses, verify).cosignatures.map(({ key }) => key.name);
+    return openNote(note, boot, logOrigin, witnesses, verify).cosignatures;
   } catch (error) {
     checklist.refusal('witnesses', error, { boot }, 'a cosignature is refused');
     return undefined;

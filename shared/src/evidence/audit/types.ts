@@ -76,6 +76,8 @@ export interface AuditedBoot {
   readonly to: TimeMs;
   /** Names of the witnesses that cosigned. */
   readonly witnesses: readonly string[];
+  /** When the last of them did: what happened after that a host could still hide. */
+  readonly cosignedAt?: TimeMs;
   /** The boot whose log it continues. */
   readonly follows?: BootId;
 }

@@ -21,6 +21,9 @@ export interface Freeze {
 
 type Since = Pick<Freeze, 'from' | 'fromTime'>;
 
+/** These travel with their wallets alone. */
+const isOfWallet = (scope: string): boolean => scope.startsWith('wallet:');
+
 export class Freezes {
   readonly #byId = new Map<string, Freeze>();
   /** Those that hold, by scope: what every signature asks. No scope without one. */
@@ -58,13 +61,13 @@ export class Freezes {
   }
 
   /**
-   * The log is continued, and no wallet moves: what held there holds here until somebody decides otherwise. A host that
-   * passes a freeze on does so as an order of its own, which may stand in front of this leaf.
+   * The log is continued, and no wallet moves: what stops others holds here until somebody decides otherwise. A host
+   * that passes a freeze on does so as an order of its own, which may stand in front of this leaf.
    */
   follow(predecessor: Freezes, size: number, here: Since): void {
     const ordered = new Set([...this.all].map(({ scope }) => scope));
     for (const { id, scope } of predecessor.#openAt(size))
-      if (!ordered.has(scope) && !this.#byId.has(id)) this.restore({ id, scope, ...here });
+      if (!isOfWallet(scope) && !ordered.has(scope) && !this.#byId.has(id)) this.restore({ id, scope, ...here });
   }
 
   /** A wallet comes over, and with it whatever stops it; also what was resumed here since the last one came. */
@@ -83,11 +86,11 @@ export class Freezes {
     return scopes.find((scope) => this.#open.has(scope));
   }
 
-  /** Freezes that began at or after leaf `size`, no later than `time`, and were not resumed by then. */
+  /** Freezes that began at or after leaf `size`, no later than `time`, and were not resumed by then; not those of wallets. */
   leftOut(size: number, time: number): readonly Freeze[] {
     return [...this.all].filter(
-      ({ from, fromTime, untilTime }) =>
-        from >= size && fromTime <= time && (untilTime === undefined || untilTime > time),
+      ({ scope, from, fromTime, untilTime }) =>
+        !isOfWallet(scope) && from >= size && fromTime <= time && (untilTime === undefined || untilTime > time),
     );
   }
 

@@ -50,6 +50,7 @@ describe('an honest log passes', () => {
         from: START,
         to: log.leaves.at(-1)?.time,
         witnesses: ['witness-0.example.com', 'witness-1.example.com'],
+        cosignedAt: expect.any(Number),
       },
     ]);
     expect(report.steps.map(({ name, status }) => [name, status])).toEqual([

@@ -1,23 +1,37 @@
 /**
  * What `qv` and the host say to each other on the admin socket: one JSON object per line, one line back for each.
  *
- *   {"command": "freeze", "scope": "fleet", "reason": text}   -> FreezeReport
- *   {"command": "status"}                                     -> AdminStatus
+ *   {"command": "freeze", "scope": text, "reason": text}       -> FreezeReport
+ *   {"command": "resume", "scope": text, "freezeId": hex,
+ *    "signatures": [{"key": base58, "signature": base64}]}    -> ResumeReport
+ *   {"command": "status", "scope"?: text}                     -> AdminStatus
  *   {"command": "row-key-create"}                             -> {"created": true}
  *
  * A reply is {"ok": true, "result": …} or {"ok": false, "error": {"code", "title", "retryable", "path"?, "value"?}}.
- * Who may open the socket is decided by its file permissions. Nothing here can resume or sign.
+ * A scope is `fleet`, `wallet:<address>` or `requester:<key>`. Who may open the socket is decided by its file
+ * permissions. Nothing here can sign, and what ends a freeze is signatures that the enclave verifies.
  */
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
-import type { FreezeReport, FreezeScope } from './freeze.ts';
+import type { FreezeReport, ResumeReport } from './freeze-report.ts';
 
 export interface AdminCommands {
   freeze: {
     /** `reason`: at most 200 printable ASCII characters; it becomes part of the enclave's record. */
-    readonly arguments: { readonly scope: FreezeScope; readonly reason: string };
+    readonly arguments: { readonly scope: string; readonly reason: string };
     readonly result: FreezeReport;
   };
-  status: { readonly arguments: Record<never, never>; readonly result: AdminStatus };
+  resume: {
+    readonly arguments: {
+      readonly scope: string;
+      /** 32 lower-case hex digits. */
+      readonly freezeId: string;
+      /** Over the resume statement: one by a wallet's owner, else one by each of enough operators. */
+      readonly signatures: readonly { readonly key: string; readonly signature: string }[];
+    };
+    readonly result: ResumeReport;
+  };
+  /** With a scope, of all freezes only that one. */
+  status: { readonly arguments: { readonly scope?: string }; readonly result: AdminStatus };
   'row-key-create': { readonly arguments: Record<never, never>; readonly result: { readonly created: true } };
 }
 
@@ -35,18 +49,39 @@ export interface AdminStatus {
     /** hex */
     readonly configHash: string;
     readonly kmsKeyArn: string;
-    /** hex; null while nothing is frozen. */
+    /** hex; null while the fleet is not frozen. */
     readonly freezeId: string | null;
     /** Trusted time, RFC 3339; null when the enclave has none. */
     readonly time: string | null;
     readonly leaves: string;
     readonly wallets: number;
+    /** The freezes it holds, at most LIMITS.carriedFreezes of `count`; null when it does not answer just now. */
+    readonly freezes: null | { readonly held: readonly EnclaveFreeze[]; readonly count: number };
   };
   readonly rowKey: boolean;
   readonly store: boolean;
   /** Decisions the database has not taken yet. */
   readonly backlog: number;
-  readonly freeze: null | { readonly scope: string; readonly reason: string; readonly at: string };
+  /** Those the host holds, the fleet's first, at most LIMITS.statusFreezes of `freezeCount`. */
+  readonly freezes: readonly HostFreeze[];
+  readonly freezeCount: number;
+}
+
+export interface HostFreeze {
+  readonly scope: string;
+  /** Of the first order, as is the time. */
+  readonly reason: string;
+  readonly at: string;
+  /** base58, and hex: the boot that acknowledged the newest order, and the id it gave. null until one has. */
+  readonly boot: string | null;
+  readonly freezeId: string | null;
+}
+
+/** Several ids of one scope are several freezes: one of this boot, others that came with wallets from other boots. */
+export interface EnclaveFreeze {
+  readonly scope: string;
+  /** hex */
+  readonly freezeId: string;
 }
 
 export type AdminReply =

@@ -1,32 +1,28 @@
 /** The admin socket's server (protocol: admin-protocol.ts). The stop button: it waits for no store and no queue. */
 import { chmodSync, chownSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import type { TimeMs } from '@quantumvault/shared/brands.ts';
-import { toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, ERRORS, QvError } from '@quantumvault/shared/errors.ts';
-import { FACT } from '@quantumvault/shared/evidence/leaf.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { AdminReply, AdminStatus } from './admin-protocol.ts';
+import type { AdminDeps } from './admin/deps.ts';
+import { freeze } from './admin/freeze.ts';
+import { resume } from './admin/resume.ts';
+import { createRowKey } from './admin/row-key.ts';
+import { status } from './admin/status.ts';
+import type { AdminCommand, AdminReply } from './admin-protocol.ts';
 import type { HostConfig } from './config.ts';
-import type { EnclaveClient } from './enclave/client.ts';
-import type { EnclaveSession } from './enclave/session.ts';
-import { type Freezes, REASON_CHARACTERS } from './freeze.ts';
-import type { Log } from './log.ts';
-import type { Records } from './records.ts';
-import type { Store } from './store/store.ts';
 import { removeStaleSocket } from './unix-socket.ts';
 
-export interface AdminDeps {
-  readonly deployment: string;
-  readonly store: Store;
-  readonly enclave: EnclaveClient;
-  readonly session: EnclaveSession;
-  readonly freezes: Freezes;
-  readonly records: Records;
-  readonly log: Log;
-  readonly draining: () => boolean;
-}
+/** What a command does with its fields; it reads them to the last before it acts. */
+type Perform = (fields: JsonFields, deps: AdminDeps) => Promise<unknown>;
+
+/** One file under admin/ and one line here for each. */
+const COMMANDS: Readonly<Record<AdminCommand, Perform>> = {
+  freeze,
+  resume,
+  status,
+  'row-key-create': createRowKey,
+};
 
 export interface AdminServer {
   close(): Promise<void>;
@@ -133,74 +129,8 @@ function refusal(error: unknown): AdminReply {
   };
 }
 
-function perform(fields: JsonFields, deps: AdminDeps): Promise<unknown> {
+async function perform(fields: JsonFields, deps: AdminDeps): Promise<unknown> {
   const command = fields.text('command');
-  switch (command) {
-    case 'freeze':
-      return freeze(fields, deps);
-    case 'status':
-      fields.end();
-      return status(deps);
-    case 'row-key-create':
-      fields.end();
-      return createRowKey(deps);
-    default:
-      throw new QvError('admin_command_unknown', { path: 'command' });
-  }
-}
-
-function freeze(fields: JsonFields, { freezes }: AdminDeps) {
-  if (fields.text('scope') !== 'fleet') throw fields.fault('scope', 'not fleet');
-  const reason = fields.text('reason');
-  if (reason.length > REASON_CHARACTERS || !FACT.test(reason)) {
-    throw fields.fault('reason', `at most ${REASON_CHARACTERS} printable ASCII characters`);
-  }
-  fields.end();
-  return freezes.freeze(reason);
-}
-
-/** Made once; a second one would turn every row MAC into a forgery. */
-async function createRowKey({ store, enclave, session, log }: AdminDeps): Promise<{ created: true }> {
-  if ((await store.getMeta('row-key')) !== undefined) throw new QvError('already_initialised');
-  const { blob } = await enclave.request('rowKeyCreate', {});
-  if (!(await store.createMeta('row-key', blob))) throw new QvError('already_initialised');
-  log.info({}, 'row key created');
-  // A round that began before the key was there would not have seen it.
-  await session.refresh();
-  if (!session.hasRowKey) await session.refresh();
-  return { created: true };
-}
-
-async function status({ deployment, session, store, records, freezes, draining }: AdminDeps): Promise<AdminStatus> {
-  const said = session.status;
-  const held = freezes.held;
-  return {
-    deployment,
-    draining: draining(),
-    enclave:
-      said === undefined
-        ? null
-        : {
-            phase: said.phase,
-            boot: said.boot ?? null,
-            version: said.version,
-            configHash: toHex(said.configHash),
-            kmsKeyArn: said.kmsKeyArn,
-            freezeId: said.freezeId === undefined ? null : toHex(said.freezeId),
-            time: said.time === undefined ? null : instant(said.time),
-            leaves: String(said.leaves),
-            wallets: said.wallets,
-          },
-    rowKey: session.hasRowKey,
-    store: await store.ping().then(
-      () => true,
-      () => false,
-    ),
-    backlog: records.backlog,
-    freeze: held === undefined ? null : { scope: held.scope, reason: held.reason, at: instant(held.latchedAt) },
-  };
-}
-
-function instant(time: TimeMs): string {
-  return new Date(time).toISOString();
+  if (!Object.hasOwn(COMMANDS, command)) throw new QvError('admin_command_unknown', { path: 'command' });
+  return await COMMANDS[command as AdminCommand](fields, deps);
 }

@@ -3,6 +3,7 @@
  * misspelt limit that is silently ignored is worse than a host that does not start. Secrets are file paths only.
  */
 import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { deepFreeze } from '@quantumvault/shared/deep-freeze.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
@@ -42,6 +43,11 @@ export interface HostConfig {
    * `not_initialised` because the row key is only ever created by `qv init`.
    */
   readonly store: { readonly sqlite: string };
+  /**
+   * Directory where `qv kill` leaves orders while no host answers; made at the start, mode 0770, with the admin socket's
+   * group. Default: `freezes` beside the SQLite file. Hazard: whoever can write there can freeze the fleet.
+   */
+  readonly freezeMarkers: string;
   /** The byte tunnel for the enclave's TLS: where the enclave reaches us, and the only endpoint we connect it to. */
   readonly kmsTunnel: {
     readonly listen: TransportAddress;
@@ -88,6 +94,7 @@ export function loadHostConfig(path: string): HostConfig {
 }
 
 function readConfig(fields: JsonFields): HostConfig {
+  const store = nested(fields, 'store', (inner) => ({ sqlite: absolutePath(inner, 'sqlite') }));
   const config: HostConfig = {
     deployment: matching(fields, 'deployment', DEPLOYMENT_NAME),
     listen: nested(fields, 'listen', (inner) => ({ host: filled(inner, 'host'), port: inner.integer('port', 0xffff) })),
@@ -99,7 +106,11 @@ function readConfig(fields: JsonFields): HostConfig {
       data: transportAddress(inner, 'data'),
       control: transportAddress(inner, 'control'),
     })),
-    store: nested(fields, 'store', (inner) => ({ sqlite: absolutePath(inner, 'sqlite') })),
+    store,
+    freezeMarkers:
+      fields.optional('freezeMarkers') === undefined
+        ? join(dirname(store.sqlite), 'freezes')
+        : absolutePath(fields, 'freezeMarkers'),
     kmsTunnel: nested(fields, 'kmsTunnel', (inner) => ({
       listen: transportAddress(inner, 'listen'),
       endpoint: endpoint(inner, 'endpoint'),

@@ -4,7 +4,7 @@ import { type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { Transport } from '@quantumvault/shared/transport.ts';
+import { formatTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { startAdmin } from './admin.ts';
 import { buildApp } from './app.ts';
@@ -15,6 +15,7 @@ import { EnclaveClient } from './enclave/client.ts';
 import { EnclaveSession } from './enclave/session.ts';
 import { LogPublisher } from './evidence/publisher.ts';
 import { Freezes } from './freeze.ts';
+import { FreezeMarkers } from './freeze-markers.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { Records } from './records.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
@@ -84,7 +85,20 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const control = parts.add(new EnclaveClient({ address: config.enclave.control, transport, log }), (part) =>
       part.close(),
     );
-    const freezes = parts.add(new Freezes({ store, control, records, log, now }), (part) => part.close());
+    const freezes = parts.add(
+      new Freezes({
+        deployment,
+        store,
+        control,
+        controlAddress: formatTransportAddress(config.enclave.control),
+        data,
+        boot: () => session.status?.boot,
+        records,
+        log,
+        now,
+      }),
+      (part) => part.close(),
+    );
     const session = new EnclaveSession({ deployment, data, store, credentials, freezes, records, log });
     parts.add(session, (part) => {
       // First hang up: the session may be waiting for an enclave that does not answer.
@@ -104,6 +118,11 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const publisher = parts.add(new LogPublisher({ enclave: data, session, store, records, witnesses, log }), (part) =>
       part.stop(LIMITS.freezeTimeoutMilliseconds),
     );
+    // Before anybody can ask for a signature.
+    const { groupId } = config.adminSocket;
+    const directory = config.freezeMarkers;
+    const markers = parts.add(new FreezeMarkers({ directory, groupId, freezes, log, now }), (part) => part.close());
+    await markers.start();
     data.connect();
     control.connect();
     if (config.kmsTunnel.listen.kind === 'unix') {

@@ -241,6 +241,16 @@ export const LIMITS = {
   enclaveReconnectMaxMilliseconds: 2_000,
   /** One freeze waits this long for each of enclave and database; they are asked at the same time (design 9). */
   freezeTimeoutMilliseconds: 3_000,
+  /** `qv kill` on the host, before it turns to the enclave itself: longer than a host that lives needs for its answer. */
+  killHostMilliseconds: 4_000,
+  /** Orders that `qv kill` left on disk: how often a running host looks for them, and how many it reads one by one. */
+  freezeMarkerPollMilliseconds: 1_000,
+  freezeMarkers: 1_000,
+  freezeMarkerBytes: 4 * 1024,
+  /** A file half written by a `qv kill` under way is let be for this long; one that is older was left behind. */
+  freezeMarkerWriteMilliseconds: 10_000,
+  /** Freezes that one status lists; all are counted. */
+  statusFreezes: 256,
   credentialsBytes: 16 * 1024,
   credentialsPollMilliseconds: 5_000,
   configBytes: 64 * 1024,
@@ -248,7 +258,8 @@ export const LIMITS = {
   kmsTunnelIdleMilliseconds: 120_000,
   kmsTunnelConnectMilliseconds: 5_000,
   adminConnections: 16,
-  adminLineBytes: 4 * 1024,
+  /** A resume with the signatures of all operators takes some 6 kB. */
+  adminLineBytes: 16 * 1024,
   adminReplyBytes: 256 * 1024,
   adminIdleMilliseconds: 30_000,
   /** Operations waiting for the database thread. More means 503. */

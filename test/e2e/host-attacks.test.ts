@@ -266,7 +266,7 @@ describe('a freeze', () => {
     const transaction = transfer(wallet.address, wallet.destination, 9n);
     expect((await kit.sign(wallet, { id: 'before-freeze', transaction })).status).toBe(200);
     const report = await adminCall(stack.adminSocket, 'freeze', { scope: 'fleet', reason: 'drill' });
-    expect(report).toMatchObject({ host: { held: true }, enclave: { held: true }, database: { held: true } });
+    expect(report).toMatchObject({ host: { held: true }, enclaves: [{ held: true }], database: { held: true } });
     await expectProblem(await kit.sign(wallet), 'frozen');
     await expectProblem(await kit.sign(wallet, { id: 'before-freeze', transaction }), 'frozen');
     await stack.restartHost();

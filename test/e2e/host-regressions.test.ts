@@ -126,6 +126,6 @@ describe('the stop button', () => {
     await expect.poll(async () => (await adminCall(stack.adminSocket, 'status', {})).rowKey).toBe(true);
     await expectProblem(await kit.sign(wallet), 'frozen');
     const report = await adminCall(stack.adminSocket, 'freeze', { scope: 'fleet', reason: 'drill' });
-    expect(report).toMatchObject({ host: { held: true }, enclave: { held: true }, database: { held: true } });
+    expect(report).toMatchObject({ host: { held: true }, enclaves: [{ held: true }], database: { held: true } });
   });
 });

@@ -90,7 +90,7 @@ describe('an appliance with three witnesses, of which two are required', () => {
     const held = kit.sign(wallet, { id: 'frozen-1' });
     await sleep(800);
     const report = await adminCall(stack.adminSocket, 'freeze', { scope: 'fleet', reason: 'drill' });
-    expect(report.enclave.held).toBe(true);
+    expect(report.enclaves).toMatchObject([{ held: true }]);
     await expectProblem(await held, 'frozen');
     resume();
     await expectProblem(await kit.sign(wallet, { id: 'frozen-1' }), 'frozen');

@@ -27,11 +27,17 @@ describe('a freeze by the admin socket', () => {
   it('holds in host, enclave and database, with an acknowledgement that verifies', async () => {
     const report = await freeze();
     expect(report.scope).toBe('fleet');
-    for (const place of [report.host, report.enclave, report.database]) {
-      expect(place).toMatchObject({ held: true, at: expect.stringMatching(/^\d{4}-.*Z$/) });
+    for (const place of [report.host, ...report.enclaves, report.database]) {
+      expect(place).toMatchObject({
+        held: true,
+        at: expect.stringMatching(/^\d{4}-.*Z$/),
+        elapsedMilliseconds: expect.any(Number),
+      });
     }
-    if (!report.enclave.held) throw new Error('not held');
-    const { ack } = report.enclave;
+    const [enclave, ...more] = report.enclaves;
+    if (enclave?.held !== true) throw new Error('not held');
+    expect(more).toEqual([]);
+    const { ack } = enclave;
     expect(nacl.sign.detached.verify(fromBase64(ack.bytes), fromBase64(ack.signature), host.enclave.bootKey)).toBe(
       true,
     );
@@ -39,14 +45,18 @@ describe('a freeze by the admin socket', () => {
       scope: 'fleet',
       boot: host.enclave.boot,
     });
-    expect(host.rows('freezes')).toEqual([{ scope: 'fleet', reason: 'a test', latched_at: expect.any(Number) }]);
+    const { boot } = host.enclave;
+    await until('the row has the id', () => host.rows('freezes')[0]?.['boot'] === boot);
+    expect(host.rows('freezes')).toEqual([
+      { scope: 'fleet', reason: 'a test', latched_at: expect.any(Number), boot, freeze_id: expect.any(Uint8Array) },
+    ]);
     const asked = host.enclave.requests.find(({ name }) => name === 'freeze');
     expect(asked).toMatchObject({ path: host.path('control.sock'), body: { scope: 'fleet', reason: 'a test' } });
     await expectProblem(await host.sign(), 'frozen');
     const ready = (await (await host.get('/readyz')).json()) as { failing: string[] };
     expect(ready.failing).toContain('frozen');
     expect(await (await host.get(`/v1/wallets/${host.wallet}`)).json()).toMatchObject({ frozen: true });
-    expect((await host.admin('status', {})).freeze).toMatchObject({ scope: 'fleet', reason: 'a test' });
+    expect((await host.admin('status', {})).freezes).toMatchObject([{ scope: 'fleet', reason: 'a test', boot }]);
   });
 
   it('also holds stored replies and dry runs back', async () => {
@@ -78,7 +88,7 @@ describe('a freeze by the admin socket', () => {
     const report = await freeze();
     expect(report).toMatchObject({
       host: { held: true },
-      enclave: { held: true },
+      enclaves: [{ held: true }],
       database: { held: false, code: 'store_unavailable' },
     });
     unlock();
@@ -91,7 +101,8 @@ describe('a freeze by the admin socket', () => {
     const report = await freeze();
     expect(performance.now() - started).toBeLessThan(2_000);
     expect(report).toMatchObject({ host: { held: true }, database: { held: true } });
-    expect(report.enclave).toEqual({ held: false, code: 'enclave_unavailable' });
+    const enclave = `unix:${host.path('control.sock')}`;
+    expect(report.enclaves).toEqual([{ enclave, held: false, code: 'enclave_unavailable' }]);
     await expectProblem(await host.sign(), 'frozen');
     await host.startEnclave();
     await until('the enclave is frozen', () => host.enclave.phase === 'frozen');
@@ -103,7 +114,7 @@ describe('a freeze by the admin socket', () => {
     const asked = freeze();
     await until('the database holds it', () => host.rows('freezes').length === 1);
     await expectProblem(await host.sign(), 'frozen');
-    expect((await asked).enclave).toEqual({ held: false, code: 'deadline_exceeded' });
+    expect((await asked).enclaves).toMatchObject([{ held: false, code: 'deadline_exceeded' }]);
     delete host.enclave.handlers.freeze;
     await until('the enclave is frozen', () => host.enclave.phase === 'frozen');
   });
@@ -113,7 +124,7 @@ describe('a freeze by the admin socket', () => {
     const stuck = Array.from({ length: 20 }, () => host.sign());
     await until('they are under way', () => host.enclave.count('sign') === 20);
     const started = performance.now();
-    expect((await freeze()).enclave.held).toBe(true);
+    expect((await freeze()).enclaves[0]?.held).toBe(true);
     expect(performance.now() - started).toBeLessThan(1_000);
     for (const response of await Promise.all(stuck)) await expectProblem(response, 'deadline_exceeded');
   });
@@ -126,7 +137,7 @@ describe('a freeze by the admin socket', () => {
     host.enclave.reboot();
     expect((await host.sign()).status).not.toBe(200);
     await until('the next boot is frozen, too', () => host.enclave.phase === 'frozen');
-    expect((await host.admin('status', {})).freeze).toMatchObject({ reason: 'kept' });
+    expect((await host.admin('status', {})).freezes).toMatchObject([{ reason: 'kept' }]);
     expect(host.enclave.count('sign')).toBe(0);
   });
 
@@ -134,7 +145,7 @@ describe('a freeze by the admin socket', () => {
     host.enclave.phase = 'frozen';
     await expectProblem(await host.sign({ id: 'early' }), 'frozen');
     await until('the host holds it', () => host.rows('freezes').length === 1);
-    expect((await host.admin('status', {})).freeze).not.toBeNull();
+    expect((await host.admin('status', {})).freezes).toMatchObject([{ scope: 'fleet' }]);
   });
 });
 
@@ -166,7 +177,8 @@ describe('the admin socket', () => {
       rowKey: true,
       store: true,
       backlog: 0,
-      freeze: null,
+      freezes: [],
+      freezeCount: 0,
     });
   });
 
@@ -175,15 +187,16 @@ describe('the admin socket', () => {
   });
 
   it('refuses what it does not know, and nothing is frozen by it', async () => {
-    await expectCode(ask('resume'), 'admin_command_unknown');
+    await expectCode(ask('sign'), 'admin_command_unknown');
+    await expectCode(ask('toString'), 'admin_command_unknown');
     await expectCode(ask('status', { more: 1 }), 'field_malformed');
     await expectCode(ask('freeze', { scope: 'wallet', reason: '' }), 'field_malformed');
     await expectCode(ask('freeze', { scope: 'fleet' }), 'field_malformed');
     await expectCode(ask('freeze', { scope: 'fleet', reason: 'ü' }), 'field_malformed');
     await expectCode(ask('freeze', { scope: 'fleet', reason: 'x'.repeat(201) }), 'field_malformed');
     expect(JSON.parse(await line('{"command":\n'))).toMatchObject({ ok: false, error: { code: 'json_malformed' } });
-    expect(JSON.parse(await line('x'.repeat(5000)))).toMatchObject({ ok: false, error: { code: 'body_too_large' } });
-    expect((await host.admin('status', {})).freeze).toBeNull();
+    expect(JSON.parse(await line('x'.repeat(20_000)))).toMatchObject({ ok: false, error: { code: 'body_too_large' } });
+    expect((await host.admin('status', {})).freezes).toEqual([]);
   });
 
   it('answers several lines on one connection, in order', async () => {

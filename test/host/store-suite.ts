@@ -138,10 +138,33 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getMeta('row-key')).toEqual(kept);
   });
 
-  it('keeps the first freeze of a scope', async () => {
-    await store.latchFreeze({ scope: 'fleet', reason: 'first', latchedAt: NOW });
+  it('keeps the first reason and time of a freeze, and the newest boot and id', async () => {
+    await store.latchFreeze({ scope: 'fleet', reason: 'first', latchedAt: NOW, boot: BOOT, freezeId: bytes(16, 1) });
     await store.latchFreeze({ scope: 'fleet', reason: 'second', latchedAt: timeMs(NOW + 1) });
     expect(await store.getFreezes()).toEqual([{ scope: 'fleet', reason: 'first', latchedAt: NOW }]);
+    const other = bootIdOf(bytes(32, 10));
+    await store.latchFreeze({ scope: 'fleet', reason: 'third', latchedAt: NOW, boot: other, freezeId: bytes(16, 2) });
+    await store.latchFreeze({ scope: 'x', reason: 'y', latchedAt: NOW });
+    expect(await store.getFreezes()).toEqual([
+      { scope: 'fleet', reason: 'first', latchedAt: NOW, boot: other, freezeId: bytes(16, 2) },
+      { scope: 'x', reason: 'y', latchedAt: NOW },
+    ]);
+  });
+
+  it('clears a freeze of this id and no other', async () => {
+    const record = { scope: 'fleet', reason: 'a', latchedAt: NOW, boot: BOOT, freezeId: bytes(16, 1) };
+    await store.latchFreeze(record);
+    await store.clearFreeze('fleet', bytes(16, 2));
+    await store.clearFreeze('fleet', undefined);
+    await store.clearFreeze('wallet', bytes(16, 1));
+    expect(await store.getFreezes()).toEqual([record]);
+    await store.clearFreeze('fleet', bytes(16, 1));
+    expect(await store.getFreezes()).toEqual([]);
+    await store.latchFreeze({ scope: 'fleet', reason: 'a', latchedAt: NOW });
+    await store.clearFreeze('fleet', bytes(16, 1));
+    expect(await store.getFreezes()).toHaveLength(1);
+    await store.clearFreeze('fleet', undefined);
+    expect(await store.getFreezes()).toEqual([]);
   });
 
   it('finds the decision about a request, however often its id was used', async () => {

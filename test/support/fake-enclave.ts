@@ -14,6 +14,7 @@ import {
   type Signature,
   timeMs,
 } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import {
   bootLogOrigin,
@@ -81,7 +82,9 @@ export class FakeEnclave {
   #frontier = EMPTY_FRONTIER;
   #previous: Hash | undefined;
   #bootRecord: Receipt | undefined;
-  #freezeId: Uint8Array | undefined;
+  /** By scope, the ids under which it is frozen, the last order's first. */
+  readonly freezes = new Map<string, Uint8Array[]>();
+  #freezeCount = 0;
   readonly #listeners = new Map<string, Listener>();
   readonly #streams = new Set<Duplex>();
 
@@ -128,7 +131,7 @@ export class FakeEnclave {
     this.#frontier = EMPTY_FRONTIER;
     this.#previous = undefined;
     this.#bootRecord = undefined;
-    this.#freezeId = undefined;
+    this.freezes.clear();
     this.phase = 'serving';
     this.hangUp();
   }
@@ -198,7 +201,7 @@ export class FakeEnclave {
       leaves: BigInt(this.#receipts.length),
       version: 'fake',
       kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
-      ...(this.#freezeId === undefined ? {} : { freezeId: this.#freezeId }),
+      ...(this.phase === 'frozen' && { freezeId: this.#fleetId() }),
       wallets: 0,
       witnessThreshold: 0,
     }),
@@ -272,6 +275,8 @@ export class FakeEnclave {
         return { messageHash, amounts, allow: true, rules: [{ rule: 'sol.maxPerTransaction', outcome: 'allow' }] };
       }
       if (this.phase === 'frozen') throw new QvError('frozen');
+      const { wallet } = JSON.parse(new TextDecoder().decode(body)) as { wallet: string };
+      if (this.freezes.has(`wallet:${wallet}`)) throw new QvError('frozen', { path: `wallet:${wallet}` });
       const receipt = this.leaf({ kind: 'signed', requestId: id, messageHash, amounts });
       const version = ++this.stateVersion;
       return {
@@ -283,13 +288,12 @@ export class FakeEnclave {
       };
     },
     freeze: ({ scope, reason }) => {
-      this.phase = 'frozen';
-      this.#freezeId ??= new Uint8Array(16).fill(9);
-      const receipt = this.leaf({ kind: 'frozen', freezeId: this.#freezeId, scope, reason });
+      const freezeId = this.holdFreeze(scope);
+      const receipt = this.leaf({ kind: 'frozen', freezeId, scope, reason });
       const bytes = encodeAs(freezeAckCodec, {
         deployment: this.deployment,
         boot: this.boot,
-        freezeId: this.#freezeId,
+        freezeId,
         scope,
         time: decodeLeaf(receipt.leaf).time,
         leafHash: leafHash(receipt.leaf),
@@ -297,8 +301,12 @@ export class FakeEnclave {
       return { ack: { bytes, signature: this.sign(bytes) }, receipt };
     },
     resume: ({ scope, freezeId }) => {
-      if (scope === 'fleet') this.phase = 'serving';
-      this.#freezeId = undefined;
+      const held = this.freezes.get(scope) ?? [];
+      const left = held.filter((id) => !equalBytes(id, freezeId));
+      if (left.length === held.length) throw new QvError('freeze_unknown', { path: scope });
+      if (left.length === 0) this.freezes.delete(scope);
+      else this.freezes.set(scope, left);
+      if (scope === 'fleet' && left.length === 0) this.phase = 'serving';
       const receipt = this.leaf({ kind: 'resumed', freezeId, scope });
       const bytes = encodeAs(resumeAckCodec, {
         deployment: this.deployment,
@@ -310,10 +318,11 @@ export class FakeEnclave {
       });
       return { ack: { bytes, signature: this.sign(bytes) }, receipt };
     },
-    freezesGet: () =>
-      this.#freezeId === undefined
-        ? { freezes: [], count: 0 }
-        : { freezes: [{ scope: 'fleet', freezeId: this.#freezeId }], count: 1 },
+    freezesGet: () => {
+      if (this.phase === 'frozen') this.#fleetId();
+      const all = [...this.freezes].flatMap(([scope, ids]) => ids.map((freezeId) => ({ scope, freezeId })));
+      return { freezes: all.slice(0, LIMITS.carriedFreezes), count: all.length };
+    },
     release: () => {
       throw new QvError('wallet_unknown');
     },
@@ -323,6 +332,19 @@ export class FakeEnclave {
     leaseShow: () => ({ given: 0 }),
     stateGet: () => ({ state: { blob: new Uint8Array(90), version: this.stateVersion } }),
   };
+
+  /** Frozen, by whomever; a new id in place of earlier ones. */
+  holdFreeze(scope: string): Uint8Array {
+    const freezeId = new Uint8Array(16).fill(9);
+    freezeId[0] = ++this.#freezeCount;
+    this.freezes.set(scope, [freezeId]);
+    if (scope === 'fleet') this.phase = 'frozen';
+    return freezeId;
+  }
+
+  #fleetId(): Uint8Array {
+    return this.freezes.get('fleet')?.[0] ?? this.holdFreeze('fleet');
+  }
 
   #walletOf(owner: Address, nonce: Uint8Array): Address {
     return addressOf(sha256(new TextEncoder().encode(`${owner}${Buffer.from(nonce).toString('hex')}`)));

@@ -9,6 +9,6 @@ export const ADMIN_OPTION: OptionSpec = {
 };
 
 /** Also takes the `unix:/path` form. */
-export function adminSocket(args: Arguments): string {
-  return (args.optional('admin') ?? DEFAULT_SOCKET).replace(/^unix:/, '');
+export function adminSocket(args: Arguments, fallback: string = DEFAULT_SOCKET): string {
+  return (args.optional('admin') ?? fallback).replace(/^unix:/, '');
 }

@@ -14,21 +14,40 @@ const SHAPES: Shape = {
     fields.text('scope');
     hold(fields, 'host');
     hold(fields, 'database');
-    const enclave = hold(fields, 'enclave');
-    if (!isHeld(enclave)) return;
-    for (const key of ['ack', 'receipt']) inner(enclave, key);
+    const enclaves = items(fields, 'enclaves');
+    if (enclaves.length === 0) throw fields.fault('enclaves', 'none');
+    for (const enclave of enclaves) {
+      enclave.text('enclave');
+      holdIn(enclave);
+      if (isHeld(enclave)) for (const key of ['ack', 'receipt']) inner(enclave, key);
+    }
+  },
+  resume: (fields) => {
+    fields.text('scope');
+    for (const key of ['ack', 'receipt']) inner(fields, key);
+    for (const key of ['host', 'database']) {
+      const place = inner(fields, key);
+      place.text(flag(place, 'cleared') ? 'at' : 'code');
+    }
   },
   status: (fields) => {
     fields.text('deployment');
     for (const key of ['draining', 'rowKey', 'store']) flag(fields, key);
     count(fields, 'backlog');
-    const freeze = nullable(fields, 'freeze');
-    if (freeze !== undefined) for (const key of ['scope', 'reason', 'at']) freeze.text(key);
+    count(fields, 'freezeCount');
+    for (const freeze of items(fields, 'freezes')) {
+      for (const key of ['scope', 'reason', 'at']) freeze.text(key);
+      for (const key of ['boot', 'freezeId']) if (freeze.required(key) !== null) freeze.text(key);
+    }
     const enclave = nullable(fields, 'enclave');
     if (enclave === undefined) return;
     for (const key of ['phase', 'version', 'configHash', 'kmsKeyArn', 'leaves']) enclave.text(key);
     for (const key of ['boot', 'freezeId', 'time']) if (enclave.required(key) !== null) enclave.text(key);
     count(enclave, 'wallets');
+    const said = nullable(enclave, 'freezes');
+    if (said === undefined) return;
+    count(said, 'count');
+    for (const freeze of items(said, 'held')) for (const key of ['scope', 'freezeId']) freeze.text(key);
   },
   'row-key-create': (fields) => flag(fields, 'created'),
 };
@@ -57,11 +76,17 @@ function refusal(error: JsonFields): QvError {
 }
 
 /** Held since when, or why not. */
-function hold(fields: JsonFields, key: string): JsonFields {
-  const place = inner(fields, key);
-  place.text(isHeld(place) ? 'at' : 'code');
-  return place;
+function hold(fields: JsonFields, key: string): void {
+  holdIn(inner(fields, key));
 }
+
+function holdIn(place: JsonFields): void {
+  place.text(isHeld(place) ? 'at' : 'code');
+  if (isHeld(place)) count(place, 'elapsedMilliseconds');
+}
+
+const items = (fields: JsonFields, key: string): readonly JsonFields[] =>
+  fields.list(key).map((value, index) => new JsonFields(value, `${fields.path(key)}[${index}]`));
 
 const isHeld = (place: JsonFields): boolean => flag(place, 'held');
 

@@ -12,6 +12,8 @@ import { measure } from './commands/measure.ts';
 import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
 import { policyStatement } from './commands/policy-statement.ts';
+import { resume } from './commands/resume.ts';
+import { resumeStatement } from './commands/resume-statement.ts';
 import { status } from './commands/status.ts';
 import { txDecode } from './commands/tx-decode.ts';
 import { verifyAttestation } from './commands/verify-attestation.ts';
@@ -23,6 +25,8 @@ import { witness } from './commands/witness.ts';
 /** In the order in which help lists them. */
 export const COMMANDS: readonly Command[] = [
   kill,
+  resume,
+  resumeStatement,
   status,
   initKmsKey,
   initKmsPolicy,

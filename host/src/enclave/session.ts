@@ -1,6 +1,6 @@
 /**
- * What has to be said to an enclave before it is of use, and again after every reconnect or reboot: who it is, a
- * freeze it may not know of, credentials, its boot record for the log, the row key. One loop asks for the status and
+ * What has to be said to an enclave before it is of use, and again after every reconnect or reboot: who it is, the
+ * freezes it may not know of, credentials, its boot record for the log, the row key. One loop asks for the status and
  * does what is missing; nothing here is done on the path of a request.
  */
 import type { BootId } from '@quantumvault/shared/brands.ts';
@@ -10,6 +10,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Phase, ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Credentials } from '../credentials.ts';
 import type { Freezes } from '../freeze.ts';
+import { FLEET } from '../freeze-scope.ts';
 import type { Log } from '../log.ts';
 import type { Records } from '../records.ts';
 import { RowMac } from '../row-mac.ts';
@@ -107,7 +108,7 @@ export class EnclaveSession {
       // A database that is down must not keep a freeze from reaching the enclave.
       await this.#deps.freezes.load().catch((error) => this.#complain(error));
       await this.#askStatus();
-      await this.#passOnFreeze();
+      await this.#agreeOnFreezes();
       await this.#pushCredentials();
       await this.#fetchBootRecord();
       await this.#unwrapRowKey();
@@ -149,14 +150,12 @@ export class EnclaveSession {
   }
 
   /** Before anything that could lead to a signature. */
-  async #passOnFreeze(): Promise<void> {
-    const { freezes } = this.#deps;
-    if (this.#status?.phase === 'frozen') freezes.noteEnclaveFrozen();
-    else if (freezes.held !== undefined && this.#status?.phase !== 'booting') {
-      const told = await freezes.tellEnclave(freezes.held.reason);
-      if (!told.held) throw new QvError(told.code, { path: 'freeze' });
-      await this.#askStatus();
-    }
+  async #agreeOnFreezes(): Promise<void> {
+    const { phase, boot } = this.#status ?? {};
+    if (phase === 'booting' || boot === undefined) return;
+    await this.#deps.freezes.agree(boot);
+    // A freeze of the fleet is a phase of the enclave's.
+    if ((this.#deps.freezes.find(FLEET) === undefined) === (phase === 'frozen')) await this.#askStatus();
   }
 
   async #pushCredentials(): Promise<void> {

@@ -39,7 +39,7 @@ async function failingParts({ session, store, freezes }: AppDeps): Promise<Ready
   if (!session.serving) parts.push('enclave');
   if (!session.hasRowKey) parts.push('row-key');
   if (!answers) parts.push('store');
-  if (freezes.held !== undefined) parts.push('frozen');
+  if (freezes.stopping() !== undefined) parts.push('frozen');
   return parts;
 }
 

@@ -52,7 +52,7 @@ export function signRoute(app: FastifyInstance, deps: AppDeps): void {
     if (parsed.dryRun) return JSON.stringify(verdictJson(await deps.enclave.request('sign', authentic.message)));
     return await idempotency.once(authentic.key, {
       // A stored reply is a released signature: a freeze holds it back like a new one.
-      release: () => deps.freezes.requireOpen(),
+      release: () => deps.freezes.requireOpen(authentic.key),
       work: () => decide(deps, authentic),
     });
   });
@@ -66,11 +66,12 @@ async function authenticate(
   { wallet }: SignBody,
 ): Promise<Authentic> {
   const row = await verifiedRow(deps.store, deps.session, wallet);
-  deps.freezes.requireOpen();
+  deps.freezes.requireOpen({ wallet });
   if (row.frozen) throw new QvError('frozen', { path: 'wallet' });
   const policy = policyOf(row);
   const content = signedContent(headers.id, headers.timestampText, body);
   const requester = await keys.signerOf(policy.bytes, headers.signature, content);
+  deps.freezes.requireOpen({ wallet, requester });
   return {
     row,
     key: { wallet, requester, id: headers.id, bodyHash: sha256(body) },
@@ -120,7 +121,8 @@ async function record(deps: AppDeps, { row, key }: Authentic, reply: Reply): Pro
 
 /** What to tell the caller. A denial is told once it is stored. */
 async function recordRefusal(deps: AppDeps, { key }: Authentic, refusal: EnclaveRefusal): Promise<QvError> {
-  if (refusal.code === 'frozen') deps.freezes.noteEnclaveFrozen();
+  // By somebody else: the next round tells which freeze it is, and then it holds for stored replies as well.
+  if (refusal.code === 'frozen') void deps.session.refresh();
   const { receipt, facts } = refusal;
   if (refusal.code !== 'policy_denied' || receipt === undefined) return refusal;
   const denial = { facts, receipt: receiptJson(receipt) };

@@ -2,6 +2,7 @@
 import { type Address, address, type Hash, type Signature, type TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { requesterScope } from '@quantumvault/shared/evidence/succession.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
@@ -13,6 +14,7 @@ import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { verifyEd25519 } from '../ed25519.ts';
+import type { Freezes } from '../freeze.ts';
 import { factsOf } from '../request-facts.ts';
 import { leafRecord } from '../store/store.ts';
 import { verifiedRow } from '../wallet-rows.ts';
@@ -40,16 +42,25 @@ export function walletRoutes(app: FastifyInstance, deps: AppDeps): void {
     factsOf(request).wallet = wallet;
     const row = await verifiedRow(deps.store, deps.session, wallet);
     const policy = row.policy;
+    const enabled = policy === undefined ? undefined : policyFromBytes(policy);
     return {
       wallet,
       owner: row.owner,
       stateVersion: String(row.stateVersion),
       policyHash: policy === undefined ? null : toHex(policyHash(policy)),
-      epoch: policy === undefined ? null : policyFromBytes(policy).epoch,
-      frozen: row.frozen || deps.freezes.held !== undefined,
+      epoch: enabled?.epoch ?? null,
+      frozen: row.frozen || isStopped(deps.freezes, wallet, enabled?.requesters ?? []),
       createdAt: formatTime(row.createdAt),
     };
   });
+}
+
+/** By itself or with the fleet, or because nobody is left who could ask for its signature. */
+function isStopped(freezes: Freezes, wallet: Address, requesters: readonly Address[]): boolean {
+  if (freezes.stopping({ wallet }) !== undefined) return true;
+  return (
+    requesters.length > 0 && requesters.every((requester) => freezes.find(requesterScope(requester)) !== undefined)
+  );
 }
 
 /** @throws QvError json_malformed, field_malformed, purpose_mismatch, base58_malformed, hex_malformed, … */

@@ -3,7 +3,7 @@
  * transaction that sqlite-worker.ts has opened, and change nothing when they throw (it rolls them back).
  */
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
-import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
@@ -23,6 +23,7 @@ export const WRITES: ReadonlySet<Name> = new Set<Name>([
   'deleteExpiredReplies',
   'createMeta',
   'latchFreeze',
+  'clearFreeze',
 ]);
 
 type Row = Record<string, SQLOutputValue>;
@@ -280,13 +281,20 @@ export function operations(database: DatabaseSync): Operations {
     createMeta: (name, value) =>
       changed('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING', name, value),
 
-    latchFreeze({ scope, reason, latchedAt }) {
+    latchFreeze({ scope, reason, latchedAt, boot, freezeId }) {
       changed(
-        'INSERT INTO freezes (scope, reason, latched_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+        `INSERT INTO freezes (scope, reason, latched_at, boot, freeze_id) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (scope) DO UPDATE SET boot = excluded.boot, freeze_id = excluded.freeze_id`,
         scope,
         reason,
         latchedAt,
+        boot ?? null,
+        freezeId ?? null,
       );
+    },
+
+    clearFreeze(scope, freezeId) {
+      changed('DELETE FROM freezes WHERE scope = ? AND freeze_id IS ?', scope, freezeId ?? null);
     },
 
     getFreezes: () => all('SELECT * FROM freezes ORDER BY scope').map(freezeRecord),
@@ -361,5 +369,11 @@ function replyRecord(row: Row | undefined): ReplyRecord | undefined {
 }
 
 function freezeRecord(row: Row): FreezeRecord {
-  return { scope: String(row['scope']), reason: String(row['reason']), latchedAt: time(row['latched_at']) };
+  return {
+    scope: String(row['scope']),
+    reason: String(row['reason']),
+    latchedAt: time(row['latched_at']),
+    ...(row['boot'] !== null && { boot: row['boot'] as BootId }),
+    ...(row['freeze_id'] !== null && { freezeId: blob(row['freeze_id']) }),
+  };
 }

@@ -119,6 +119,10 @@ const MIGRATIONS: readonly string[] = [
   DROP INDEX leaves_by_request;
   CREATE INDEX leaves_by_request ON leaves (request_id, wallet, requester, signed) WHERE request_id IS NOT NULL;
   `,
+  `
+  ALTER TABLE freezes ADD COLUMN boot TEXT;      -- base58: who acknowledged the newest order
+  ALTER TABLE freezes ADD COLUMN freeze_id BLOB; -- the id it gave
+  `,
 ];
 
 /** @throws QvError store_unavailable when a newer release has written this file */

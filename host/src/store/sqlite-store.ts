@@ -49,6 +49,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     getMeta: (...parameters) => thread.call('getMeta', parameters),
     createMeta: (...parameters) => thread.call('createMeta', parameters),
     latchFreeze: (...parameters) => thread.call('latchFreeze', parameters),
+    clearFreeze: (...parameters) => thread.call('clearFreeze', parameters),
     getFreezes: (...parameters) => thread.call('getFreezes', parameters),
     ping: (...parameters) => thread.call('ping', parameters),
     close: () => thread.close(),

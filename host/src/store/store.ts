@@ -86,10 +86,15 @@ export interface CreationRecord {
   readonly reply: string;
 }
 
+/** A freeze that holds. */
 export interface FreezeRecord {
   readonly scope: string;
+  /** Of the first order for this scope, as is the time. */
   readonly reason: string;
   readonly latchedAt: TimeMs;
+  /** The boot that acknowledged the newest order and the id (16 bytes) it gave; absent together until one did. */
+  readonly boot?: BootId;
+  readonly freezeId?: Uint8Array;
 }
 
 /** A newer state of a wallet, and what was decided together with it. */
@@ -154,8 +159,10 @@ export interface Store {
   getMeta(name: MetaName): Promise<Uint8Array | undefined>;
   /** False when it exists already; then it stays as it is. */
   createMeta(name: MetaName, value: Uint8Array): Promise<boolean>;
-  /** Keeps the first freeze of a scope. */
+  /** Keeps the first reason and time of a scope, and takes boot and id as they are now, absent ones too. */
   latchFreeze(freeze: FreezeRecord): Promise<void>;
+  /** Removes the row if this is the id it has (undefined: if it has none): another order's freeze stays. */
+  clearFreeze(scope: string, freezeId: Uint8Array | undefined): Promise<void>;
   getFreezes(): Promise<readonly FreezeRecord[]>;
   /** Resolves when the database answers a read. */
   ping(): Promise<void>;

@@ -26,6 +26,7 @@ import {
   type WalletCertificate,
   walletCertificateCodec,
 } from './leaf.ts';
+import { type ResumeAck, resumeAckCodec } from './succession.ts';
 import { type UserData, userDataCodec } from './user-data.ts';
 
 /** `user_data` is read here, so exact bytes are not expected but its parts. */
@@ -214,6 +215,38 @@ export function verifyFreezeAck(
   requireEqual('leaf.freezeId', leaf.freezeId, content.freezeId);
   requireEqual('leaf.time', leaf.time, content.time);
   requireEqual('freezeAck.leafHash', content.leafHash, hash);
+  return content;
+}
+
+export interface ResumeExpectations {
+  readonly deployment: string;
+  readonly boot: BootId;
+  readonly scope: string;
+  /** 16 bytes: of the freeze that was to end, and of no other. */
+  readonly freezeId: Uint8Array;
+}
+
+/**
+ * The boot's word that it ended this very freeze.
+ * @throws QvError evidence_signature_invalid, evidence_mismatch, cbor_malformed, message_malformed
+ */
+export function verifyResumeAck(
+  ack: SignedBytes,
+  receipt: Receipt,
+  expected: ResumeExpectations,
+  verifyEd25519: VerifyEd25519,
+): ResumeAck {
+  const { boot, scope, freezeId } = expected;
+  const content = open(resumeAckCodec, ack, boot, verifyEd25519, 'resumeAck');
+  requireEqual('resumeAck.deployment', content.deployment, expected.deployment);
+  requireEqual('resumeAck.boot', content.boot, boot);
+  requireEqual('resumeAck.scope', content.scope, scope);
+  requireEqual('resumeAck.freezeId', content.freezeId, freezeId);
+  const { leaf, leafHash: hash } = verifyReceipt(receipt, { boot, kind: 'resumed' }, verifyEd25519);
+  requireEqual('leaf.scope', leaf.scope, scope);
+  requireEqual('leaf.freezeId', leaf.freezeId, freezeId);
+  requireEqual('leaf.time', leaf.time, content.time);
+  requireEqual('resumeAck.leafHash', content.leafHash, hash);
   return content;
 }
 

@@ -95,7 +95,7 @@ describe('qv kill', () => {
       scope: 'fleet',
       allHold: true,
       host: { held: true },
-      enclave: { held: true, boot: harness.enclave.boot, deployment: 'test' },
+      enclaves: [{ held: true, boot: harness.enclave.boot, deployment: 'test', scope: 'fleet' }],
       database: { held: true },
     });
     expect(resultsOf(answer)).toEqual(['holds', 'not checked']);
@@ -127,7 +127,7 @@ describe('qv kill', () => {
     expect(answer).toMatchObject({
       allHold: false,
       host: { held: true },
-      enclave: { held: false, code: 'enclave_unavailable' },
+      enclaves: [{ held: false, code: 'enclave_unavailable' }],
       database: { held: true },
       checks: [],
     });
@@ -142,7 +142,7 @@ describe('qv kill', () => {
     try {
       const answer = await qvJson(...order());
       expectNotHeld(answer);
-      expect(answer).toMatchObject({ host: { held: true }, enclave: { held: true }, database: { held: false } });
+      expect(answer).toMatchObject({ host: { held: true }, enclaves: [{ held: true }], database: { held: false } });
     } finally {
       unlock();
     }
@@ -207,7 +207,7 @@ describe('qv kill', () => {
   test('a missing file of measurements does not hold up the order', async () => {
     const answer = await qvJson(...order(), '--url', harness.host.url, '--pcrs', harness.path('missing.json'));
     expectNotHeld(answer);
-    expect(answer).toMatchObject({ allHold: true, enclave: { held: true } });
+    expect(answer).toMatchObject({ allHold: true, enclaves: [{ held: true }] });
     expect(JSON.stringify(answer['checks'])).toContain('input_unreadable');
   });
 

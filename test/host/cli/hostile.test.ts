@@ -34,14 +34,16 @@ afterAll(async () => {
   await folder.remove();
 });
 
-const held = { held: true, at: EVIL };
+const held = { held: true, at: EVIL, elapsedMilliseconds: 1 };
 const STATUS = {
   ...{ deployment: EVIL, draining: false, rowKey: true, store: true, backlog: 0 },
   enclave: {
     ...{ phase: EVIL, boot: EVIL, version: EVIL, configHash: EVIL, kmsKeyArn: EVIL },
     ...{ freezeId: EVIL, time: EVIL, leaves: EVIL, wallets: 1 },
+    freezes: { held: [{ scope: EVIL, freezeId: `${EVIL}2` }], count: 1 },
   },
-  freeze: { scope: EVIL, reason: EVIL, at: EVIL },
+  freezes: [{ scope: EVIL, reason: EVIL, at: EVIL, boot: EVIL, freezeId: EVIL }],
+  freezeCount: 1,
 };
 
 describe('an admin socket that lies', () => {
@@ -64,7 +66,12 @@ describe('an admin socket that lies', () => {
     [
       'a hold without acknowledgement',
       KILL,
-      { ok: true, result: { scope: 'fleet', host: held, enclave: held, database: held } },
+      { ok: true, result: { scope: 'fleet', host: held, enclaves: [{ ...held, enclave: EVIL }], database: held } },
+    ],
+    [
+      'a report of no enclave',
+      KILL,
+      { ok: true, result: { scope: 'fleet', host: held, enclaves: [], database: held } },
     ],
     ['nothing made', ['init', 'row-key'], { ok: true, result: {} }],
   ];
@@ -79,7 +86,11 @@ describe('an admin socket that lies', () => {
   const hold = { held: false, code: EVIL };
   test.each<[string, string[], unknown]>([
     ['status', ['status'], { ok: true, result: STATUS }],
-    ['kill', KILL, { ok: true, result: { scope: EVIL, host: hold, enclave: hold, database: held } }],
+    [
+      'kill',
+      KILL,
+      { ok: true, result: { scope: EVIL, host: hold, enclaves: [{ ...hold, enclave: EVIL }], database: held } },
+    ],
     ['a refusal', ['status'], { ok: false, error: { code: 'internal', path: EVIL, value: `${EVIL}\n    at x` } }],
   ])('%s cannot drive the terminal, as text or as JSON', async (_, argv, reply) => {
     line = JSON.stringify(reply);

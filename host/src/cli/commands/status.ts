@@ -1,5 +1,6 @@
 /** qv status */
-import type { AdminStatus } from '../../admin-protocol.ts';
+import type { AdminStatus, EnclaveFreeze, HostFreeze } from '../../admin-protocol.ts';
+import { FLEET } from '../../freeze-scope.ts';
 import { adminCall } from '../admin-client.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';
@@ -10,7 +11,7 @@ export const status: Command = {
   summary: 'Show what the running host says of itself, its enclave and its database.',
   details: [
     'This is the host’s word and proves nothing: qv has verified none of it.',
-    'Exits 0 when the deployment can sign, 1 when something keeps it from signing, a freeze included.',
+    'Exits 0 when the deployment can sign, 1 when something keeps it from signing, a freeze of the fleet included.',
   ],
   options: { admin: ADMIN_OPTION },
   run: async (args) => {
@@ -25,19 +26,20 @@ export const status: Command = {
 };
 
 /** What keeps the deployment from signing. */
-function problemsOf({ enclave, rowKey, store, freeze, draining }: AdminStatus): readonly string[] {
+function problemsOf({ enclave, rowKey, store, freezes, draining }: AdminStatus): readonly string[] {
   return [
     ...(enclave === null ? ['enclave does not answer'] : []),
     ...(enclave !== null && enclave.phase !== 'serving' ? [`enclave is ${enclave.phase}`] : []),
     ...(rowKey ? [] : ['no row key: qv init row-key']),
     ...(store ? [] : ['database does not answer']),
-    ...(freeze === null ? [] : ['frozen']),
+    // One wallet or requester that is stopped keeps nobody else from signing.
+    ...(freezes.some(({ scope }) => scope === FLEET) ? ['frozen'] : []),
     ...(draining ? ['host is draining'] : []),
   ];
 }
 
 function render(found: AdminStatus, problems: readonly string[], style: Style): readonly string[] {
-  const { deployment, enclave, freeze, backlog } = found;
+  const { deployment, enclave, freezes, freezeCount, backlog } = found;
   const rows: (readonly [string, string])[] = [['Deployment', deployment]];
   if (enclave !== null) {
     rows.push(
@@ -49,10 +51,30 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
     );
   }
   rows.push(['Database', `${found.store ? 'answers' : 'does not answer'}, ${backlog} decisions not stored yet`]);
-  if (freeze !== null) rows.push(['Frozen', `since ${freeze.at}: ${freeze.reason}`]);
+  for (const freeze of freezes) rows.push(['Frozen', frozenText(freeze, enclave?.boot ?? null)]);
+  if (freezeCount > freezes.length) rows.push(['Frozen', `and ${freezeCount - freezes.length} more`]);
+  for (const { scope, freezeId } of enclaveOnly(found))
+    rows.push(['Frozen', `${scope}, in the enclave as ${freezeId}; the host does not hold this one`]);
   const verdict =
     problems.length === 0
       ? `${tick(style)} The deployment can sign.`
       : `${cross(style)} The deployment does not sign: ${problems.map(printable).join('; ')}.`;
   return [verdict, ...printableTable(rows, style), style('dim', 'The host says so; nothing of it is verified.')];
+}
+
+/** `since` is when it was first ordered; the id is what a resume has to name. */
+function frozenText({ scope, reason, at, boot, freezeId }: HostFreeze, running: string | null): string {
+  const known =
+    freezeId === null
+      ? 'no enclave has acknowledged it yet'
+      : boot === running
+        ? `freeze ${freezeId}`
+        : `freeze ${freezeId} of the earlier boot ${boot}`;
+  return `${scope} since ${at}: ${reason} (${known})`;
+}
+
+/** Another boot's freezes of a wallet that was handed over, or what somebody ordered past the host just now. */
+function enclaveOnly({ enclave, freezes }: AdminStatus): readonly EnclaveFreeze[] {
+  const known = new Set(freezes.map(({ freezeId }) => freezeId));
+  return (enclave?.freezes?.held ?? []).filter(({ freezeId }) => !known.has(freezeId));
 }

@@ -1,0 +1,18 @@
+/** What commands of the admin socket work with. */
+import type { EnclaveClient } from '../enclave/client.ts';
+import type { EnclaveSession } from '../enclave/session.ts';
+import type { Freezes } from '../freeze.ts';
+import type { Log } from '../log.ts';
+import type { Records } from '../records.ts';
+import type { Store } from '../store/store.ts';
+
+export interface AdminDeps {
+  readonly deployment: string;
+  readonly store: Store;
+  readonly enclave: EnclaveClient;
+  readonly session: EnclaveSession;
+  readonly freezes: Freezes;
+  readonly records: Records;
+  readonly log: Log;
+  readonly draining: () => boolean;
+}

@@ -1,0 +1,75 @@
+import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import { toHex } from '@quantumvault/shared/bytes.ts';
+import type { JsonFields } from '@quantumvault/shared/json.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { AdminStatus, HostFreeze } from '../admin-protocol.ts';
+import { within } from '../freeze.ts';
+import { parseFreezeScope } from '../freeze-scope.ts';
+import type { FreezeRecord } from '../store/store.ts';
+import type { AdminDeps } from './deps.ts';
+
+type Said = NonNullable<AdminStatus['enclave']>;
+
+/** @throws QvError field_malformed */
+export async function status(fields: JsonFields, deps: AdminDeps): Promise<AdminStatus> {
+  const scope = fields.optional('scope') === undefined ? undefined : parseFreezeScope(fields.text('scope'));
+  fields.end();
+  const { deployment, session, store, records, freezes, draining } = deps;
+  // Whoever asks in an emergency is told within seconds, by hanging parts too.
+  const answers = within(LIMITS.freezeTimeoutMilliseconds, store.ping()).then(
+    () => true,
+    () => false,
+  );
+  const [storeAnswers, enclaveFreezes] = await Promise.all([answers, askFreezes(deps, scope)]);
+  const said = session.status;
+  const held = freezes.held.filter((record) => scope === undefined || record.scope === scope);
+  return {
+    deployment,
+    draining: draining(),
+    enclave:
+      said === undefined
+        ? null
+        : {
+            phase: said.phase,
+            boot: said.boot ?? null,
+            version: said.version,
+            configHash: toHex(said.configHash),
+            kmsKeyArn: said.kmsKeyArn,
+            freezeId: said.freezeId === undefined ? null : toHex(said.freezeId),
+            time: said.time === undefined ? null : instant(said.time),
+            leaves: String(said.leaves),
+            wallets: said.wallets,
+            freezes: enclaveFreezes,
+          },
+    rowKey: session.hasRowKey,
+    store: storeAnswers,
+    backlog: records.backlog,
+    freezes: held.slice(0, LIMITS.statusFreezes).map(hostFreeze),
+    freezeCount: freezes.held.length,
+  };
+}
+
+async function askFreezes({ enclave }: AdminDeps, scope: string | undefined): Promise<Said['freezes']> {
+  const urgent = { urgent: true, timeoutMilliseconds: LIMITS.enclaveStatusMilliseconds };
+  try {
+    const { freezes, count } = await enclave.request('freezesGet', {}, urgent);
+    const held = freezes.filter((freeze) => scope === undefined || freeze.scope === scope);
+    return { held: held.map((freeze) => ({ scope: freeze.scope, freezeId: toHex(freeze.freezeId) })), count };
+  } catch {
+    return null;
+  }
+}
+
+function hostFreeze({ scope, reason, latchedAt, boot, freezeId }: FreezeRecord): HostFreeze {
+  return {
+    scope,
+    reason,
+    at: instant(latchedAt),
+    boot: boot ?? null,
+    freezeId: freezeId === undefined ? null : toHex(freezeId),
+  };
+}
+
+function instant(time: TimeMs): string {
+  return new Date(time).toISOString();
+}

@@ -262,7 +262,7 @@ describe('many at once', () => {
 describe('a crash between decision and record', () => {
   it('is survived: the next reply brings a newer state', async () => {
     // The host never saw version 3: as if it had died after the enclave signed.
-    await signDefault(host)({ id: 'lost', body: new Uint8Array(1) } as never);
+    await signDefault(host)({ id: 'lost', body: utf8('{}') } as never);
     expect((await host.sign()).status).toBe(200);
     expect(host.rows('wallets')[0]?.['state_version']).toBe(Number(host.enclave.stateVersion));
   });

@@ -173,7 +173,8 @@ describe('SQLite store', () => {
     const database = new DatabaseSync(path);
     database.exec(`DROP INDEX leaves_by_request;
       ALTER TABLE leaves DROP COLUMN wallet; ALTER TABLE leaves DROP COLUMN requester;
-      ALTER TABLE leaves DROP COLUMN signed; CREATE INDEX leaves_by_request ON leaves (request_id);
+      ALTER TABLE leaves DROP COLUMN signed;
+      ALTER TABLE freezes DROP COLUMN boot; ALTER TABLE freezes DROP COLUMN freeze_id; CREATE INDEX leaves_by_request ON leaves (request_id);
       UPDATE leaves SET request_id = 'asked' WHERE sequence < 3; PRAGMA user_version = 2`);
     database.close();
     const again = await openAt(path);

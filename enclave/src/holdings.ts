@@ -23,8 +23,8 @@ export interface Held {
 
 /** A wallet that was held and is not any more. */
 interface Gone {
-  /** It left with this version: no state as old as it counts here again. */
-  readonly version: bigint;
+  /** It left with this: no state as old as it counts here again, and its successor has no use for an older one. */
+  readonly sealed: Held['sealed'];
   readonly given: Given | undefined;
 }
 
@@ -59,9 +59,9 @@ export class Holdings {
     return this.#held.get(wallet);
   }
 
-  /** The newest sealed state, also of a wallet that was released: its successor has no use for an older one. */
+  /** The newest sealed state, also of a wallet that left. */
   newest(wallet: Address): Held['sealed'] | undefined {
-    return this.#held.get(wallet)?.sealed ?? this.given(wallet)?.reply.state;
+    return (this.#held.get(wallet) ?? this.#gone.get(wallet))?.sealed;
   }
 
   /** Makes sure a wallet that is being created will find room. @throws QvError wallets_full */
@@ -88,7 +88,7 @@ export class Holdings {
   give(wallet: Address, given: Given | undefined): void {
     const held = this.#held.get(wallet);
     if (held === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
-    this.#gone.set(wallet, { version: held.state.version, given });
+    this.#gone.set(wallet, { sealed: held.sealed, given });
     held.requests.forgetAll();
     this.#held.delete(wallet);
   }
@@ -106,7 +106,7 @@ export class Holdings {
 
   /** A wallet that was here before comes back later than it left, or not at all. @throws QvError state_too_old */
   requireNewer(wallet: Address, version: bigint): void {
-    const left = this.#gone.get(wallet)?.version;
+    const left = this.#gone.get(wallet)?.sealed.version;
     if (left !== undefined && version <= left) throw new QvError('state_too_old', { path: 'wallet' });
   }
 

@@ -7,12 +7,22 @@
  *   {"command": "status", "scope"?: text}                     -> AdminStatus
  *   {"command": "row-key-create"}                             -> {"created": true}
  *
+ * and what moves wallets between boots (admin/succession.ts):
+ *
+ *   {"command": "wallets", "after"?: wallet}                  -> {"wallets": […]}, ascending, at most a thousand
+ *   {"command": "release", "wallet", "order"}                 -> {"release", "state"}
+ *   {"command": "take", "wallet", "release" | "lease", "state"?}  -> {"version", "already"}
+ *   {"command": "lease-show", "lease"}                        -> {"given": number}
+ *   {"command": "publish"}                                    -> {"published": true}
+ *
  * A reply is {"ok": true, "result": …} or {"ok": false, "error": {"code", "title", "retryable", "path"?, "value"?}}.
  * A scope is `fleet`, `wallet:<address>` or `requester:<key>`. Who may open the socket is decided by its file
  * permissions. Nothing here can sign, and what ends a freeze is signatures that the enclave verifies.
  */
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
+import type { OperatorSignedJson, StateJson } from './admin/succession-json.ts';
 import type { FreezeReport, ResumeReport } from './freeze-report.ts';
+import type { SignedBytesJson } from './wire-json.ts';
 
 export interface AdminCommands {
   freeze: {
@@ -32,6 +42,33 @@ export interface AdminCommands {
   };
   /** With a scope, of all freezes only that one. */
   status: { readonly arguments: { readonly scope?: string }; readonly result: AdminStatus };
+  wallets: {
+    readonly arguments: { readonly after?: string };
+    /** Of every row there is, whoever holds it. */
+    readonly result: { readonly wallets: readonly string[] };
+  };
+  release: {
+    readonly arguments: { readonly wallet: string; readonly order: OperatorSignedJson };
+    readonly result: { readonly release: SignedBytesJson; readonly state: StateJson };
+  };
+  take: {
+    /** By one of `release` and `lease`. `state`: used where it is newer than the row's. */
+    readonly arguments: {
+      readonly wallet: string;
+      readonly release?: SignedBytesJson;
+      readonly lease?: OperatorSignedJson;
+      readonly state?: StateJson;
+    };
+    /** `already`: this enclave held the wallet before it was asked, and it may have signed for it. */
+    readonly result: { readonly version: string; readonly already: boolean };
+  };
+  'lease-show': {
+    readonly arguments: { readonly lease: OperatorSignedJson };
+    /** So many wallets the enclave held, and signs for no more. */
+    readonly result: { readonly given: number };
+  };
+  /** Publishes what was decided by now, with its witnesses. */
+  publish: { readonly arguments: Record<never, never>; readonly result: { readonly published: true } };
   'row-key-create': { readonly arguments: Record<never, never>; readonly result: { readonly created: true } };
 }
 

@@ -9,6 +9,7 @@ import { freeze } from './admin/freeze.ts';
 import { resume } from './admin/resume.ts';
 import { createRowKey } from './admin/row-key.ts';
 import { status } from './admin/status.ts';
+import { leaseShow, publish, release, take, wallets } from './admin/succession.ts';
 import type { AdminCommand, AdminReply } from './admin-protocol.ts';
 import type { HostConfig } from './config.ts';
 import { removeStaleSocket } from './unix-socket.ts';
@@ -21,6 +22,11 @@ const COMMANDS: Readonly<Record<AdminCommand, Perform>> = {
   freeze,
   resume,
   status,
+  wallets,
+  release,
+  take,
+  'lease-show': leaseShow,
+  publish,
   'row-key-create': createRowKey,
 };
 

@@ -292,6 +292,8 @@ export const ERRORS = {
   output_unwritable: row(400, 'A file or folder named on the command line cannot be written; the path names it.'),
   host_unreachable: retry(503, 'The host does not answer HTTP requests.'),
   response_malformed: row(502, 'The host’s answer is not of the documented form.'),
+  lease_conflict: row(409, 'This operator’s journal holds a lease of the same wallet to another successor.'),
+  journal_malformed: row(400, 'The file is no journal of leases, or was damaged; the path names the line.'),
   freeze_not_held: row(503, 'The freeze does not hold everywhere; what does hold is listed.'),
 } as const satisfies Record<string, ErrorRow>;
 

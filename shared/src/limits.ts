@@ -258,8 +258,10 @@ export const LIMITS = {
   kmsTunnelIdleMilliseconds: 120_000,
   kmsTunnelConnectMilliseconds: 5_000,
   adminConnections: 16,
-  /** A resume with the signatures of all operators takes some 6 kB. */
-  adminLineBytes: 16 * 1024,
+  /** The longest command takes a wallet over: a lease of one frame and a sealed state, both in base64. */
+  adminLineBytes: 160 * 1024,
+  /** Wallets in one answer to the list of them. */
+  adminWallets: 1_000,
   adminReplyBytes: 256 * 1024,
   adminIdleMilliseconds: 30_000,
   /** Operations waiting for the database thread. More means 503. */
@@ -293,6 +295,14 @@ export const LIMITS = {
   /** One line of a file of signatures, or all of it where it is one JSON document: a page of Solana's RPC has 300 kB. */
   cliChainDocumentBytes: 64 * 1024 * 1024,
   cliChainSignatures: 4_000_000,
+  /** A file of leases: some 20 kB for each 256 wallets. */
+  cliLeaseBytes: 64 * 1024 * 1024,
+  /** An operator's journal: some 12 kB for each lease of 256 wallets. */
+  cliJournalBytes: 256 * 1024 * 1024,
+  /** One line of a file of releases: the release and a sealed state, in base64. */
+  cliReleaseLineBytes: 64 * 1024,
+  /** Wallets that qv moves at a time; fewer than the connections of an admin socket. */
+  cliMoves: 8,
   /** Receipts named on one command line. */
   cliReceipts: 1_000,
   /** How long `qv init row-key` waits for a host and an enclave that are only just starting. */

@@ -3,7 +3,7 @@
 import { silentLog } from '@quantumvault/host/log.ts';
 import { RowMac } from '@quantumvault/host/row-mac.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
-import { fromBase64, toBase64, toHex } from '@quantumvault/shared/bytes.ts';
+import { fromBase64, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

@@ -1,6 +1,7 @@
 /** What commands of the admin socket work with. */
 import type { EnclaveClient } from '../enclave/client.ts';
 import type { EnclaveSession } from '../enclave/session.ts';
+import type { LogPublisher } from '../evidence/publisher.ts';
 import type { Freezes } from '../freeze.ts';
 import type { Log } from '../log.ts';
 import type { Records } from '../records.ts';
@@ -13,6 +14,7 @@ export interface AdminDeps {
   readonly session: EnclaveSession;
   readonly freezes: Freezes;
   readonly records: Records;
+  readonly publisher: LogPublisher;
   readonly log: Log;
   readonly draining: () => boolean;
 }

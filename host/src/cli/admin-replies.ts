@@ -49,6 +49,20 @@ const SHAPES: Shape = {
     count(said, 'count');
     for (const freeze of items(said, 'held')) for (const key of ['scope', 'freezeId']) freeze.text(key);
   },
+  wallets: (fields) => {
+    for (const item of fields.list('wallets'))
+      if (typeof item !== 'string') throw fields.fault('wallets', 'not a list of strings');
+  },
+  release: (fields) => {
+    for (const key of ['bytes', 'signature']) inner(fields, 'release').text(key);
+    for (const key of ['blob', 'version']) inner(fields, 'state').text(key);
+  },
+  take: (fields) => {
+    fields.text('version');
+    flag(fields, 'already');
+  },
+  'lease-show': (fields) => count(fields, 'given'),
+  publish: (fields) => flag(fields, 'published'),
   'row-key-create': (fields) => flag(fields, 'created'),
 };
 

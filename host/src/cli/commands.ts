@@ -6,12 +6,18 @@ import { initRowKey } from './commands/init-row-key.ts';
 import { initWitness } from './commands/init-witness.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
+import { leaseApply } from './commands/lease-apply.ts';
+import { leaseRequest } from './commands/lease-request.ts';
+import { leaseSign } from './commands/lease-sign.ts';
 import { logExport } from './commands/log-export.ts';
 import { logFetch } from './commands/log-fetch.ts';
 import { measure } from './commands/measure.ts';
 import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
 import { policyStatement } from './commands/policy-statement.ts';
+import { releaseApply } from './commands/release-apply.ts';
+import { releaseOrder } from './commands/release-order.ts';
+import { releaseTake } from './commands/release-take.ts';
 import { resume } from './commands/resume.ts';
 import { resumeStatement } from './commands/resume-statement.ts';
 import { status } from './commands/status.ts';
@@ -28,6 +34,12 @@ export const COMMANDS: readonly Command[] = [
   resume,
   resumeStatement,
   status,
+  releaseOrder,
+  releaseApply,
+  releaseTake,
+  leaseRequest,
+  leaseSign,
+  leaseApply,
   initKmsKey,
   initKmsPolicy,
   initRowKey,

@@ -80,7 +80,7 @@ export class SealedStates {
       const { state } = await enclave.request('stateGet', { wallet }, { urgent: true });
       writes.push(records.state(wallet, state).catch(complain));
     } catch (error) {
-      // It left by a lease that this boot was shown: the state is gone, and the lease names the one that counts.
+      // Nothing this code does leads here; to go on asking would stop the log for good.
       if (codeOf(error) !== 'wallet_unknown') throw error;
       complain(error);
     }

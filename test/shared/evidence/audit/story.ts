@@ -96,6 +96,7 @@ export class Story {
       case 'boot':
         if (this.deployment.logs.length >= 4) return;
         this.#left.set(this.log, [...this.#open]);
+        this.#open = this.#open.filter(({ scope }) => !scope.startsWith('wallet:'));
         this.#log = await this.deployment.start({ follows: this.log.predecessor() });
         this.#signed = [];
         return;

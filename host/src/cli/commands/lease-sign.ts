@@ -1,0 +1,101 @@
+/** qv lease sign: one operator's signature, once he has read what it is for and his journal knows of it. */
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { FACT } from '@quantumvault/shared/evidence/leaf.ts';
+import type { OperatorSigned } from '@quantumvault/shared/evidence/succession.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Arguments, Command } from '../command.ts';
+import { type LeaseEntry, readLeaseFile, writeLeaseFile } from '../succession/files.ts';
+import { JOURNAL, recordLeases, requireNoConflict } from '../succession/journal.ts';
+import { leaseJson, leaseLines, signersOf } from '../succession/lease-text.ts';
+import { requireUsable } from '../succession/not-after.ts';
+import { OPERATOR_KEY, type Operator, operatorKey } from '../succession/operator-key.ts';
+import { attestedSuccessor, SUCCESSOR_OPTIONS } from '../succession/successor.ts';
+import { warningLines } from '../succession/words.ts';
+import { tick } from '../terminal.ts';
+import { oneOperand } from '../text-input.ts';
+
+const TERMINATED_CHARACTERS = 200;
+const UNVERIFIED = 'The successor was not verified here: give --url and --pcrs, unless you have done so otherwise.';
+
+export const leaseSign: Command = {
+  name: 'lease sign',
+  summary: 'Add one operator’s signature to leases, after showing what they say.',
+  details: [
+    'Sign only once the old enclave’s instance is terminated: if it lives, two enclaves sign for one wallet. What you',
+    'know of that is what --terminated takes, an instance id or a note; without it qv shows the leases and signs nothing.',
+    'The journal is your own, append-only, and refuses a second lease of a wallet of the same boot to another successor:',
+    'any two quorums share an operator, so no two successors can get one. It is written before anything is signed.',
+    'With --url and --pcrs the successor proves itself to you, too, by a live attestation over your own nonce.',
+  ],
+  operands: '<lease file>',
+  options: {
+    'operator-key': OPERATOR_KEY,
+    journal: { ...JOURNAL, required: true },
+    terminated: { value: '<text>', help: 'how you know that the old instance is gone; kept in the journal' },
+    ...SUCCESSOR_OPTIONS,
+  },
+  run: async (args) => {
+    const file = oneOperand(args, 'lease file');
+    const entries = readLeaseFile(file);
+    const terminated = args.optional('terminated');
+    const journal = args.text('journal');
+    if (terminated === undefined) {
+      return {
+        exit: 'usage',
+        json: { code: 'usage_invalid', signed: false, leases: entries.map(leaseJson) },
+        text: (style) => [
+          ...leaseLines(entries, style),
+          style(
+            ['bold', 'red'],
+            'Nothing was signed: say with --terminated how you know that the old instance is gone.',
+          ),
+        ],
+      };
+    }
+    if (terminated.trim() === '' || terminated.length > TERMINATED_CHARACTERS || !FACT.test(terminated))
+      throw new QvError('usage_invalid', {
+        value: `--terminated takes at most ${TERMINATED_CHARACTERS} printable ASCII characters`,
+      });
+    for (const { lease } of entries) requireUsable(lease.notAfter);
+    await requireNoConflict(journal, entries);
+    const operator = operatorKey(args.text('operator-key'));
+    const warnings = await verifySuccessor(args, entries[0]);
+    await recordLeases(
+      journal,
+      entries.map(({ signed: { bytes }, lease }) => ({ lease, bytes, terminated })),
+    );
+    const [first, ...rest] = entries.map(
+      ({ signed, lease }): LeaseEntry => ({ signed: withSignature(signed, operator), lease }),
+    );
+    const signed = [first as LeaseEntry, ...rest] as const;
+    await writeLeaseFile(
+      file,
+      signed.map((entry) => entry.signed),
+    );
+    return {
+      exit: 'ok',
+      json: { signed: true, operator: operator.address, warnings, leases: signed.map(leaseJson) },
+      text: (style) => [
+        ...leaseLines(signed, style),
+        ...warningLines(warnings, style),
+        `${tick(style)} ${style('bold', 'Signed')} by ${operator.address}; the journal says so.`,
+      ],
+    };
+  },
+};
+
+async function verifySuccessor(args: Arguments, { lease }: LeaseEntry): Promise<readonly string[]> {
+  if (!args.flag('url')) return [UNVERIFIED];
+  return (await attestedSuccessor(args, lease.successor)).warnings;
+}
+
+/** Once, however often he signs; what does not hold under his key, or comes twice, makes room. */
+function withSignature({ bytes, signatures }: OperatorSigned, operator: Operator): OperatorSigned {
+  const own = operator.sign(bytes);
+  const others = signersOf({ bytes, signatures })
+    .filter(({ key }) => key !== own.key)
+    .map(({ key, signature }) => ({ key, signature }));
+  if (others.length >= LIMITS.operators)
+    throw new QvError('usage_invalid', { value: 'more signatures than operators' });
+  return { bytes, signatures: [...others, own] };
+}

@@ -1,0 +1,48 @@
+/** qv release take: the new host's enclave takes what was released to it. */
+import { stateJson } from '../../admin/succession-json.ts';
+import { signedBytesJson } from '../../wire-json.ts';
+import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
+import type { Command } from '../command.ts';
+import { eachOf, type Failure, failureOf, moveCall, movesText } from '../succession/moves.ts';
+import { readReleases } from '../succession/releases-file.ts';
+import { oneOperand } from '../text-input.ts';
+
+export const releaseTake: Command = {
+  name: 'release take',
+  summary: 'Have the new host’s enclave take the wallets that were released to it.',
+  details: [
+    'Each wallet is taken from its row in the new host’s database, or from the state in the file where that is',
+    'newer. Windows, rates, the policy and freezes come along. Given again, what was taken stays taken.',
+  ],
+  operands: '<releases file>',
+  options: { admin: ADMIN_OPTION },
+  run: async (args) => {
+    const source = oneOperand(args, 'releases file');
+    const socket = adminSocket(args);
+    const failures: Failure[] = [];
+    let [taken, already] = [0, 0];
+    await eachOf(readReleases(source), async ({ wallet, release, state }) => {
+      try {
+        const parameters = { wallet, release: signedBytesJson(release), state: stateJson(state) };
+        const answer = await moveCall(socket, 'take', parameters);
+        if (answer.already) already++;
+        else taken++;
+      } catch (error) {
+        failures.push(failureOf(wallet, error));
+      }
+    });
+    return {
+      exit: failures.length === 0 ? 'ok' : 'failed',
+      json: { taken, already, failures },
+      text: (style) =>
+        movesText(
+          [
+            ['taken', taken],
+            ['held already', already],
+          ],
+          failures,
+          style,
+        ),
+    };
+  },
+};

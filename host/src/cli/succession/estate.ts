@@ -1,0 +1,99 @@
+/**
+ * The leases that take over what a boot left behind, from its audited log (design 8): the version of each wallet's last
+ * leaf, below which no state is taken, the freezes that hold, and the log's state by which both are known.
+ */
+import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import type { Estate, HeldWallet } from '@quantumvault/shared/evidence/audit/types.ts';
+import { type HeldFreeze, type Lease, walletScope } from '@quantumvault/shared/evidence/succession.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { formatNote, type NoteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
+import type { VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+
+export type LeaseParties = Pick<Lease, 'deployment' | 'predecessor' | 'successor'> & { readonly notAfter: TimeMs };
+
+/**
+ * @param named only these wallets; without, all that the predecessor did not give to somebody else
+ * @throws QvError wallet_unknown naming the first that the predecessor does not hold
+ */
+export function leasesOf(
+  estate: Estate,
+  parties: LeaseParties,
+  witnesses: readonly VerifierKey[],
+  named?: readonly Address[],
+): readonly Lease[] {
+  const { notAfter, ...rest } = parties;
+  const checkpoint = fittingNote(estate.checkpoint, witnesses);
+  return groups(chosen(estate, parties, named), estate.freezes).map(({ wallets, freezes }) => ({
+    ...rest,
+    wallets: wallets.map(({ wallet, version }) => ({ wallet, version })),
+    freezes,
+    checkpoint,
+    notAfter,
+  }));
+}
+
+function chosen({ wallets }: Estate, { successor }: LeaseParties, named?: readonly Address[]): readonly HeldWallet[] {
+  // One that was released to another boot is that one's to take, unless somebody asks for it by name.
+  if (named === undefined) return wallets.filter(({ releasedTo = successor }) => releasedTo === successor);
+  const held = new Map(wallets.map((wallet) => [wallet.wallet, wallet]));
+  return named.map((wallet) => {
+    const found = held.get(wallet);
+    if (found === undefined) throw new QvError('wallet_unknown', { path: wallet, value: 'not held by that boot' });
+    return found;
+  });
+}
+
+interface Group {
+  readonly wallets: HeldWallet[];
+  readonly freezes: HeldFreeze[];
+}
+
+/** As many wallets as one lease names, with no more freezes than it carries. */
+function groups(wallets: readonly HeldWallet[], freezes: readonly HeldFreeze[]): readonly Group[] {
+  const shared = freezes.filter(({ scope }) => !scope.startsWith('wallet:'));
+  const byScope = Map.groupBy(freezes, ({ scope }) => scope);
+  const result: Group[] = [];
+  for (const held of wallets) {
+    const own = byScope.get(walletScope(held.wallet)) ?? [];
+    let group = result.at(-1);
+    const isFull =
+      group === undefined ||
+      group.wallets.length >= LIMITS.leaseWallets ||
+      group.freezes.length + own.length > LIMITS.carriedFreezes;
+    if (isFull || group === undefined) {
+      group = { wallets: [], freezes: [...shared] };
+      result.push(group);
+    }
+    group.wallets.push(held);
+    group.freezes.push(...own);
+  }
+  return result.map((group) => ({ ...group, freezes: fitting(group.freezes, freezes) }));
+}
+
+/** What does not fit becomes a freeze of everything, as in the enclave; under the fleet's own id where it has one. */
+function fitting(wanted: readonly HeldFreeze[], all: readonly HeldFreeze[]): HeldFreeze[] {
+  if (wanted.length <= LIMITS.carriedFreezes) return [...wanted];
+  const fleet = all.find(({ scope }) => scope === 'fleet')?.freezeId;
+  return [{ scope: 'fleet', freezeId: fleet ?? crypto.getRandomValues(new Uint8Array(16)) }];
+}
+
+/** The log's own signature, and of the cosignatures those that were asked for first, as many as fit. */
+function fittingNote(note: Uint8Array, witnesses: readonly VerifierKey[]): Uint8Array {
+  const { text, signatures } = parseNote(note);
+  const [origin = ''] = text.split('\n');
+  const isKnown = ({ name, keyId }: NoteSignature): boolean =>
+    witnesses.some((key) => key.name === name && key.id === keyId);
+  const ranked = signatures.toSorted((a, b) => rank(b) - rank(a));
+  function rank(signature: NoteSignature): number {
+    if (signature.name === origin) return 2;
+    return isKnown(signature) ? 1 : 0;
+  }
+  let fitted = formatNote({ text, signatures: ranked.slice(0, 1) });
+  for (let count = 2; count <= ranked.length; count++) {
+    const more = formatNote({ text, signatures: ranked.slice(0, count) });
+    if (more.length > LIMITS.predecessorNoteBytes) break;
+    fitted = more;
+  }
+  return fitted;
+}

@@ -24,7 +24,11 @@ import type { Freezes } from './freeze.ts';
 import { LoopLoad } from './loop-load.ts';
 import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.ts';
 import type { Records } from './records.ts';
+import type { PanicCodes } from './remote-freeze/panic-codes.ts';
+import type { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
+import { SlowedError } from './remote-freeze/slow-sources.ts';
 import { factsOf } from './request-facts.ts';
+import { FREEZE_ROUTE, freezeRoute } from './routes/freeze.ts';
 import { healthRoutes } from './routes/health.ts';
 import { logRoutes } from './routes/log.ts';
 import { policyRoutes } from './routes/policy.ts';
@@ -40,6 +44,8 @@ export interface AppDeps {
   readonly enclave: EnclaveClient;
   readonly session: EnclaveSession;
   readonly freezes: Freezes;
+  readonly remoteFreeze: RemoteFreeze;
+  readonly panicCodes: PanicCodes;
   readonly records: Records;
   readonly publisher: LogPublisher;
   readonly log: FastifyBaseLogger;
@@ -52,8 +58,8 @@ export interface AppDeps {
   readonly loopDelayMilliseconds?: number;
 }
 
-/** How an operator sees what is wrong: answered however late the event loop is. */
-const ALWAYS_ANSWERED: readonly (string | undefined)[] = ['/healthz', '/readyz'];
+/** How an operator sees what is wrong, and the stop button: answered however late the event loop is. */
+const ALWAYS_ANSWERED: readonly (string | undefined)[] = ['/healthz', '/readyz', FREEZE_ROUTE];
 
 export function buildApp(deps: AppDeps): FastifyInstance {
   const { connectionLimits = CONNECTION_LIMITS } = deps;
@@ -121,6 +127,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   walletRoutes(app, deps);
   policyRoutes(app, deps);
   signRoute(app, deps);
+  freezeRoute(app, deps);
   logRoutes(app, deps);
   receiptRoute(app, deps);
   verifyPageRoute(app);
@@ -136,6 +143,7 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unkno
   } else if (error instanceof QvError && error.cause !== undefined) {
     request.log.info({ code: problem.code, reason: reasonOf(error.cause) }, 'refused');
   }
+  if (error instanceof SlowedError) reply.header('retry-after', error.retryAfterSeconds);
   if (problem.code === 'overloaded') reply.header('retry-after', LIMITS.overloadRetrySeconds);
   return reply
     .code(problem.status)

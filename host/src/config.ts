@@ -59,6 +59,12 @@ export interface HostConfig {
    */
   readonly credentialsFile: string;
   /**
+   * Path of a JSON file {logins: [{name, secret}]} with TOTP secrets in base32, as `qv init totp` writes it, read again
+   * when it changes. Default: none, and no login can freeze over HTTP. Hazard: whoever reads it can freeze every wallet
+   * one by one, and nothing else; refused when other users may read it, or own it (root excepted).
+   */
+  readonly operatorsFile?: string;
+  /**
    * The witnesses that cosign the enclave's log: where, and their keys as measured into the enclave. Default: none.
    * Hazard: an enclave that requires witnesses releases no signature without them.
    */
@@ -116,6 +122,7 @@ function readConfig(fields: JsonFields): HostConfig {
       endpoint: endpoint(inner, 'endpoint'),
     })),
     credentialsFile: absolutePath(fields, 'credentialsFile'),
+    ...(fields.optional('operatorsFile') === undefined ? {} : { operatorsFile: absolutePath(fields, 'operatorsFile') }),
     witnesses: witnesses(fields),
     logLevel: logLevel(fields),
   };

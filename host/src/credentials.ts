@@ -2,17 +2,14 @@
  * The instance role's credentials for the enclave's kms-agent, from a file that something outside refreshes. They
  * open nothing without an attestation, but they do let their holder call KMS, so they are kept from other users.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts';
 import { parseTime } from '@quantumvault/shared/rfc3339.ts';
 import { asConfigFault } from './config.ts';
 import type { Log } from './log.ts';
-
-const OTHERS = 0o007;
+import { readPrivateFile } from './private-file.ts';
 
 /** One reading of the file. `version` changes with each new content. */
 export interface Credentials {
@@ -23,20 +20,8 @@ export interface Credentials {
 /** @throws QvError config_invalid with path credentialsFile */
 export function readCredentials(path: string): { body: CredentialBytes; stamp: string } {
   try {
-    // Mode and content come from one open file, so that a swap between two looks cannot matter.
-    // Not waiting, because opening a named pipe would stop the whole host until somebody writes to it. Links are
-    // followed: directories of secrets are replaced by swapping one, and what counts is the file that was opened.
-    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const facts = fstatSync(file, { bigint: true });
-      if (!facts.isFile()) throw fault('not a regular file');
-      if (![0, process.geteuid?.()].includes(Number(facts.uid))) throw fault('owned by another user');
-      if ((Number(facts.mode) & OTHERS) !== 0) throw fault('other users may read or write it');
-      if (facts.size > BigInt(LIMITS.credentialsBytes)) throw fault('too large');
-      return { body: parseCredentials(readFileSync(file)), stamp: stampOf(facts) };
-    } finally {
-      closeSync(file);
-    }
+    const { bytes, stamp } = readPrivateFile(path, 'credentialsFile', LIMITS.credentialsBytes);
+    return { body: parseCredentials(bytes), stamp };
   } catch (error) {
     throw asConfigFault(error, 'credentialsFile');
   }
@@ -67,11 +52,6 @@ function expiry(fields: JsonFields) {
   if (time === undefined) throw fields.fault('expiresAt', 'not RFC 3339 in UTC with whole seconds');
   return time;
 }
-
-const fault = (value: string): QvError => new QvError('config_invalid', { path: 'credentialsFile', value });
-
-const stampOf = (facts: { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint }): string =>
-  `${facts.ino}:${facts.size}:${facts.mtimeNs}:${facts.ctimeNs}`;
 
 /**
  * Looks at the file again every LIMITS.credentialsPollMilliseconds: renames over the path, which file watchers lose,

@@ -30,6 +30,7 @@ import type { Log } from './log.ts';
 import type { Records } from './records.ts';
 import type { FreezeRecord, Store } from './store/store.ts';
 import { receiptJson, signedBytesJson } from './wire-json.ts';
+import { within } from './within.ts';
 
 export interface FreezeDeps {
   readonly deployment: string;
@@ -338,16 +339,6 @@ function readAck(ack: Uint8Array, leaf: Uint8Array): (FreezeAck & { readonly seq
     return { ...decodeAs(freezeAckCodec, ack, 'ack'), sequence: decodeLeaf(leaf).sequence };
   } catch {
     return undefined;
-  }
-}
-
-export async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new QvError('store_unavailable')), milliseconds);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -18,6 +18,11 @@ import { Freezes } from './freeze.ts';
 import { FreezeMarkers } from './freeze-markers.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { Records } from './records.ts';
+import { OperatorsFile } from './remote-freeze/operators-file.ts';
+import { PanicCodes } from './remote-freeze/panic-codes.ts';
+import { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
+import { SlowSources } from './remote-freeze/slow-sources.ts';
+import { UsedSteps } from './remote-freeze/used-steps.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import type { Store } from './store/store.ts';
 import { removeStaleSocket } from './unix-socket.ts';
@@ -69,6 +74,11 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
   try {
     const { deployment } = config;
     const credentials = parts.add(new CredentialsFile(config.credentialsFile, log), (part) => part.close());
+    const { operatorsFile } = config;
+    const operators =
+      operatorsFile === undefined
+        ? undefined
+        : parts.add(new OperatorsFile(operatorsFile, log), (part) => part.close());
     const store = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
     await claimDatabase(store, deployment);
     const records = new Records(store, () => session.requireRowMac(), log);
@@ -99,6 +109,10 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       }),
       (part) => part.close(),
     );
+    const usedSteps = parts.add(new UsedSteps(store, log), (part) => part.close());
+    const panicCodes = new PanicCodes(store);
+    const sources = new SlowSources();
+    const remoteFreeze = new RemoteFreeze({ store, freezes, operators, usedSteps, panicCodes, sources, now });
     const session = new EnclaveSession({ deployment, data, store, credentials, freezes, records, log });
     parts.add(session, (part) => {
       // First hang up: the session may be waiting for an enclave that does not answer.
@@ -144,6 +158,8 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const app = parts.add(
       buildApp({
         ...shared,
+        remoteFreeze,
+        panicCodes,
         now,
         ...(connectionLimits && { connectionLimits }),
         ...(loopDelayMilliseconds !== undefined && { loopDelayMilliseconds }),

@@ -278,6 +278,13 @@ export const ERRORS = {
   // The host and its store.
   store_unavailable: retry(503, 'The database does not answer or is locked.'),
   store_conflict: retry(409, 'The row changed meanwhile.'),
+  freeze_credentials_invalid: row(
+    401,
+    'Login, code or panic code is wrong, or the code was used before; another one has to be waited for.',
+  ),
+  freeze_scope_forbidden: row(403, 'Over HTTP one wallet or one requester can be frozen, never the whole fleet.'),
+  source_slowed: retry(429, 'Too many failures came from this address: wait as long as retry-after says.'),
+  operators_unconfigured: row(503, 'This host has no operators file, so that no login can freeze.'),
   not_initialised: row(503, 'The deployment has no row key yet: run qv init row-key.'),
   already_initialised: row(409, 'This state exists already and is never replaced.'),
   config_invalid: row(500, 'The configuration has an unknown, missing or wrong value; the path names it.'),

@@ -251,6 +251,33 @@ export const LIMITS = {
   freezeMarkerWriteMilliseconds: 10_000,
   /** Freezes that one status lists; all are counted. */
   statusFreezes: 256,
+  /** A login, a code, a scope and a reason. */
+  freezeBodyBytes: 2 * 1024,
+  /** How long a freeze over HTTP waits for what the database knows of its wallet or its code; then it goes on without. */
+  freezeLookupMilliseconds: 1_000,
+  /** After a failure its source waits, twice as long after each further one. */
+  slowedMilliseconds: 1_000,
+  slowedMaxMilliseconds: 60_000,
+  /** A wait up to this long is spent inside of the request; longer ones are answered with 429. */
+  slowedTurnMilliseconds: 2_500,
+  /** A source that has failed is forgotten this long after its wait is over. */
+  slowedForgetMilliseconds: 15 * 60_000,
+  /** Sources remembered: some 200 bytes each. */
+  slowedSources: 10_000,
+  supportLogins: 256,
+  supportLoginCharacters: 64,
+  operatorsFileBytes: 64 * 1024,
+  operatorsFilePollMilliseconds: 5_000,
+  /** RFC 4226 section 4, R6: at least 128 bits, 160 recommended. */
+  totpSecretMinBytes: 16,
+  totpSecretBytes: 20,
+  totpSecretMaxBytes: 64,
+  /** As authenticator applications have it (RFC 6238 section 4), and how far a clock may be off (section 5.2). */
+  totpStepSeconds: 30,
+  totpDigits: 6,
+  totpWindowSteps: 1,
+  /** Random bits of a panic code, in bytes. */
+  panicCodeBytes: 16,
   credentialsBytes: 16 * 1024,
   credentialsPollMilliseconds: 5_000,
   configBytes: 64 * 1024,

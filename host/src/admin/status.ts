@@ -3,9 +3,9 @@ import { toHex } from '@quantumvault/shared/bytes.ts';
 import type { JsonFields } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { AdminStatus, HostFreeze } from '../admin-protocol.ts';
-import { within } from '../freeze.ts';
 import { parseFreezeScope } from '../freeze-scope.ts';
 import type { FreezeRecord } from '../store/store.ts';
+import { within } from '../within.ts';
 import type { AdminDeps } from './deps.ts';
 
 type Said = NonNullable<AdminStatus['enclave']>;

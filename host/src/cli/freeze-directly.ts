@@ -17,11 +17,11 @@ import {
 } from '@quantumvault/shared/transport.ts';
 import { type HostConfig, parseHostConfig } from '../config.ts';
 import { EnclaveClient } from '../enclave/client.ts';
-import { within } from '../freeze.ts';
 import { encodeMarker, PART } from '../freeze-marker.ts';
 import type { EnclaveHold, Hold } from '../freeze-report.ts';
 import type { FreezeRecord } from '../store/store.ts';
 import { receiptJson, signedBytesJson } from '../wire-json.ts';
+import { within } from '../within.ts';
 import type { Arguments, OptionSpec } from './command.ts';
 import { readInput } from './input.ts';
 

@@ -49,30 +49,35 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps): void {
     // Before the enclave may decide: should its answer be lost, the leaf names a policy that auditors can still read.
     if (mayCount(row, draft, previousHash)) await deps.store.putPolicy(bytes);
     const record = { row, policy: bytes, epoch: policy.epoch };
-    const reply = await deps.enclave.request(
-      'policyEnable',
-      {
-        policy: bytes,
-        ...(previousHash === undefined ? {} : { previousHash }),
-        enableBefore,
-        signature,
-        blobs: blobsOf(row),
-      },
-      {
-        onLate: (late) => {
-          if (late instanceof Error) return;
-          deps.records
-            .enabled({ ...record, reply: late })
-            .catch((error) => request.log.error({ reason: String(error) }, 'a late policy is not stored yet'));
+    const { enabled: reply, code } = await deps.panicCodes.issue(wallet, async () => {
+      const enabled = await deps.enclave.request(
+        'policyEnable',
+        {
+          policy: bytes,
+          ...(previousHash === undefined ? {} : { previousHash }),
+          enableBefore,
+          signature,
+          blobs: blobsOf(row),
         },
-      },
-    );
-    await deps.records.enabled({ ...record, reply });
+        {
+          onLate: (late) => {
+            if (late instanceof Error) return;
+            deps.records
+              .enabled({ ...record, reply: late })
+              .catch((error) => request.log.error({ reason: String(error) }, 'a late policy is not stored yet'));
+          },
+        },
+      );
+      await deps.records.enabled({ ...record, reply: enabled });
+      return enabled;
+    });
     return {
       policyHash: toHex(hash),
       epoch: policy.epoch,
       enableReceipt: signedBytesJson(reply.enableReceipt),
       receipt: receiptJson(reply.receipt),
+      // Here and nowhere else: a lost reply is repeated with the same statement and brings another code.
+      panicCode: code,
     };
   });
 

@@ -7,7 +7,16 @@ import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
-import type { CreationRecord, FreezeRecord, LeafRecord, LogRecord, ReplyRecord, Store, WalletRow } from './store.ts';
+import type {
+  CreationRecord,
+  FreezeRecord,
+  LeafRecord,
+  LogRecord,
+  PanicCodeRecord,
+  ReplyRecord,
+  Store,
+  WalletRow,
+} from './store.ts';
 
 type Name = Exclude<keyof Store, 'close'>;
 
@@ -24,6 +33,8 @@ export const WRITES: ReadonlySet<Name> = new Set<Name>([
   'createMeta',
   'latchFreeze',
   'clearFreeze',
+  'useTotpStep',
+  'putPanicCode',
 ]);
 
 type Row = Record<string, SQLOutputValue>;
@@ -298,6 +309,29 @@ export function operations(database: DatabaseSync): Operations {
     },
 
     getFreezes: () => all('SELECT * FROM freezes ORDER BY scope').map(freezeRecord),
+
+    // One statement that compares and sets: of two processes that bring the same step, one changes a row.
+    useTotpStep: (login, step) =>
+      changed(
+        `INSERT INTO totp_steps (login, step) VALUES (?, ?)
+         ON CONFLICT (login) DO UPDATE SET step = excluded.step WHERE excluded.step > step`,
+        login,
+        step,
+      ),
+
+    putPanicCode({ wallet, hash }) {
+      changed(
+        `INSERT INTO panic_codes (wallet, hash) VALUES (?, ?)
+         ON CONFLICT (wallet) DO UPDATE SET hash = excluded.hash`,
+        wallet,
+        hash,
+      );
+    },
+
+    findPanicCode(hash) {
+      const row = one('SELECT wallet, hash FROM panic_codes WHERE hash = ?', hash);
+      return row as unknown as PanicCodeRecord | undefined;
+    },
 
     ping() {
       one('SELECT 1 FROM meta');

@@ -123,6 +123,17 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE freezes ADD COLUMN boot TEXT;      -- base58: who acknowledged the newest order
   ALTER TABLE freezes ADD COLUMN freeze_id BLOB; -- the id it gave
   `,
+  `
+  CREATE TABLE totp_steps (
+    login TEXT PRIMARY KEY,
+    step  INTEGER NOT NULL                       -- of RFC 6238: this and all before it are used up
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE panic_codes (
+    wallet TEXT PRIMARY KEY REFERENCES wallets (wallet),
+    hash   BLOB NOT NULL UNIQUE                  -- of the code, see remote-freeze/panic-codes.ts
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** @throws QvError store_unavailable when a newer release has written this file */

@@ -51,6 +51,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     latchFreeze: (...parameters) => thread.call('latchFreeze', parameters),
     clearFreeze: (...parameters) => thread.call('clearFreeze', parameters),
     getFreezes: (...parameters) => thread.call('getFreezes', parameters),
+    useTotpStep: (...parameters) => thread.call('useTotpStep', parameters),
+    putPanicCode: (...parameters) => thread.call('putPanicCode', parameters),
+    findPanicCode: (...parameters) => thread.call('findPanicCode', parameters),
     ping: (...parameters) => thread.call('ping', parameters),
     close: () => thread.close(),
   };

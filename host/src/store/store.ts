@@ -98,6 +98,12 @@ export interface FreezeRecord {
 }
 
 /** A newer state of a wallet, and what was decided together with it. */
+/** What can freeze one wallet: the code itself is nowhere but with the owner. */
+export interface PanicCodeRecord {
+  readonly wallet: Address;
+  readonly hash: Hash;
+}
+
 export interface SignedUpdate {
   readonly wallet: Address;
   /** The row as it was read: the MAC below is only right for its other fields. */
@@ -164,6 +170,11 @@ export interface Store {
   /** Removes the row if this is the id it has (undefined: if it has none): another order's freeze stays. */
   clearFreeze(scope: string, freezeId: Uint8Array | undefined): Promise<void>;
   getFreezes(): Promise<readonly FreezeRecord[]>;
+  /** Whether `step` is later than every one used under this login, in which case it is the last one now. */
+  useTotpStep(login: string, step: number): Promise<boolean>;
+  /** Takes the place of the wallet's earlier one. */
+  putPanicCode(record: PanicCodeRecord): Promise<void>;
+  findPanicCode(hash: Hash): Promise<PanicCodeRecord | undefined>;
   /** Resolves when the database answers a read. */
   ping(): Promise<void>;
   /** Finishes what is queued. */

@@ -27,6 +27,7 @@ describe('host configuration', () => {
     const config = parse(GOOD);
     expect(config.logLevel).toBe('info');
     expect(config.witnesses).toEqual([]);
+    expect(config.operatorsFile).toBeUndefined();
     expect(config.enclave.data).toEqual({ kind: 'vsock', cid: 16, port: 5000 });
     expect(config.kmsTunnel.endpoint).toEqual({ host: 'kms.eu-west-1.amazonaws.com', port: 443 });
     expect(Object.isFrozen(config)).toBe(true);
@@ -46,6 +47,8 @@ describe('host configuration', () => {
     ['an endpoint without port', 'kmsTunnel.endpoint', { ...GOOD, kmsTunnel: { listen: 'unix:/a', endpoint: 'x' } }],
     ['an unknown level', 'logLevel', { ...GOOD, logLevel: 'loud' }],
     ['a secret in place of a path', 'credentialsFile', { ...GOOD, credentialsFile: { accessKeyId: 'x' } }],
+    ['logins in place of a path', 'operatorsFile', { ...GOOD, operatorsFile: { logins: [] } }],
+    ['a relative operators file', 'operatorsFile', { ...GOOD, operatorsFile: 'operators.json' }],
     ['a list', '(body)', []],
     ['a witness without key', 'witnesses[0].key', { ...GOOD, witnesses: [{ url: 'https://w.example' }] }],
     ['a witness that is no URL', 'witnesses[0].url', { ...GOOD, witnesses: [{ url: 'w.example', key: WITNESS }] }],

@@ -55,6 +55,8 @@ export class Harness {
   clockSkew = 0;
   enclaveTimeoutMilliseconds = 2_000;
   connectionLimits = CONNECTION_LIMITS;
+  /** Written to the operators file at each start of the host; undefined: there is none. */
+  logins: readonly { name: string; secret: string }[] | undefined;
   folder!: Awaited<ReturnType<typeof temporaryFolder>>;
   host!: RunningHost;
   wallet!: Address;
@@ -95,6 +97,8 @@ export class Harness {
         mode: 0o600,
       },
     );
+    if (this.logins !== undefined)
+      writeFileSync(this.path('operators.json'), JSON.stringify({ logins: this.logins }), { mode: 0o600 });
     this.host = await startHost(this.config(), {
       transport: unixTransport,
       log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
@@ -115,6 +119,7 @@ export class Harness {
       store: { sqlite: this.database },
       kmsTunnel: { listen: `unix:${this.path('tunnel.sock')}`, endpoint: '127.0.0.1:1' },
       credentialsFile: this.path('credentials.json'),
+      ...(this.logins !== undefined && { operatorsFile: this.path('operators.json') }),
     };
   }
 
@@ -142,7 +147,7 @@ export class Harness {
     };
   }
 
-  rows(table: 'leaves' | 'replies' | 'wallets' | 'freezes'): Record<string, unknown>[] {
+  rows(table: 'leaves' | 'replies' | 'wallets' | 'freezes' | 'totp_steps' | 'panic_codes'): Record<string, unknown>[] {
     return this.sql((database) => database.prepare(`SELECT * FROM ${table}`).all());
   }
 

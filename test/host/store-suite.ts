@@ -236,6 +236,24 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getPolicy(policyHash(bytes(300, 4)))).toEqual(bytes(300, 4));
   });
 
+  it('takes each time step of a login once, and none before it', async () => {
+    const used = [];
+    for (const step of [100, 100, 99, 101, 100]) used.push(await store.useTotpStep('ann', step));
+    expect(used).toEqual([true, false, false, true, false]);
+    expect(await store.useTotpStep('bob', 99)).toBe(true);
+    const both = await Promise.all([store.useTotpStep('ann', 102), store.useTotpStep('ann', 102)]);
+    expect(both.toSorted()).toEqual([false, true]);
+  });
+
+  it('keeps one panic code per wallet, the last', async () => {
+    const [first, second] = [hashOf('first'), hashOf('second')];
+    await store.putPanicCode({ wallet, hash: first });
+    expect(await store.findPanicCode(first)).toEqual({ wallet, hash: first });
+    await store.putPanicCode({ wallet, hash: second });
+    expect(await store.findPanicCode(second)).toEqual({ wallet, hash: second });
+    expect(await store.findPanicCode(first)).toBeUndefined();
+  });
+
   it('answers nothing after it was closed', async () => {
     await store.close();
     await expectCode(store.ping(), 'store_unavailable');

@@ -124,7 +124,8 @@ async function enablePolicy({ client, tell, owner }: Scene, parties: Parties) {
   });
   const hash = toHex(enabled.policyHash);
   tell.ok(`enabled as epoch ${enabled.epoch}; enable receipt and its leaf verified`);
-  return { hash, epoch: enabled.epoch, statement };
+  tell.facts([['Panic code', `${enabled.panicCode}, shown once: freezes this wallet without any key`]]);
+  return { hash, epoch: enabled.epoch, statement, panicCode: enabled.panicCode };
 }
 
 async function signTransfer({ client, tell, requester }: Scene, { wallet, destination }: Parties) {

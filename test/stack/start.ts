@@ -32,6 +32,7 @@ function parsePort(): number {
 
 interface Prepared {
   readonly parties: Parties;
+  readonly panicCode: string;
   readonly files: Readonly<Record<'client' | 'pcrs' | 'signScript', string>>;
 }
 
@@ -49,8 +50,9 @@ async function prepare(stack: Stack): Promise<Prepared> {
     requester: requester.signer.address,
     destination: destination.signer.address,
   };
-  await client.enablePolicy({ owner: ownerFromSigner(owner.signer), policy: firstPolicy(parties, Date.now()) });
-  return { parties, files: writeFiles(stack, parties, owner, requester) };
+  const policy = firstPolicy(parties, Date.now());
+  const { panicCode } = await client.enablePolicy({ owner: ownerFromSigner(owner.signer), policy });
+  return { parties, panicCode, files: writeFiles(stack, parties, owner, requester) };
 }
 
 function writeFiles(stack: Stack, parties: Parties, owner: ThrowawayKey, requester: ThrowawayKey): Prepared['files'] {
@@ -88,7 +90,7 @@ curl -sS '${url}/v1/sign' -H 'content-type: application/json' \\
 echo
 `;
 
-function explain(stack: Stack, { parties, files }: Prepared, tell: Narrator): void {
+function explain(stack: Stack, { parties, panicCode, files }: Prepared, tell: Narrator): void {
   const { url, adminSocket, dir } = stack;
   const nonce = '00112233445566778899aabbccddeeff';
   tell.step('Running. Ctrl-C stops everything. The commands below are for the root of the repository.');
@@ -96,6 +98,7 @@ function explain(stack: Stack, { parties, files }: Prepared, tell: Narrator): vo
     ['Address', url],
     ['Wallet', parties.wallet],
     ['Policy', `up to ${sol(LIMIT_LAMPORTS)} per transaction to ${parties.destination}`],
+    ['Panic code', `${panicCode}: freezes the wallet without any key (npm run -s qv -- panic --url ${url})`],
     ['Files', `${dir}: test keys owner.key and requester.key, logs of every process`],
   ]);
   const script = relative(REPOSITORY, join(import.meta.dirname, 'example.ts'));

@@ -3,6 +3,7 @@ import type { Command } from './command.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
 import { initKmsPolicy } from './commands/init-kms-policy.ts';
 import { initRowKey } from './commands/init-row-key.ts';
+import { initTotp } from './commands/init-totp.ts';
 import { initWitness } from './commands/init-witness.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { kill } from './commands/kill.ts';
@@ -12,6 +13,7 @@ import { leaseSign } from './commands/lease-sign.ts';
 import { logExport } from './commands/log-export.ts';
 import { logFetch } from './commands/log-fetch.ts';
 import { measure } from './commands/measure.ts';
+import { panic } from './commands/panic.ts';
 import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
 import { policyStatement } from './commands/policy-statement.ts';
@@ -33,6 +35,7 @@ export const COMMANDS: readonly Command[] = [
   kill,
   resume,
   resumeStatement,
+  panic,
   status,
   releaseOrder,
   releaseApply,
@@ -43,6 +46,7 @@ export const COMMANDS: readonly Command[] = [
   initKmsKey,
   initKmsPolicy,
   initRowKey,
+  initTotp,
   initWitness,
   witness,
   verifyAttestation,

@@ -68,7 +68,8 @@ export function createClient(options: ClientOptions): Client {
 }
 
 export type { AttestedBoot, Trust } from './attestation.ts';
-export { HostProblem } from './http.ts';
+export { connectionTo, HostProblem } from './http.ts';
 export { type Owner, ownerFromSigner, type Signer, signerFromSecretKey } from './keys.ts';
+export { type Held, type PanicAnswer, type PanicOptions, panic } from './panic.ts';
 export { type DryRun, PolicyDenied, type RuleVerdict, type Signed, type SignOptions } from './signing.ts';
 export type { CreatedWallet, CreateWalletOptions, EnabledPolicy, EnablePolicyOptions } from './wallets.ts';

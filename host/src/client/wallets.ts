@@ -20,6 +20,7 @@ import {
   renderPolicyStatement,
 } from '@quantumvault/shared/policy/statement.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
+import { formatPanicCode, parsePanicCode } from '../remote-freeze/panic-code.ts';
 import type { AttestedBoot } from './attestation.ts';
 import { exchange, readResponse } from './http.ts';
 import type { Owner } from './keys.ts';
@@ -113,6 +114,11 @@ export interface EnabledPolicy {
   readonly policyHash: Hash;
   readonly epoch: number;
   readonly enableReceipt: EnableReceipt;
+  /**
+   * Freezes this wallet without any key (`panic`, `qv panic`): to be shown to the owner once, written down, and kept by
+   * nobody else. It replaces the one before. The host made it, and only using it would prove that it works.
+   */
+  readonly panicCode: string;
   readonly evidence: { readonly enableReceipt: SignedBytes; readonly receipt: Receipt };
 }
 
@@ -144,13 +150,15 @@ export async function enablePolicy(context: SigningContext, options: EnablePolic
     enableReceipt: signedBytesField(fields, 'enableReceipt'),
     receipt: receiptField(fields, 'receipt'),
   }));
+  // In our own spelling, whatever the host's is: this reaches people and terminals.
+  const panicCode = readResponse(() => formatPanicCode(parsePanicCode(fields.text('panicCode'), 'panicCode')));
   const { wallet, epoch } = policy;
   const boot = await context.boots.of(evidence.receipt);
   const expected = { deployment, boot, wallet, owner: owner.address, epoch, policyHash: hash, previousHash };
   const enableReceipt = verifyEnableReceipt(evidence.enableReceipt, evidence.receipt, expected, verifyEd25519);
   const agrees = readResponse(() => toHex(hashField(fields, 'policyHash')) === toHex(hash));
   if (!agrees) throw new QvError('evidence_mismatch', { path: 'policyHash' });
-  return { policy, policyHash: hash, epoch, enableReceipt, evidence };
+  return { policy, policyHash: hash, epoch, enableReceipt, panicCode, evidence };
 }
 
 /** A wrong signature is found here, where it was made. */

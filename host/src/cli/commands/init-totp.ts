@@ -7,7 +7,7 @@ export const initTotp: Command = {
   name: 'init totp',
   summary: 'Give somebody of support staff a login that can freeze, with a new TOTP secret.',
   details: [
-    'Adds the login to the operators file, which is made when missing, mode 0600; a running host reads it by itself.',
+    'Adds the login to the operators file, which is made when missing, mode 0600; a running host reads it.',
     'Prints the otpauth:// URI once, for the authenticator application: whoever sees it has the login.',
     'A login that exists keeps its secret: the command then answers already_initialised and exits 1.',
     'Call it as the user of the host, who must be able to read the file.',

@@ -195,7 +195,10 @@ describe('the admin socket', () => {
     await expectCode(ask('freeze', { scope: 'fleet', reason: 'ü' }), 'field_malformed');
     await expectCode(ask('freeze', { scope: 'fleet', reason: 'x'.repeat(201) }), 'field_malformed');
     expect(JSON.parse(await line('{"command":\n'))).toMatchObject({ ok: false, error: { code: 'json_malformed' } });
-    expect(JSON.parse(await line('x'.repeat(20_000)))).toMatchObject({ ok: false, error: { code: 'body_too_large' } });
+    expect(JSON.parse(await line('x'.repeat(LIMITS.adminLineBytes + 10)))).toMatchObject({
+      ok: false,
+      error: { code: 'body_too_large' },
+    });
     expect((await host.admin('status', {})).freezes).toEqual([]);
   });
 

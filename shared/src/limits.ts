@@ -258,6 +258,10 @@ export const LIMITS = {
   /** After a failure its source waits, twice as long after each further one. */
   slowedMilliseconds: 1_000,
   slowedMaxMilliseconds: 60_000,
+  /** After an attempt that was right: whoever has a panic code of his own must not fill the line of `qv kill`. */
+  slowedRightMilliseconds: 100,
+  /** Freezes over HTTP under way at a time; of `inFlightRequests`, so that `qv kill` finds room. */
+  remoteFreezes: 64,
   /** A wait up to this long is spent inside of the request; longer ones are answered with 429. */
   slowedTurnMilliseconds: 2_500,
   /** A source that has failed is forgotten this long after its wait is over. */

@@ -1,10 +1,12 @@
 /** The SDK with a whole appliance behind it, and a network in between that changes one thing of an answer. */
 import {
   type Client,
+  connectionTo,
   createClient,
   type Owner,
   ownerFromSigner,
   PolicyDenied,
+  panic,
   type Trust,
 } from '@quantumvault/host/client/client.ts';
 import { type Address, addressOf, hash, timeMs } from '@quantumvault/shared/brands.ts';
@@ -201,9 +203,29 @@ describe('enabling a policy', () => {
     ['a changed receipt', (answer) => inner(answer, 'receipt', 'leaf'), 'evidence_signature_invalid'],
     ['another hash', (answer) => ({ ...answer, policyHash: '00'.repeat(32) }), 'evidence_mismatch'],
     ['no receipt', ({ receipt: _, ...answer }) => answer, 'response_malformed'],
+    ['no panic code', ({ panicCode: _, ...answer }) => answer, 'response_malformed'],
+    ['a panic code that is none', (answer) => ({ ...answer, panicCode: '\u001b[2J' }), 'response_malformed'],
   ])('%s is refused', async (_, change, code) => {
     const tampered = connect(on('/policy', change));
     await expectCode(tampered.enablePolicy({ owner: agreed, policy: await fresh() }), code);
+  });
+
+  test('brings a panic code, which freezes that wallet in the enclave, and no other', async () => {
+    const document = await fresh();
+    const { panicCode } = await client.enablePolicy({ owner: agreed, policy: document });
+    const other = await client.enablePolicy({ owner: agreed, policy: await fresh() });
+    const frozen = String(document['wallet']) as Address;
+    const requestOf = (of: Address) => ({ ...request(), wallet: of, transaction: transfer(of, destination, 1n).wire });
+    expect((await client.sign(requestOf(frozen))).signature).toHaveLength(64);
+    const report = await panic(connectionTo(stack.url), { panicCode, reason: 'a test' });
+    expect(report).toMatchObject({
+      scope: `wallet:${frozen}`,
+      host: { held: true },
+      enclave: { held: true },
+      database: { held: true },
+    });
+    await expectCode(client.sign(requestOf(frozen)), 'frozen');
+    expect((await client.sign(requestOf(other.policy.wallet))).signature).toHaveLength(64);
   });
 
   test('what the format or the owner refuses is not even asked', async () => {

@@ -65,6 +65,7 @@ describe('npm run demo', () => {
       'qv/create-wallet/v1',
       'certificate verified',
       'qv/enable-policy/v1',
+      'Panic code',
       'verified with tweetnacl',
       'verified with @solana/web3.js',
       'policy_denied: rule sol.maxPerTransaction, value 50000001',

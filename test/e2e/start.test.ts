@@ -46,6 +46,7 @@ const printed = (part: string): string => {
 describe('npm start', () => {
   test('prints commands, and keys that only this user may read', () => {
     expect(commands).toHaveLength(9);
+    expect(child.stdout()).toMatch(/Panic code +(?:[0-9A-Z]{4}-){6}[0-9A-Z]{2}[0-9A-Z*~$=]:/);
     const dir = dirname(printed('sign.sh').replace('sh ', ''));
     for (const name of ['owner.key', 'requester.key']) {
       const { mode, size } = statSync(join(dir, name));

@@ -101,6 +101,8 @@ describe('an event loop that is late', () => {
     expect((await host.get('/healthz')).status).toBe(200);
     expect((await host.get('/readyz')).status).toBe(200);
     expect(await host.admin('status', {})).toMatchObject({ deployment: 'test' });
+    // The stop button looks at what it is given: here at nothing.
+    await expectProblem(await host.send('POST', '/v1/freeze', {}), 'field_malformed');
   });
 
   it('is found late, and in time again', async () => {

@@ -41,6 +41,8 @@ const refused = (): QvError => new QvError('freeze_credentials_invalid');
 
 export class RemoteFreeze {
   readonly #deps: RemoteFreezeDeps;
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
 
   constructor(deps: RemoteFreezeDeps) {
     this.#deps = deps;
@@ -51,7 +53,7 @@ export class RemoteFreeze {
    * @throws QvError operators_unconfigured, wallet_unknown, source_slowed; freeze_credentials_invalid, whatever it was
    */
   async bySupport(source: string, { login, code, scope, reason }: SupportOrder): Promise<FreezeReport> {
-    const { operators, usedSteps, sources, freezes, now } = this.#deps;
+    const { operators, usedSteps, sources, now } = this.#deps;
     if (operators === undefined) throw new QvError('operators_unconfigured');
     // Of arrival: a code does not go out of date while it waits for its turn.
     const arrived = now();
@@ -60,18 +62,32 @@ export class RemoteFreeze {
       const step = operators.stepOf(login, code, arrived);
       if (step === undefined || !(await usedSteps.use(login, step))) throw refused();
     });
-    return freezes.freeze(scopeOf(scope), reason);
+    return this.#freeze(scopeOf(scope), reason);
   }
 
   /** @throws QvError source_slowed, freeze_credentials_invalid; store_unavailable: whose code it is nobody else knows */
   async byPanicCode(source: string, { code, reason }: PanicOrder): Promise<FreezeReport> {
-    const { panicCodes, sources, freezes } = this.#deps;
+    const { panicCodes, sources } = this.#deps;
     const wallet = await sources.attempt(source, async () => {
       const found = await panicCodes.walletOf(code);
       if (found === undefined) throw refused();
       return found;
     });
-    return freezes.freeze(scopeOf({ wallet }), reason);
+    return this.#freeze(scopeOf({ wallet }), reason);
+  }
+
+  /** Never refused any more, but not all at once: these orders share the enclave's stop line with `qv kill`. */
+  async #freeze(scope: FreezeScope, reason: string): Promise<FreezeReport> {
+    if (this.#running < LIMITS.remoteFreezes) this.#running++;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await this.#deps.freezes.freeze(scope, reason);
+    } finally {
+      // Whoever has waited longest takes the place over.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running--;
+      else next();
+    }
   }
 
   /**

@@ -10,6 +10,8 @@ export interface Pace {
   /** After the first failure; doubled after each further one, up to `maxMilliseconds`. */
   readonly milliseconds: number;
   readonly maxMilliseconds: number;
+  /** After an attempt that was right. */
+  readonly rightMilliseconds: number;
   /** The longest wait inside of a request. */
   readonly turnMilliseconds: number;
   readonly forgetMilliseconds: number;
@@ -19,6 +21,7 @@ export interface Pace {
 export const PACE: Pace = {
   milliseconds: LIMITS.slowedMilliseconds,
   maxMilliseconds: LIMITS.slowedMaxMilliseconds,
+  rightMilliseconds: LIMITS.slowedRightMilliseconds,
   turnMilliseconds: LIMITS.slowedTurnMilliseconds,
   forgetMilliseconds: LIMITS.slowedForgetMilliseconds,
   sources: LIMITS.slowedSources,
@@ -90,7 +93,7 @@ export class SlowSources {
       failed = codeOf(error) === 'freeze_credentials_invalid';
       throw error;
     } finally {
-      if (!failed) this.#refund(source, known, charge);
+      if (!failed) this.#refund(known, charge, turn);
     }
   }
 
@@ -100,10 +103,9 @@ export class SlowSources {
   }
 
   /** Its own charge and no more: who has one right code must not make guesses at another login cheap again. */
-  #refund(source: string, known: Charges, charge: number): void {
+  #refund(known: Charges, charge: number, turn: number): void {
     known.failures--;
-    known.free -= charge;
-    if (known.failures === 0 && this.#charged.get(source) === known) this.#charged.delete(source);
+    known.free = Math.max(known.free - charge, turn + this.#pace.rightMilliseconds);
   }
 
   /**
@@ -119,7 +121,7 @@ export class SlowSources {
     this.#charged.set(source, known);
   }
 
-  #isOver({ free }: Charges, now: number): boolean {
-    return now > free + this.#pace.forgetMilliseconds;
+  #isOver({ failures, free }: Charges, now: number): boolean {
+    return now > free + (failures === 0 ? 0 : this.#pace.forgetMilliseconds);
   }
 }

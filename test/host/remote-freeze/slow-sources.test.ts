@@ -99,6 +99,7 @@ describe('a source that fails', () => {
       now += 60_000;
     }
     expect(await sources.attempt('a', right)).toBe('frozen');
+    now += PACE.rightMilliseconds;
     await waitOf(sources.attempt('a', wrong));
     expect(await waitOf(sources.attempt('a', right))).toBe(60);
     now += 60_000 + PACE.forgetMilliseconds + 1;
@@ -107,11 +108,21 @@ describe('a source that fails', () => {
     expect(slept.at(-1)).toBe(1_000);
   });
 
+  it('that is right again and again keeps a distance', async () => {
+    const sources = make();
+    await Promise.all(Array.from({ length: 5 }, () => sources.attempt('a', right).catch(() => undefined)));
+    expect((await waitOf(sources.attempt('a', right))) ?? slept.at(-1)).toBeGreaterThanOrEqual(PACE.rightMilliseconds);
+  });
+
   it('only by wrong credentials: other faults are not its own', async () => {
     const sources = make();
     const fail = (): Promise<never> => Promise.reject(new QvError('store_unavailable'));
-    for (let fault = 0; fault < 20; fault++) await expectCode(sources.attempt('a', fail), 'store_unavailable');
-    expect(sources.size).toBe(0);
+    for (let fault = 0; fault < 20; fault++) {
+      await expectCode(sources.attempt('a', fail), 'store_unavailable');
+      now += PACE.rightMilliseconds;
+    }
+    expect(await sources.attempt('a', right)).toBe('frozen');
+    expect(slept).toEqual([]);
   });
 });
 
@@ -124,13 +135,16 @@ describe('the table', () => {
     expect(slept).toEqual([1_000]);
   });
 
-  it('keeps nothing of those who are right, and drops those that are over', async () => {
+  it('drops those that are over; those who were right at once', async () => {
     const sources = make();
     for (let source = 0; source < 50; source++) await sources.attempt(`s${source}`, right);
-    expect(sources.size).toBe(0);
+    now += PACE.rightMilliseconds + 1;
+    await sources.attempt('new', right);
+    expect(sources.size).toBe(1);
+    now += PACE.rightMilliseconds + 1;
     for (let source = 0; source < 50; source++) await waitOf(sources.attempt(`s${source}`, wrong));
     now += 1_000 + PACE.forgetMilliseconds + 1;
-    await waitOf(sources.attempt('new', wrong));
+    await waitOf(sources.attempt('other', wrong));
     expect(sources.size).toBe(1);
   });
 });

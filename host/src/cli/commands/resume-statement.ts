@@ -9,10 +9,9 @@ export const resumeStatement: Command = {
   name: 'resume statement',
   summary: 'Print the exact text that the owner, or operators, sign to end a freeze.',
   details: [
-    'A wallet’s freeze is ended by its owner, any other by as many operators as the enclave’s',
-    'configuration asks for. The text ends with a line break, which belongs to it. An owner may sign it',
-    'as an off-chain message. It is the running enclave’s: the signature ends this freeze in this boot',
-    'and no other.',
+    'A wallet’s freeze is ended by its owner, any other by as many operators as the measured threshold says.',
+    'The text ends with a line break, which belongs to it. An owner may sign it as an off-chain message.',
+    'It is the running enclave’s: the signature ends this freeze in this boot and no other.',
   ],
   options: {
     ...SCOPE_OPTIONS,

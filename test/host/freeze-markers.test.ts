@@ -117,7 +117,7 @@ describe('an order on disk', () => {
     await host.host.close();
     make(marker());
     await host.startHost();
-    expect(await held()).toMatchObject([{ scope: 'fleet', freezeId: null }]);
+    expect(await held()).toMatchObject([{ scope: 'fleet' }]);
     await until('it is taken', () => readdirSync(directory()).length === 0);
     await until('the enclave holds it', () => host.enclave.phase === 'frozen');
     expect(host.rows('freezes')).toHaveLength(1);

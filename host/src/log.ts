@@ -7,8 +7,24 @@ import type { LogLevel } from './config.ts';
 
 export type Log = Pick<FastifyBaseLogger, 'debug' | 'info' | 'warn' | 'error'>;
 
+/** A log whose disk is full or whose reader has gone must not end the host: it still has a stop button to serve. */
+const STANDARD_ERROR = {
+  write(line: string): void {
+    try {
+      process.stderr.write(line);
+    } catch {
+      // A file refuses at once.
+    }
+  },
+};
+
+/** A pipe refuses later. For the entry file: without this its fault would end the process. */
+export function surviveLogFaults(): void {
+  process.stderr.on('error', () => undefined);
+}
+
 /** `write` receives one JSON line per entry. */
-export function createLog(level: LogLevel, stream: { write(line: string): void } = process.stderr): FastifyBaseLogger {
+export function createLog(level: LogLevel, stream: { write(line: string): void } = STANDARD_ERROR): FastifyBaseLogger {
   return Fastify({
     logger: {
       level,

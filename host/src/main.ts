@@ -6,11 +6,12 @@ import { parseArgs } from 'node:util';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { unixTransport } from '@quantumvault/shared/transport.ts';
 import { loadHostConfig } from './config.ts';
-import { createLog } from './log.ts';
+import { createLog, surviveLogFaults } from './log.ts';
 import { startHost } from './start.ts';
 
 // The database, its log and the sockets are for this user alone; what others may use is opened by name.
 process.umask(0o077);
+surviveLogFaults();
 
 try {
   const { values } = parseArgs({

@@ -124,6 +124,8 @@ export class Holdings {
     if (stored.wallet !== wallet || stored.owner !== owner) throw new QvError('state_invalid');
     if (stored.holder !== this.#boot) throw new QvError('wallet_held_elsewhere');
     const held = this.#held.get(wallet);
+    // Given away: the row still has the state that it left with.
+    if (held === undefined && this.#gone.has(wallet)) throw new QvError('wallet_held_elsewhere');
     // Sealed by this boot, yet unknown to it: nothing this code does leads here.
     if (held === undefined) throw new QvError('state_invalid');
     // The host's copy may lag behind (memory counts), but it cannot know what has not happened yet.

@@ -78,6 +78,7 @@ export class Wallets {
   signed(leaf: LeafOf<'signed'>, place: Place): void | Promise<void> {
     const isRepeat = leaf.repeats !== undefined;
     const wallet = this.#advance(leaf, leaf.stateVersion, place, isRepeat);
+    if (!isRepeat && this.#isAfterLoss(wallet, leaf)) wallet.policyHash = this.#lostPolicy(wallet, leaf);
     const { policyHash } = wallet;
     if (policyHash === undefined || !sameBytes(policyHash, leaf.policyHash)) {
       const what = policyHash === undefined ? 'no policy is enabled' : 'not under the policy that is enabled';
@@ -136,6 +137,24 @@ export class Wallets {
         const detail = `${before.boot} went on to version ${before.version}, ${boot} began at ${from}`;
         this.#add('wallets', 'log_wallet_forked', { boot: before.boot, wallet: wallet.address }, detail);
       }
+  }
+
+  /** The first signature after a lease that knows of versions whose leaves were lost: a policy may be among them. */
+  #isAfterLoss({ claims }: Wallet, { boot, stateVersion }: LeafOf<'signed'>): boolean {
+    const claim = claims.findLast((known) => known.boot === boot);
+    const before = claim?.source === undefined ? undefined : claims[claim.source];
+    return (
+      claim !== undefined &&
+      before !== undefined &&
+      before.version + 1n < claim.from &&
+      stateVersion === claim.from + 1n
+    );
+  }
+
+  /** The policy that this signature names is the one enabled then: of its enabling there is nothing else. */
+  #lostPolicy(wallet: Wallet, { policyHash }: LeafOf<'signed'>): Hash {
+    if (wallet.policyHash === undefined || !sameBytes(wallet.policyHash, policyHash)) wallet.limits = undefined;
+    return policyHash;
   }
 
   /** What each boot holds by its leaves, or gave away to somebody who has not taken it. */

@@ -200,6 +200,18 @@ describe('an honest log passes', () => {
     await expectHonest(deployment);
   });
 
+  test('with a policy whose enabling was lost with its boot', async () => {
+    const deployment = new Deployment();
+    const first = await deployment.start();
+    const wallet = first.wallet();
+    wallet.policyHash = deployment.addPolicy(wallet.document());
+    wallet.version++;
+    wallet.leaseTo(await deployment.start(after(first)));
+    wallet.sign();
+    wallet.sign();
+    await expectHonest(deployment);
+  });
+
   test('at every limit exactly', async () => {
     const deployment = new Deployment();
     const log = await deployment.start();

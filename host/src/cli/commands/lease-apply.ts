@@ -4,7 +4,17 @@ import { operatorSignedJson } from '../../admin/succession-json.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';
 import { readLeaseFile } from '../succession/files.ts';
-import { eachOf, type Failure, failureOf, moveCall, movesText } from '../succession/moves.ts';
+import {
+  eachOf,
+  type Failure,
+  failureOf,
+  type Moves,
+  moveCall,
+  movesExit,
+  movesText,
+  publishLog,
+  takenCounts,
+} from '../succession/moves.ts';
 import { oneOperand } from '../text-input.ts';
 
 export const leaseApply: Command = {
@@ -41,23 +51,18 @@ export const leaseApply: Command = {
         failures.push(failureOf(parameters.wallet, error));
       }
     });
+    const unpublished = await publishLog(socket);
+    const moves: Moves = { counts: takenCounts(taken, already), failures, unpublished };
     return {
-      exit: failures.length === 0 ? 'ok' : 'failed',
-      json: { taken, already, ...(old !== undefined && { shown }), failures },
+      exit: movesExit(moves),
+      json: { taken, already, published: unpublished === undefined, ...(old !== undefined && { shown }), failures },
       text: (style) => [
         ...shown.map((answer) =>
           'given' in answer
             ? style('yellow', `The old enclave lives: it gave up ${answer.given} wallets.`)
             : style('dim', `The old enclave was not shown this lease: ${answer.code}.`),
         ),
-        ...movesText(
-          [
-            ['taken', taken],
-            ['held already', already],
-          ],
-          failures,
-          style,
-        ),
+        ...movesText(moves, style),
       ],
     };
   },

@@ -31,6 +31,11 @@ export const leaseRequest: Command = {
     log: { value: '<url|folder>', help: 'the log of the boot that is gone, as qv verify log takes it', required: true },
     from: { value: '<boot>', help: 'the boot that is gone', required: true },
     wallet: { value: '<wallet>', help: 'only this one', multiple: true },
+    unrecorded: {
+      value: '<wallet>',
+      help: 'also this one, of which the log says nothing: made just before the crash',
+      multiple: true,
+    },
     deployment: DEPLOYMENT,
     'not-after': NOT_AFTER,
     out: { value: '<file>', help: 'where the leases are written, unsigned', required: true },
@@ -40,7 +45,7 @@ export const leaseRequest: Command = {
   },
   run: async (args, { stderr }) => {
     const predecessor = bootOption(args, 'from');
-    const named = walletOptions(args);
+    const wanted = { named: walletOptions(args, 'wallet'), unrecorded: walletOptions(args, 'unrecorded') ?? [] };
     const [deployment, until, out] = [deploymentOption(args), notAfter(args), args.text('out')];
     const witnesses = witnessOptions(args);
     const { attested, warnings, unsafe } = await attestedSuccessor(args);
@@ -68,7 +73,7 @@ export const leaseRequest: Command = {
     const estate = report.estateOf(predecessor);
     if (estate === undefined) throw new QvError('log_unknown', { path: predecessor });
     const parties = { deployment, predecessor, successor, notAfter: until };
-    const [first, ...rest] = leasesOf(estate, parties, witnesses.witnesses, named).map((lease): LeaseEntry => {
+    const [first, ...rest] = leasesOf(estate, parties, witnesses.witnesses, wanted).map((lease): LeaseEntry => {
       const signed = { bytes: encodeAs(leaseCodec, lease), signatures: [] };
       return { signed, lease };
     });

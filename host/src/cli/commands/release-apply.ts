@@ -4,7 +4,16 @@ import { operatorSignedJson } from '../../admin/succession-json.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';
 import { readOrderFile } from '../succession/files.ts';
-import { eachOf, type Failure, failureOf, moveCall, movesText } from '../succession/moves.ts';
+import {
+  eachOf,
+  type Failure,
+  failureOf,
+  type Moves,
+  moveCall,
+  movesExit,
+  movesText,
+  publishLog,
+} from '../succession/moves.ts';
 import { ReleasesFile } from '../succession/releases-file.ts';
 import { printable, table } from '../terminal.ts';
 import { oneOperand } from '../text-input.ts';
@@ -46,34 +55,20 @@ export const releaseApply: Command = {
     } finally {
       file.close();
     }
-    const unpublished = await moveCall(socket, 'publish', {}).then(
-      () => undefined,
-      (error: unknown) => codeOf(error),
-    );
     const released = file.size - before;
-    return {
-      exit: failures.length === 0 && unpublished === undefined ? 'ok' : 'failed',
-      json: { out, released, before, elsewhere, published: unpublished === undefined, failures },
-      text: (style) => [
-        ...movesText(
-          [
-            ['released', released],
-            ['released before', before],
-            ['not held here', elsewhere],
-          ],
-          failures,
-          style,
-        ),
-        ...(unpublished === undefined
-          ? []
-          : [
-              style(
-                'red',
-                `The log is not published yet (${unpublished}): give the command again before that boot ends.`,
-              ),
-            ]),
-        ...table([['Written', printable(out)]], style),
+    const moves: Moves = {
+      counts: [
+        ['released', released],
+        ['released before', before],
+        ['not held here', elsewhere],
       ],
+      failures,
+      unpublished: await publishLog(socket),
+    };
+    return {
+      exit: movesExit(moves),
+      json: { out, released, before, elsewhere, published: moves.unpublished === undefined, failures },
+      text: (style) => [...movesText(moves, style), ...table([['Written', printable(out)]], style)],
     };
   },
 };

@@ -3,7 +3,17 @@ import { stateJson } from '../../admin/succession-json.ts';
 import { signedBytesJson } from '../../wire-json.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';
-import { eachOf, type Failure, failureOf, moveCall, movesText } from '../succession/moves.ts';
+import {
+  eachOf,
+  type Failure,
+  failureOf,
+  type Moves,
+  moveCall,
+  movesExit,
+  movesText,
+  publishLog,
+  takenCounts,
+} from '../succession/moves.ts';
 import { readReleases } from '../succession/releases-file.ts';
 import { oneOperand } from '../text-input.ts';
 
@@ -31,18 +41,12 @@ export const releaseTake: Command = {
         failures.push(failureOf(wallet, error));
       }
     });
+    const unpublished = await publishLog(socket);
+    const moves: Moves = { counts: takenCounts(taken, already), failures, unpublished };
     return {
-      exit: failures.length === 0 ? 'ok' : 'failed',
-      json: { taken, already, failures },
-      text: (style) =>
-        movesText(
-          [
-            ['taken', taken],
-            ['held already', already],
-          ],
-          failures,
-          style,
-        ),
+      exit: movesExit(moves),
+      json: { taken, already, published: unpublished === undefined, failures },
+      text: (style) => movesText(moves, style),
     };
   },
 };

@@ -12,19 +12,26 @@ import type { VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 
 export type LeaseParties = Pick<Lease, 'deployment' | 'predecessor' | 'successor'> & { readonly notAfter: TimeMs };
 
+export interface Wanted {
+  /** Only these wallets; without, all that the predecessor did not give to somebody else. */
+  readonly named?: readonly Address[] | undefined;
+  /** Of which the log says nothing, because its end was lost: no version of them is too old. */
+  readonly unrecorded?: readonly Address[];
+}
+
 /**
- * @param named only these wallets; without, all that the predecessor did not give to somebody else
  * @throws QvError wallet_unknown naming the first that the predecessor does not hold
  */
 export function leasesOf(
   estate: Estate,
   parties: LeaseParties,
   witnesses: readonly VerifierKey[],
-  named?: readonly Address[],
+  { named, unrecorded = [] }: Wanted = {},
 ): readonly Lease[] {
   const { notAfter, ...rest } = parties;
   const checkpoint = fittingNote(estate.checkpoint, witnesses);
-  return groups(chosen(estate, parties, named), estate.freezes).map(({ wallets, freezes }) => ({
+  const wallets = [...chosen(estate, parties, named), ...unrecorded.map((wallet) => ({ wallet, version: 0n }))];
+  return groups(wallets, estate.freezes).map(({ wallets, freezes }) => ({
     ...rest,
     wallets: wallets.map(({ wallet, version }) => ({ wallet, version })),
     freezes,

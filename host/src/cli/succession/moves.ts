@@ -15,6 +15,13 @@ export const moveCall = <C extends AdminCommand>(
   parameters: AdminCommands[C]['arguments'],
 ) => adminCall(socket, command, parameters, TIMEOUT_MILLISECONDS);
 
+/**
+ * A boot that ends before its log shows what moved leaves auditors without the hand-over.
+ * @returns why it is not published; undefined when it is
+ */
+export const publishLog = (socket: string): Promise<ErrorCode | undefined> =>
+  moveCall(socket, 'publish', {}).then(() => undefined, codeOf);
+
 export interface Failure {
   readonly wallet: string;
   readonly code: ErrorCode;
@@ -46,20 +53,36 @@ export async function eachOf<T>(
   }
 }
 
+export interface Moves {
+  readonly counts: readonly (readonly [string, number])[];
+  readonly failures: readonly Failure[];
+  readonly unpublished: ErrorCode | undefined;
+}
+
+export const takenCounts = (taken: number, already: number): Moves['counts'] => [
+  ['taken', taken],
+  ['held already', already],
+];
+
+export const movesExit = ({ failures, unpublished }: Moves): 'ok' | 'failed' =>
+  failures.length === 0 && unpublished === undefined ? 'ok' : 'failed';
+
 /** How many of what, and every wallet that failed with its code. */
-export function movesText(
-  counts: readonly (readonly [string, number])[],
-  failures: readonly Failure[],
-  style: Style,
-): readonly string[] {
+export function movesText({ counts, failures, unpublished }: Moves, style: Style): readonly string[] {
   const done = counts.map(([what, count]) => `${countText(count)} ${what}`).join(', ');
-  const ok = failures.length === 0;
+  const failed = failures.length === 0 ? '' : `, ${style('red', `${countText(failures.length)} failed`)}`;
   return [
-    `${ok ? tick(style) : cross(style)} ${style('bold', done)}${ok ? '' : `, ${style('red', `${countText(failures.length)} failed`)}`}`,
+    `${failed === '' ? tick(style) : cross(style)} ${style('bold', done)}${failed}`,
     ...failures.map(({ wallet, code, path, value }) => {
       const facts = [path, value].filter((fact) => fact !== undefined).map(printable);
-      return `  ${cross(style)} ${printable(wallet)}  ${style('red', code)}${facts.length === 0 ? '' : ` (${facts.join(': ')})`}`;
+      const why = facts.length === 0 ? '' : ` (${facts.join(': ')})`;
+      return `  ${cross(style)} ${printable(wallet)}  ${style('red', code)}${why}`;
     }),
-    ...(ok ? [] : [style('dim', '  Give the same command again: what is done already stays done.')]),
+    ...(unpublished === undefined
+      ? []
+      : [`${cross(style)} ${style('red', `The log is not published yet: ${unpublished}.`)}`]),
+    ...(failed === '' && unpublished === undefined
+      ? []
+      : [style('dim', '  Give the same command again: what is done already stays done.')]),
   ];
 }

@@ -21,10 +21,10 @@ export function deploymentOption(args: Arguments): string {
 }
 
 /** Each once; undefined when none is named. @throws QvError base58_malformed, usage_invalid */
-export function walletOptions(args: Arguments): readonly Address[] | undefined {
-  const wallets = args.list('wallet').map((text) => address(text, '--wallet'));
+export function walletOptions(args: Arguments, name = 'wallet'): readonly Address[] | undefined {
+  const wallets = args.list(name).map((text) => address(text, `--${name}`));
   if (new Set(wallets).size !== wallets.length)
-    throw new QvError('usage_invalid', { value: '--wallet names one wallet twice' });
+    throw new QvError('usage_invalid', { value: `--${name} names one wallet twice` });
   return wallets.length === 0 ? undefined : wallets;
 }
 

@@ -17,7 +17,7 @@ import nacl from 'tweetnacl';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
-import { operators, resumeSignatures, signedBy } from '../support/operators.ts';
+import { operators, resumeSignatures, signedBy } from '../support/operator-keys.ts';
 import type { Party } from '../support/wallet-kit.ts';
 
 interface Enclave {
@@ -48,9 +48,9 @@ async function enclaveOf(data: EnclaveClient, control: EnclaveClient): Promise<E
 
 async function startEnclave(name: string): Promise<Enclave> {
   const started = await host.backend.startEnclave(name);
-  const data = host.connect(started.data);
+  const data = host.connect(started.addresses.data);
   await host.giveCredentials(data);
-  return enclaveOf(data, host.connect(started.control));
+  return enclaveOf(data, host.connect(started.addresses.control));
 }
 
 const inAnHour = () => timeMs(Date.now() + 3_600_000);

@@ -5,6 +5,7 @@ import { createLog } from '@quantumvault/host/log.ts';
 import { startHost } from '@quantumvault/host/start.ts';
 import { fromBase64 } from '@quantumvault/shared/bytes.ts';
 import { freezeAckCodec } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { unixTransport } from '@quantumvault/shared/transport.ts';
 import nacl from 'tweetnacl';

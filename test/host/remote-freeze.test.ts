@@ -77,7 +77,7 @@ describe('support staff', () => {
     expect(report).toMatchObject({
       scope: `wallet:${host.wallet}`,
       host: { held: true },
-      enclave: { held: true },
+      enclaves: [{ held: true }],
       database: { held: true },
     });
     const reason = 'support ann: called by the owner';
@@ -155,7 +155,7 @@ describe('support staff', () => {
     const started = performance.now();
     expect(await reportOf(await post(used))).toMatchObject({
       host: { held: true },
-      enclave: { held: true },
+      enclaves: [{ held: true }],
       database: { held: false, code: 'store_unavailable' },
     });
     expect(performance.now() - started).toBeLessThan(4_000);
@@ -229,7 +229,11 @@ describe('failures', () => {
 describe('a panic code', () => {
   it('freezes its wallet, nothing else, and again', async () => {
     const report = await reportOf(await post({ panicCode }));
-    expect(report).toMatchObject({ scope: `wallet:${host.wallet}`, enclave: { held: true }, database: { held: true } });
+    expect(report).toMatchObject({
+      scope: `wallet:${host.wallet}`,
+      enclaves: [{ held: true }],
+      database: { held: true },
+    });
     const spelt = panicCode.toLowerCase().replaceAll('-', ' ');
     expect((await post({ panicCode: spelt, reason: 'phone stolen' })).status).toBe(200);
     expect(asked()).toEqual([
@@ -284,7 +288,7 @@ describe('a panic code', () => {
   it('works while the database is locked for writers', async () => {
     const unlock = host.lockDatabase();
     const report = await reportOf(await post({ panicCode }));
-    expect(report).toMatchObject({ host: { held: true }, enclave: { held: true }, database: { held: false } });
+    expect(report).toMatchObject({ host: { held: true }, enclaves: [{ held: true }], database: { held: false } });
     unlock();
     await until('the database holds it', () => scopes().length === 1);
   });

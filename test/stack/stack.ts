@@ -13,6 +13,7 @@ import { createKmsKey, kmsClient, putKmsPolicy } from '@quantumvault/host/cli/km
 import { initRowKey } from '@quantumvault/host/cli/row-key.ts';
 import { addressOf } from '@quantumvault/shared/brands.ts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { type StackHost, startHost } from './host.ts';
 import { persistentSimulatedRoot } from './nsm/root.ts';
 import { type StackProcess, startProcess } from './process.ts';
 import { makeWitness, witnessArguments, writeMeasurements } from './witness.ts';
@@ -24,7 +25,6 @@ export const REGION = 'eu-central-1';
 const INSTANCE_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-instance`;
 const BREAK_GLASS_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-break-glass`;
 const STACK = import.meta.dirname;
-const HOST_MAIN = join(STACK, '..', '..', 'host', 'src', 'main.ts');
 
 export interface StackOptions {
   /** Told as each part starts. */
@@ -46,6 +46,18 @@ export interface StackOptions {
 const WITNESSES = 3;
 const WITNESS_THRESHOLD = 2;
 
+export interface EnclaveAddresses {
+  readonly data: string;
+  readonly control: string;
+  readonly tunnel: string;
+}
+
+/** One process of the image; several of them share security module, KMS and configuration, and nothing else. */
+export interface StackEnclave {
+  readonly addresses: EnclaveAddresses;
+  process: StackProcess;
+}
+
 /** Everything behind the host. Tests that stand where a malicious host would stand use this alone. */
 export interface Backend {
   readonly dir: string;
@@ -60,7 +72,7 @@ export interface Backend {
   readonly pcrs: Readonly<Record<string, string>>;
   /** JSON file with the instance role's credentials, as the host reads it. */
   readonly credentialsFile: string;
-  readonly enclaveAddresses: { readonly data: string; readonly control: string; readonly tunnel: string };
+  readonly enclaveAddresses: EnclaveAddresses;
   readonly bundle: BundleFiles;
   readonly logOrigin: string;
   /** Of `processes`, in the order of their keys; `url` is where each of them listens. */
@@ -68,16 +80,10 @@ export interface Backend {
   readonly processes: { nsm: StackProcess; kms: StackProcess; enclave: StackProcess };
   /** Starts a further process with the others; it ends with them. */
   start(name: string, args: readonly string[]): Promise<StackProcess>;
+  /** One more enclave of the same image, with sockets of its own. Its tunnel needs a host. */
+  startEnclave(name: string): Promise<StackEnclave>;
   restartEnclave(): Promise<void>;
-  /** A further enclave of the same image and configuration, beside the first. */
-  startEnclave(name: string): Promise<FurtherEnclave>;
   stop(): Promise<void>;
-}
-
-export interface FurtherEnclave {
-  readonly process: StackProcess;
-  readonly data: string;
-  readonly control: string;
 }
 
 export interface Stack extends Backend {
@@ -87,6 +93,8 @@ export interface Stack extends Backend {
   readonly databaseFile: string;
   host: StackProcess;
   restartHost(): Promise<void>;
+  /** One more host on the same database, in front of that enclave. */
+  startHost(name: string, enclave: StackEnclave): Promise<StackHost>;
 }
 
 /** Creates everything behind the host anew in a temporary folder, which `stop` removes. */
@@ -161,7 +169,13 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
       ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
     });
-    const enclaveArgs = [bundle.vault, enclaveConfig, ...['nsm', 'enclave', 'control', 'tunnel'].map(socket)];
+    const startEnclave = async (name: string): Promise<StackEnclave> => {
+      const addresses = addressesOf(dir, name);
+      const { data, control, tunnel } = addresses;
+      for (const address of [data, control]) rmSync(address.slice('unix:'.length), { force: true });
+      const args = [bundle.vault, enclaveConfig, socket('nsm'), data, control, tunnel];
+      return { addresses, process: await start(name, args) };
+    };
     const nsmConfig = file('nsm.json', {
       socket: socket('nsm'),
       rootDir,
@@ -191,12 +205,12 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
     const pcrsFile = writeMeasurements(join(dir, 'witness-pcrs.json'), pcrs);
     const rootPem = join(rootDir, 'root.pem');
     const [enclave, ...witnessProcesses] = await Promise.all([
-      start('enclave', enclaveArgs),
+      startEnclave('enclave'),
       ...made.map((witness, index) =>
         start(`witness-${index + 1}`, witnessArguments({ dir: witness.dir, logOrigin, pcrsFile, rootPem })),
       ),
     ]);
-    const processes = { nsm, kms, enclave };
+    const processes = { nsm, kms, enclave: enclave.process };
     const { hostname, port } = new URL(endpoint);
     return {
       dir,
@@ -214,20 +228,14 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       nsmRootPem: root.certificatePem,
       pcrs,
       credentialsFile: file('credentials.json', instance),
-      enclaveAddresses: { data: socket('enclave'), control: socket('control'), tunnel: socket('tunnel') },
+      enclaveAddresses: enclave.addresses,
       bundle,
       processes,
       start,
+      startEnclave,
       restartEnclave: async () => {
         await processes.enclave.stop();
-        rmSync(join(dir, 'enclave.sock'), { force: true });
-        rmSync(join(dir, 'control.sock'), { force: true });
-        processes.enclave = await start('enclave', enclaveArgs);
-      },
-      startEnclave: async (name) => {
-        const [data, control] = [socket(name), socket(`${name}-control`)];
-        const args = [bundle.vault, enclaveConfig, socket('nsm'), data, control, socket('tunnel')];
-        return { process: await start(name, args), data, control };
+        processes.enclave = (await startEnclave('enclave')).process;
       },
       stop,
     };
@@ -242,42 +250,28 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const backend = await startBackend({ witnesses: 'processes', ...options });
   try {
     options.onStep?.('starting the host');
-    const { dir, enclaveAddresses, kmsEndpoint } = backend;
-    const adminSocket = join(dir, 'admin.sock');
-    const databaseFile = join(dir, 'qv.db');
-    const hostConfigFile = join(dir, 'host.json');
-    const hostConfig = {
-      deployment: DEPLOYMENT,
-      listen: { host: '127.0.0.1', port: options.port ?? 0 },
-      adminSocket: { path: adminSocket },
-      enclave: { data: enclaveAddresses.data, control: enclaveAddresses.control },
-      store: { sqlite: databaseFile },
-      kmsTunnel: { listen: enclaveAddresses.tunnel, endpoint: `${kmsEndpoint.host}:${kmsEndpoint.port}` },
-      credentialsFile: backend.credentialsFile,
-      witnesses: backend.witnesses.map(({ url, key }) => ({ url, key })),
-      logLevel: options.logLevel ?? 'info',
-    };
-    writeFileSync(hostConfigFile, JSON.stringify(hostConfig, undefined, 2), { mode: 0o600 });
-    const startHost = () => backend.start('host', [HOST_MAIN, '--config', hostConfigFile, '--exit-with-parent']);
-    const host = await startHost();
+    const databaseFile = join(backend.dir, 'qv.db');
+    const addresses = backend.enclaveAddresses;
+    const first = await startHost(backend, { name: 'host', addresses, databaseFile, ...options });
     // A debug enclave gets nothing from KMS, so there is no key to make and nothing to wait for.
     if (options.rowKey !== false && options.debugEnclave !== true) {
       options.onStep?.('making the row key');
-      await initRowKey(adminSocket);
-      await untilReady(String(host.ready['http']));
+      await initRowKey(first.adminSocket);
+      await untilReady(first.url);
     }
     const stack: Stack = {
       ...backend,
-      url: String(host.ready['http']),
-      adminSocket,
-      hostConfigFile,
+      url: first.url,
+      adminSocket: first.adminSocket,
+      hostConfigFile: first.configFile,
       databaseFile,
-      host,
+      host: first.process,
       restartHost: async () => {
-        await stack.host.stop();
-        stack.host = await startHost();
-        stack.url = String(stack.host.ready['http']);
+        await first.restart();
+        stack.host = first.process;
+        stack.url = first.url;
       },
+      startHost: (name, { addresses }) => startHost(backend, { name, addresses, databaseFile }),
     };
     return stack;
   } catch (error) {
@@ -296,6 +290,12 @@ export async function untilReady(url: string, milliseconds = 20_000): Promise<vo
     if (performance.now() > deadline) throw new Error(`the host is not ready: ${body}`);
     await sleep(50);
   }
+}
+
+/** By the enclave's name; the first one's is `enclave`. */
+function addressesOf(dir: string, name: string): EnclaveAddresses {
+  const address = (end: string): string => `unix:${join(dir, `${name}${end}.sock`)}`;
+  return { data: address(''), control: address('-control'), tunnel: address('-tunnel') };
 }
 
 const localWitness = (dir: string, index: number) =>

@@ -46,7 +46,8 @@ function creationJson(request: ReturnType<typeof creation>): Record<string, unkn
 
 export type HttpKit = ReturnType<typeof httpKit>;
 
-export function httpKit(stack: Stack) {
+/** @param stack any of its hosts */
+export function httpKit(stack: Pick<Stack, 'url' | 'deployment'>) {
   const http = (path: string, method: string, body: unknown): Promise<Response> =>
     fetch(stack.url + path, {
       method,
@@ -87,7 +88,8 @@ export function httpKit(stack: Stack) {
       ...change,
     });
 
-  async function openWallet(): Promise<HttpWallet> {
+  /** @param change of its policy, before its owner signs that */
+  async function openWallet(change = (document: Record<string, unknown>) => document): Promise<HttpWallet> {
     const [owner, requester] = [party(), party()];
     const created = await http('/v1/wallets', 'POST', creationBody(owner, requester));
     expect(created.status).toBe(201);
@@ -96,7 +98,7 @@ export function httpKit(stack: Stack) {
     const enabled = await http(
       `/v1/wallets/${own.address}/policy`,
       'PUT',
-      enablingBody(documentFor(own), owner, undefined),
+      enablingBody(change(documentFor(own)), owner, undefined),
     );
     expect(enabled.status).toBe(200);
     return own;

@@ -1,27 +1,66 @@
-/** The local stack's test operators: three of them, of whom two are needed. */
-import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+/** The operators of a local stack at work: the commands of qv by which wallets move, and two of the three keys. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { addressOf, signature } from '@quantumvault/shared/brands.ts';
-import { utf8 } from '@quantumvault/shared/bytes.ts';
-import { renderResumeStatement, type SignedBy } from '@quantumvault/shared/evidence/succession.ts';
-import type { Party } from './wallet-kit.ts';
+import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
+import { type JsonAnswer, qvJson } from '../host/cli/call.ts';
+import { measurements } from '../stack/scenario.ts';
+import type { Stack } from '../stack/stack.ts';
 
-export function operators(dir: string): readonly Party[] {
-  return [1, 2, 3].map((index) => {
-    const key = createPrivateKey(readFileSync(join(dir, 'operators', `${index}.pem`)));
-    const publicKey = createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32);
-    return {
-      address: addressOf(new Uint8Array(publicKey)),
-      sign: (message) => signature(new Uint8Array(sign(null, message, key))),
-    };
-  });
+/** A host as operators know it. */
+export interface Site {
+  readonly url: string;
+  readonly adminSocket: string;
 }
 
-export const signedBy = (message: Uint8Array, ...signers: readonly Party[]): readonly SignedBy[] =>
-  signers.map((signer) => ({ key: signer.address, signature: signer.sign(message) }));
+export function operatorsOf(stack: Stack) {
+  const file = (name: string): string => join(stack.dir, name);
+  writeFileSync(file('pcrs.json'), JSON.stringify(measurements(stack.pcrs)));
+  writeFileSync(file('root.pem'), stack.nsmRootPem);
+  const images = ['--pcrs', file('pcrs.json'), '--unsafe-trusted-root', file('root.pem')];
+  const witnesses = stack.witnesses.flatMap(({ key }) => ['--witness', key]);
+  const threshold = witnesses.length === 0 ? [] : ['--witness-threshold', '2'];
+  const deployment = ['--deployment', stack.deployment];
+  const key = (operator: number): string => join(stack.dir, 'operators', `${operator}.pem`);
+  const journal = (operator: number): string => file(`journal-${operator}`);
 
-export const resumeSignatures = (
-  facts: Parameters<typeof renderResumeStatement>[0],
-  ...signers: readonly Party[]
-): readonly SignedBy[] => signedBy(utf8(renderResumeStatement(facts)), ...signers);
+  /** The boot that a host's enclave is in now. */
+  async function bootOf({ adminSocket }: Pick<Site, 'adminSocket'>): Promise<string> {
+    const { enclave } = await adminCall(adminSocket, 'status', {});
+    if (enclave?.boot == null) throw new Error('no boot yet');
+    return enclave.boot;
+  }
+
+  const request = (out: string, from: string, to: Site, ...more: readonly string[]): Promise<JsonAnswer> =>
+    qvJson(
+      ...['lease', 'request', '--url', to.url, '--log', stack.url, '--from', from, '--out', file(out)],
+      ...[...deployment, ...images, ...witnesses, ...threshold, ...more],
+    );
+
+  const sign = (lease: string, operator: number, ...more: readonly string[]): Promise<JsonAnswer> =>
+    qvJson(
+      ...['lease', 'sign', file(lease), '--operator-key', key(operator), '--journal', journal(operator)],
+      ...(more.length > 0 ? more : ['--terminated', 'i-0a1b2c3d4e5f60718 is terminated']),
+    );
+
+  const apply = (lease: string, to: Pick<Site, 'adminSocket'>, ...more: readonly string[]): Promise<JsonAnswer> =>
+    qvJson('lease', 'apply', file(lease), '--admin', to.adminSocket, ...more);
+
+  /** All steps of a lease, by two operators. */
+  async function lease(out: string, from: string, to: Site, ...more: readonly string[]): Promise<JsonAnswer> {
+    for (const step of [() => request(out, from, to, ...more), () => sign(out, 1), () => sign(out, 2)]) {
+      const answer = await step();
+      if (!answer.ok) throw new Error(JSON.stringify(answer));
+    }
+    return apply(out, to);
+  }
+
+  const order = (out: string, from: string, to: string, url: string, ...more: readonly string[]): Promise<JsonAnswer> =>
+    qvJson(
+      ...['release', 'order', '--from', from, '--to', to, '--url', url, '--out', file(out)],
+      ...['--operator-key', key(1), ...deployment, ...images, ...more],
+    );
+
+  const audit = (): Promise<JsonAnswer> => qvJson('verify', 'log', stack.url, ...images, ...witnesses, ...threshold);
+
+  return { file, key, journal, images, deployment, bootOf, request, sign, apply, lease, order, audit };
+}

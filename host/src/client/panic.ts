@@ -21,7 +21,8 @@ export interface PanicAnswer {
   /** `wallet:<address>` */
   readonly scope: string;
   readonly host: Held;
-  readonly enclave: Held;
+  /** Every enclave of the deployment. */
+  readonly enclaves: readonly Held[];
   readonly database: Held;
 }
 
@@ -42,17 +43,22 @@ export async function panic(connection: Connection, options: PanicOptions): Prom
   return readResponse(() => ({
     scope: fields.text('scope'),
     host: heldField(fields, 'host'),
-    enclave: heldField(fields, 'enclave'),
+    enclaves: fields
+      .list('enclaves')
+      .map((value, index) => held(new JsonFields(value, fields.path(`enclaves[${index}]`)))),
     database: heldField(fields, 'database'),
   }));
 }
 
 function heldField(fields: JsonFields, key: string): Held {
-  const inner = new JsonFields(fields.required(key), fields.path(key));
-  const held = inner.optionalBoolean('held');
-  if (held === undefined) throw inner.fault('held', 'missing');
-  if (held) return { held, at: inner.text('at') };
+  return held(new JsonFields(fields.required(key), fields.path(key)));
+}
+
+function held(inner: JsonFields): Held {
+  const isHeld = inner.optionalBoolean('held');
+  if (isHeld === undefined) throw inner.fault('held', 'missing');
+  if (isHeld) return { held: true, at: inner.text('at') };
   const code = inner.text('code');
   if (!isErrorCode(code)) throw inner.fault('code', 'unknown');
-  return { held, code };
+  return { held: false, code };
 }

@@ -77,7 +77,7 @@ export class RemoteFreeze {
   }
 
   /** Never refused any more, but not all at once: these orders share the enclave's stop line with `qv kill`. */
-  async #freeze(scope: FreezeScope, reason: string): Promise<FreezeReport> {
+  async #freeze(scope: string, reason: string): Promise<FreezeReport> {
     if (this.#running < LIMITS.remoteFreezes) this.#running++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {

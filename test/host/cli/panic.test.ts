@@ -56,7 +56,7 @@ describe('qv panic', () => {
     host.enclave.handlers.freeze = () => 'hang';
     const answer = await call(panicCode, '--url', host.host.url, '-');
     expect(answer).toMatchObject({ ok: false, exit: 1, code: 'freeze_not_held', host: { held: true } });
-    expect(answer['enclave']).toMatchObject({ held: false });
+    expect(answer['enclaves']).toMatchObject([{ held: false }]);
     delete host.enclave.handlers.freeze;
     await host.enclave.listen(host.path('control.sock'));
   });
@@ -74,11 +74,11 @@ describe('qv panic', () => {
     expect(answer).toEqual({
       scope: `wallet:${host.wallet}`,
       host: { held: true, at: expect.any(String) },
-      enclave: { held: true, at: expect.any(String) },
+      enclaves: [{ held: true, at: expect.any(String) }],
       database: { held: true, at: expect.any(String) },
     });
     const lying = (body: unknown) => async () => new Response(JSON.stringify(body));
-    for (const body of [{}, { ...answer, host: {} }, { ...answer, enclave: { held: false, code: '\u001b[2J' } }]) {
+    for (const body of [{}, { ...answer, host: {} }, { ...answer, enclaves: [{ held: false, code: '\u001b[2J' }] }]) {
       const connection = connectionTo(host.host.url, { fetch: lying(body) });
       await expectCode(panic(connection, { panicCode }), 'response_malformed');
     }

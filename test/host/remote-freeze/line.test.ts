@@ -1,5 +1,5 @@
 /** What of a flood of right orders reaches the enclave. */
-import type { FreezeReport } from '@quantumvault/host/freeze.ts';
+import type { FreezeReport } from '@quantumvault/host/freeze-report.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { PanicCodes } from '@quantumvault/host/remote-freeze/panic-codes.ts';
 import { RemoteFreeze } from '@quantumvault/host/remote-freeze/remote-freeze.ts';

@@ -12,7 +12,7 @@ export const panic: Command = {
   details: [
     'Asks for the code without showing it, or reads it from standard input when - follows the options.',
     'The code freezes that wallet and can do nothing else; the wallet’s key is not needed.',
-    'Exits 0 only if the host says that host, enclave and database hold. Nothing of that is verified.',
+    'Exits 0 only if the host says that host, enclaves and database hold. Nothing of that is verified.',
   ],
   options: {
     url: { value: '<url>', help: 'the host’s HTTP address', required: true },
@@ -33,11 +33,11 @@ export const panic: Command = {
 };
 
 function resultOf(answer: PanicAnswer): Result {
-  const { scope, host, enclave, database } = answer;
-  const allHold = host.held && enclave.held && database.held;
+  const { scope, host, enclaves, database } = answer;
+  const allHold = host.held && database.held && enclaves.length > 0 && enclaves.every(({ held }) => held);
   return {
     exit: allHold ? 'ok' : 'failed',
-    json: { ...(!allHold && { code: 'freeze_not_held' }), scope, allHold, host, enclave, database },
+    json: { ...(!allHold && { code: 'freeze_not_held' }), scope, allHold, host, enclaves, database },
     text: (style) => [
       allHold
         ? `${tick(style)} ${style('bold', 'Frozen.')}`
@@ -46,7 +46,7 @@ function resultOf(answer: PanicAnswer): Result {
         [
           ['Scope', printable(scope)],
           ['Host memory', heldText(host, style)],
-          ['Enclave', heldText(enclave, style)],
+          ...enclaves.map((enclave) => ['Enclave', heldText(enclave, style)] as const),
           ['Database', heldText(database, style)],
         ],
         style,

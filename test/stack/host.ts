@@ -1,0 +1,59 @@
+/** A host of the local stack: its configuration, its process, and where it answers. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { StackProcess } from './process.ts';
+import type { Backend, EnclaveAddresses } from './stack.ts';
+
+const HOST_MAIN = join(import.meta.dirname, '..', '..', 'host', 'src', 'main.ts');
+
+export interface StackHost {
+  readonly deployment: string;
+  url: string;
+  readonly adminSocket: string;
+  readonly configFile: string;
+  process: StackProcess;
+  /** Also after its process was killed. */
+  restart(): Promise<void>;
+}
+
+export interface StackHostOptions {
+  readonly name: string;
+  readonly addresses: EnclaveAddresses;
+  readonly databaseFile: string;
+  readonly port?: number;
+  readonly logLevel?: string;
+}
+
+export async function startHost(backend: Backend, options: StackHostOptions): Promise<StackHost> {
+  const { name, addresses, databaseFile, port = 0, logLevel = 'info' } = options;
+  const { dir, deployment, kmsEndpoint, credentialsFile, witnesses } = backend;
+  const adminSocket = join(dir, `${name}-admin.sock`);
+  const configFile = join(dir, `${name}.json`);
+  const config = {
+    deployment,
+    listen: { host: '127.0.0.1', port },
+    adminSocket: { path: adminSocket },
+    enclave: { data: addresses.data, control: addresses.control },
+    store: { sqlite: databaseFile },
+    kmsTunnel: { listen: addresses.tunnel, endpoint: `${kmsEndpoint.host}:${kmsEndpoint.port}` },
+    credentialsFile,
+    witnesses: witnesses.map(({ url, key }) => ({ url, key })),
+    logLevel,
+  };
+  writeFileSync(configFile, JSON.stringify(config, undefined, 2), { mode: 0o600 });
+  const start = () => backend.start(name, [HOST_MAIN, '--config', configFile, '--exit-with-parent']);
+  const process = await start();
+  const host: StackHost = {
+    deployment,
+    url: String(process.ready['http']),
+    adminSocket,
+    configFile,
+    process,
+    restart: async () => {
+      await host.process.stop();
+      host.process = await start();
+      host.url = String(host.process.ready['http']);
+    },
+  };
+  return host;
+}

@@ -4,18 +4,18 @@
  * for separately, so that one that hangs delays none of the others. Only the enclave, which verifies who signed, ends
  * a freeze; the host follows its signed word.
  */
-import { type BootId, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
+import type { BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
-import { decodeLeaf, type FreezeAck, freezeAckCodec, printableFact } from '@quantumvault/shared/evidence/leaf.ts';
+import { decodeLeaf, printableFact } from '@quantumvault/shared/evidence/leaf.ts';
 import type { SignedBy } from '@quantumvault/shared/evidence/succession.ts';
 import { verifyResumeAck } from '@quantumvault/shared/evidence/verify.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
-import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { verifyEd25519 } from './ed25519.ts';
 import { type EnclaveClient, EnclaveRefusal } from './enclave/client.ts';
 import { isTold, type Latch, Latches } from './freeze-latches.ts';
+import { instant, readAck, readable, since } from './freeze-record.ts';
 import {
   type Cleared,
   type EnclaveHold,
@@ -25,7 +25,7 @@ import {
   type ResumeReport,
 } from './freeze-report.ts';
 import { FreezeRows } from './freeze-rows.ts';
-import { FLEET, isFreezeScope, parseFreezeScope, type Subject } from './freeze-scope.ts';
+import { FLEET, parseFreezeScope, type Subject } from './freeze-scope.ts';
 import type { Log } from './log.ts';
 import type { Records } from './records.ts';
 import type { FreezeRecord, Store } from './store/store.ts';
@@ -82,6 +82,11 @@ export class Freezes {
   requireOpen(subject?: Subject): void {
     const path = this.stopping(subject);
     if (path !== undefined) throw new QvError('frozen', { path });
+    this.requireLoaded();
+  }
+
+  /** @throws QvError store_unavailable until the database has said what holds */
+  requireLoaded(): void {
     if (!this.#loaded) throw new QvError('store_unavailable');
   }
 
@@ -317,36 +322,4 @@ export class Freezes {
   close(): void {
     this.#rows.close();
   }
-}
-
-/** Whatever a record says, it says that somebody froze something: unreadable parts never unfreeze. */
-function readable({ scope, reason, latchedAt, boot, freezeId }: FreezeRecord, now: TimeMs): FreezeRecord {
-  const isKnown = boot !== undefined && BOOT.test(boot) && freezeId?.length === 16;
-  return {
-    scope: isFreezeScope(scope) ? scope : FLEET,
-    reason: printableFact(reason, REASON_CHARACTERS),
-    latchedAt: isInstant(latchedAt) ? latchedAt : now,
-    // The id of a row whose scope nobody can read is not the fleet's.
-    ...(isKnown && isFreezeScope(scope) && { boot, freezeId }),
-  };
-}
-
-const BOOT = /^[1-9A-HJ-NP-Za-km-z]{32,44}$/;
-
-/** What an acknowledgement says, if it is one. Its signature is for whoever gets it to verify. */
-function readAck(ack: Uint8Array, leaf: Uint8Array): (FreezeAck & { readonly sequence: bigint }) | undefined {
-  try {
-    return { ...decodeAs(freezeAckCodec, ack, 'ack'), sequence: decodeLeaf(leaf).sequence };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether a calendar has a name for it (ECMA-262, time values). */
-const isInstant = (time: number): boolean => Number.isInteger(time) && time >= 0 && time <= 8.64e15;
-
-const since = (started: number): number => Math.round(performance.now() - started);
-
-function instant(time: TimeMs): string {
-  return new Date(timeMs(time)).toISOString();
 }

@@ -340,6 +340,26 @@ describe('the database', () => {
     expect(await held()).toHaveLength(2);
   });
 
+  it('that does not say what holds keeps a new boot without credentials, until it does', async () => {
+    await freeze(walletScope());
+    await idOf(walletScope());
+    await host.host.close();
+    host.sql((database) => database.exec('ALTER TABLE freezes RENAME TO hidden'));
+    host.enclave.reboot();
+    const before = host.enclave.requests.length;
+    await host.startHost();
+    await until('the enclave was asked', () =>
+      host.enclave.requests.slice(before).some(({ name }) => name === 'freezesGet'),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const names = () => host.enclave.requests.slice(before).map(({ name }) => name);
+    expect(names()).not.toContain('credentials');
+    host.sql((database) => database.exec('ALTER TABLE hidden RENAME TO freezes'));
+    await until('it has credentials', () => names().includes('credentials'));
+    expect(names().indexOf('freeze')).toBeGreaterThan(-1);
+    expect(names().indexOf('freeze')).toBeLessThan(names().indexOf('credentials'));
+  });
+
   it('a wallet row that is marked frozen stops that wallet by itself, if the mark is genuine', async () => {
     const store = await openSqliteStore({ path: host.database, log: silentLog });
     const row = await store.getWallet(host.wallet);

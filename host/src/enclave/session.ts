@@ -109,6 +109,8 @@ export class EnclaveSession {
       await this.#deps.freezes.load().catch((error) => this.#complain(error));
       await this.#askStatus();
       await this.#agreeOnFreezes();
+      // Without credentials it signs nothing: a freeze that only the database knows of has to reach it first.
+      this.#deps.freezes.requireLoaded();
       await this.#pushCredentials();
       await this.#fetchBootRecord();
       await this.#unwrapRowKey();

@@ -11,6 +11,7 @@ import {
   type VerifyEd25519,
   type walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
+import type { resumeAckCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { type Codec, encodeAs, type Infer } from '@quantumvault/shared/protocol/wire.ts';
 import nacl from 'tweetnacl';
 
@@ -100,4 +101,13 @@ export const freezeAck: Infer<typeof freezeAckCodec> = {
   scope: 'fleet',
   time: TIME,
   leafHash: leafHash(encodeLeaf(frozenLeaf)),
+};
+export const resumedLeaf: Leaf = { ...frozenLeaf, kind: 'resumed', sequence: frozenLeaf.sequence + 1n };
+export const resumeAck: Infer<typeof resumeAckCodec> = {
+  deployment: 'test',
+  boot: BOOT,
+  freezeId: NONCE,
+  scope: 'fleet',
+  time: TIME,
+  leafHash: leafHash(encodeLeaf(resumedLeaf)),
 };

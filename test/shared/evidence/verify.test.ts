@@ -11,15 +11,18 @@ import {
   type SignedBytes,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
+import { resumeAckCodec } from '@quantumvault/shared/evidence/succession.ts';
 import {
   type CertificateExpectations,
   type EnableExpectations,
   type FreezeExpectations,
   type LeafExpectations,
+  type ResumeExpectations,
   verifyCertificate,
   verifyEnableReceipt,
   verifyFreezeAck,
   verifyReceipt,
+  verifyResumeAck,
 } from '@quantumvault/shared/evidence/verify.ts';
 import { describe, expect, test } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
@@ -38,6 +41,8 @@ import {
   OWNER,
   REQUESTER,
   receiptOf,
+  resumeAck,
+  resumedLeaf,
   STRANGER,
   signed,
   signedLeaf,
@@ -261,6 +266,40 @@ describe('verifyFreezeAck', () => {
   });
 
   refusesForgeries({ what: 'freezeAck', verify, statement: signed(freezeAckCodec, freezeAck), leaf: frozenLeaf });
+});
+
+describe('verifyResumeAck', () => {
+  const expected: ResumeExpectations = { deployment: 'test', boot: BOOT, scope: 'fleet', freezeId: NONCE };
+  const verify = (statement: SignedBytes, receipt: Receipt) =>
+    verifyResumeAck(statement, receipt, expected, verifyEd25519);
+
+  test('gives what ended', () => {
+    expect(verify(signed(resumeAckCodec, resumeAck), receiptOf(resumedLeaf))).toEqual(resumeAck);
+  });
+
+  test.each<[Partial<typeof resumeAck>, string]>([
+    [{ deployment: 'other' }, 'resumeAck.deployment'],
+    [{ boot: OTHER_BOOT }, 'resumeAck.boot'],
+    [{ scope: `wallet:${WALLET}` }, 'resumeAck.scope'],
+    [{ freezeId: new Uint8Array(16) }, 'resumeAck.freezeId'],
+    [{ time: timeMs(TIME + 1) }, 'leaf.time'],
+    [{ leafHash: HASH }, 'resumeAck.leafHash'],
+  ])('refuses %o', async (change, path) => {
+    const other = signed(resumeAckCodec, { ...resumeAck, ...change });
+    await refused(() => verify(other, receiptOf(resumedLeaf)), 'evidence_mismatch', path);
+  });
+
+  test.each<[Partial<Leaf>, string]>([
+    [{ kind: 'frozen' }, 'leaf.kind'],
+    [{ scope: `wallet:${WALLET}` }, 'leaf.scope'],
+    [{ freezeId: new Uint8Array(16) }, 'leaf.freezeId'],
+    [{ time: timeMs(TIME + 1) }, 'leaf.time'],
+  ])('refuses a leaf with %o', async (change, path) => {
+    const receipt = receiptOf({ ...resumedLeaf, ...change });
+    await refused(() => verify(signed(resumeAckCodec, resumeAck), receipt), 'evidence_mismatch', path);
+  });
+
+  refusesForgeries({ what: 'resumeAck', verify, statement: signed(resumeAckCodec, resumeAck), leaf: resumedLeaf });
 });
 
 /** What no statement with a leaf behind it may get past. */

@@ -1,6 +1,5 @@
 /** What rows and acknowledgements say of a freeze, read so that nothing unreadable ever unfreezes. */
 import { type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf, type FreezeAck, freezeAckCodec, printableFact } from '@quantumvault/shared/evidence/leaf.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { REASON_CHARACTERS } from './freeze-report.ts';

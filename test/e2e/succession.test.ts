@@ -4,9 +4,9 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
-import type { BootId } from '@quantumvault/shared/brands.ts';
+import { type BootId, timeMs } from '@quantumvault/shared/brands.ts';
 import { toHex, utf8 } from '@quantumvault/shared/bytes.ts';
-import type { HeldFreeze } from '@quantumvault/shared/evidence/succession.ts';
+import type { HeldFreeze, Lease } from '@quantumvault/shared/evidence/succession.ts';
 import { renderResumeStatement } from '@quantumvault/shared/evidence/succession.ts';
 import { parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -28,7 +28,7 @@ const solWindow = (max: string) => (document: Record<string, unknown>) => ({
 });
 
 /** After a take-over requests have to be younger than all that the predecessor may have seen. */
-const later = () => ({ timestamp: Math.floor(Date.now() / 1000) + 3 });
+const later = (seconds = 3) => ({ timestamp: Math.floor(Date.now() / 1000) + seconds });
 
 async function newBoot(stack: Stack, operators: Operators, before: string): Promise<string> {
   await until('the next boot', async () => (await operators.bootOf(stack).catch(() => before)) !== before, 15_000);
@@ -135,6 +135,34 @@ describe('a crash without witnesses', () => {
     }
   });
 
+  it('counts for nothing in another deployment, for another boot, or after its time', async () => {
+    expect(await operators.request('foreign', predecessor, stack, '--deployment', 'elsewhere')).toMatchObject({
+      error: { code: 'usage_invalid' },
+    });
+    const [plain] = wallets();
+    const facts = {
+      deployment: stack.deployment,
+      predecessor: predecessor as BootId,
+      successor: successor as BootId,
+      wallets: [{ wallet: plain.address, version: 3n }],
+      freezes: [],
+      checkpoint: utf8('no note'),
+      notAfter: timeMs(Date.now() + 60_000),
+    };
+    const refused: [Partial<Lease>, string, string?][] = [
+      [{ deployment: 'elsewhere' }, 'succession_mismatch', 'lease.deployment'],
+      [{ successor: party().address as string as BootId }, 'succession_mismatch', 'lease.successor'],
+      [{ notAfter: timeMs(Date.now() - 1000) }, 'succession_expired'],
+      [{}, 'log_note_malformed'],
+    ];
+    for (const [change, code, path] of refused) {
+      operators.forge('forged', { ...facts, ...change });
+      const answer = await operators.apply('forged', stack);
+      expect(answer).toMatchObject({ ok: false, failures: [{ code, ...(path && { path }) }] });
+      noteCode(code);
+    }
+  });
+
   it('is over once two have signed: a policy without windows signs, windows are full', async () => {
     const verified = await operators.sign(
       'lease',
@@ -157,12 +185,34 @@ describe('a crash without witnesses', () => {
     await expectAudited(operators);
   });
 
+  it('that was none: the boot that lives is shown the lease, and signs no more', async () => {
+    const [, , other] = wallets();
+    const third = await stack.startEnclave('enclave-2');
+    const host = await stack.startHost('host-2', third);
+    await untilReady(host.url);
+    expect((await kit.sign(other, later())).status).toBe(200);
+    await operators.request('lease-living', successor, host, '--wallet', other.address);
+    for (const operator of [1, 2]) expect(await operators.sign('lease-living', operator)).toMatchObject({ ok: true });
+    // It goes on meanwhile, and what it did counts.
+    expect((await kit.sign(other, later())).status).toBe(200);
+    const version = versionOf(stack, other);
+    const answer = await operators.apply('lease-living', host, '--predecessor-admin', stack.adminSocket);
+    expect(answer).toMatchObject({ ok: true, taken: 1, shown: [{ given: 1 }] });
+    expect(versionOf(stack, other)).toBe(version + 1);
+    await expectProblem(await kit.sign(other, later()), 'wallet_held_elsewhere');
+    expect((await httpKit(host).sign(other, later(10))).status).toBe(200);
+    await expectAudited(operators);
+    // Both give it up for good: the rest of this story has two wallets.
+    await host.process.stop();
+    await third.process.stop();
+  });
+
   it('happens again: then they are leased from the boot that took them, and from no other', async () => {
     await stack.restartEnclave();
     await newBoot(stack, operators, successor);
     await kit.ready();
     expect(await operators.request('none', predecessor, stack)).toMatchObject({ error: { code: 'wallet_unknown' } });
-    expect(await operators.lease('lease-2', successor, stack)).toMatchObject({ ok: true, taken: 3 });
+    expect(await operators.lease('lease-2', successor, stack)).toMatchObject({ ok: true, taken: 2 });
     expect((await kit.sign(wallets()[0], later())).status).toBe(200);
     await expectAudited(operators);
   });

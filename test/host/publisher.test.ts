@@ -2,8 +2,12 @@
 
 import { boundedReads } from '@quantumvault/host/evidence/bounded-reads.ts';
 import { LogPublisher, type PublisherDeps } from '@quantumvault/host/evidence/publisher.ts';
+import { SealedStates } from '@quantumvault/host/evidence/sealed-states.ts';
 import { cosignatures, type Witness } from '@quantumvault/host/evidence/witnesses.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
+import { Records } from '@quantumvault/host/records.ts';
+import { RowMac } from '@quantumvault/host/row-mac.ts';
+import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -216,6 +220,94 @@ describe('a round with witnesses', () => {
     expect(notes).toHaveLength(2);
     expect(published).toEqual([1n]);
   });
+});
+
+describe('sealed states', () => {
+  const stored = () => Number(host.rows('wallets')[0]?.['state_version']);
+  const blobOf = (version: bigint) => ({ state: { blob: new Uint8Array(90).fill(77), version } });
+  /** A decision whose reply never comes: its leaf is all that there is. */
+  const decide = (version: bigint, wallet = host.wallet) =>
+    host.enclave.leaf({ kind: 'signed', wallet, stateVersion: version });
+  const size = () => logs().find(([boot]) => boot === host.enclave.boot)?.[1] ?? 0;
+
+  it('are stored before the leaves that need them are published, once for each wallet', async () => {
+    await published(3);
+    const asked = host.enclave.count('stateGet');
+    let publishedBefore: number | undefined;
+    host.enclave.handlers.stateGet = () => {
+      publishedBefore ??= size();
+      return blobOf(9n);
+    };
+    for (const version of [5n, 7n, 6n]) decide(version);
+    await published(6);
+    expect(publishedBefore).toBe(3);
+    expect(stored()).toBe(9);
+    expect(host.enclave.count('stateGet')).toBe(asked + 1);
+    // A row like any other: the next signature finds it unedited.
+    expect((await host.sign()).status).toBe(200);
+    // Nothing is asked for what the database has.
+    decide(9n);
+    await published(8);
+    expect(host.enclave.count('stateGet')).toBe(asked + 1);
+  });
+
+  it('that the enclave does not give hold the log back until it does', async () => {
+    await published(3);
+    host.enclave.handlers.stateGet = () => {
+      throw new QvError('overloaded');
+    };
+    decide(5n);
+    await until('it complains', () => complaints().some((line) => line.includes('overloaded')));
+    expect(size()).toBe(3);
+    host.enclave.handlers.stateGet = () => blobOf(5n);
+    await published(4);
+    expect(stored()).toBe(5);
+  });
+
+  it('of wallets without a row, and wallets that the enclave does not know, hold nothing back', async () => {
+    await published(3);
+    const asked = host.enclave.count('stateGet');
+    decide(5n, host.owner.address);
+    await published(4);
+    expect(host.enclave.count('stateGet')).toBe(asked);
+    host.enclave.handlers.stateGet = () => {
+      throw new QvError('wallet_unknown');
+    };
+    decide(5n);
+    await published(5);
+    expect(host.logLines.some((line) => line.includes('the newest state of a wallet is not stored'))).toBe(true);
+  });
+
+  it('wait for a locked database no longer than one transaction does, and are published only when stored', async () => {
+    const published = await host.admin('publish', {});
+    expect(published).toEqual({ published: true });
+    host.enclave.handlers.stateGet = () => blobOf(5n);
+    const { store, records } = await storeWithRecords();
+    const states = new SealedStates({
+      enclave: { request: async () => blobOf(5n) } as never,
+      session: { requireRowMac: () => undefined } as never,
+      store,
+      records,
+      log: silentLog,
+    });
+    states.need(decide(5n).leaf);
+    const unlock = host.lockDatabase();
+    await states.secure();
+    expect(records.statesWaiting).toBe(1);
+    // What comes meanwhile takes its place, and costs no more time.
+    await records.state(host.wallet, { blob: new Uint8Array(90).fill(78), version: 6n });
+    unlock();
+    await until('it is written', () => records.statesWaiting === 0);
+    expect(stored()).toBe(6);
+    records.close();
+    await store.close();
+  });
+
+  async function storeWithRecords() {
+    const store = await openSqliteStore({ path: host.database, log: silentLog });
+    const rowMac = new RowMac(Uint8Array.from(host.enclave.rowKey));
+    return { store, records: new Records(store, () => rowMac, silentLog) };
+  }
 });
 
 describe('asking witnesses', () => {

@@ -55,6 +55,26 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getReply(wallet, key(8), 'id-2', NOW)).toEqual(update.reply);
   });
 
+  it('writes a state by itself, or with its leaf, and says which versions there are', async () => {
+    const { reply: _, leaf: moved, ...state } = signed(wallet, 4);
+    expect(await store.applySigned(state)).toBe('applied');
+    expect(await store.applySigned(state)).toBe('older');
+    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([]);
+    expect(await store.applySigned({ ...state, stateVersion: 5n, leaf: moved })).toBe('applied');
+    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([moved]);
+    expect(await store.getStateVersions([key(99), wallet])).toEqual(new Map([[wallet, 5n]]));
+    expect(await store.getStateVersions([])).toEqual(new Map());
+  });
+
+  it('lists wallets in ascending order, from behind any', async () => {
+    const others = [11, 12, 13].map(key);
+    for (const [at, other] of others.entries()) await store.insertWallet(insert(other, at + 2, at + 1));
+    const all = [wallet, ...others].sort();
+    expect(await store.listWallets(undefined, 3)).toEqual(all.slice(0, 3));
+    expect(await store.listWallets(all[2], 3)).toEqual(all.slice(3));
+    expect(await store.listWallets(all[3], 3)).toEqual([]);
+  });
+
   it('never goes back to an older state, and keeps the older leaf and reply', async () => {
     expect(await store.applySigned(signed(wallet, 5))).toBe('applied');
     expect(await store.applySigned(signed(wallet, 3))).toBe('older');

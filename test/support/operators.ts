@@ -1,7 +1,11 @@
 /** The operators of a local stack at work: the commands of qv by which wallets move, and two of the three keys. */
-import { writeFileSync } from 'node:fs';
+import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
+import { toBase58 } from '@quantumvault/shared/base58.ts';
+import { type Lease, leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { type JsonAnswer, qvJson } from '../host/cli/call.ts';
 import { measurements } from '../stack/scenario.ts';
 import type { Stack } from '../stack/stack.ts';
@@ -11,6 +15,8 @@ export interface Site {
   readonly url: string;
   readonly adminSocket: string;
 }
+
+const sign64 = (bytes: Uint8Array, key: KeyObject): string => sign(null, bytes, key).toString('base64');
 
 export function operatorsOf(stack: Stack) {
   const file = (name: string): string => join(stack.dir, name);
@@ -36,7 +42,7 @@ export function operatorsOf(stack: Stack) {
       ...[...deployment, ...images, ...witnesses, ...threshold, ...more],
     );
 
-  const sign = (lease: string, operator: number, ...more: readonly string[]): Promise<JsonAnswer> =>
+  const signLease = (lease: string, operator: number, ...more: readonly string[]): Promise<JsonAnswer> =>
     qvJson(
       ...['lease', 'sign', file(lease), '--operator-key', key(operator), '--journal', journal(operator)],
       ...(more.length > 0 ? more : ['--terminated', 'i-0a1b2c3d4e5f60718 is terminated']),
@@ -47,11 +53,24 @@ export function operatorsOf(stack: Stack) {
 
   /** All steps of a lease, by two operators. */
   async function lease(out: string, from: string, to: Site, ...more: readonly string[]): Promise<JsonAnswer> {
-    for (const step of [() => request(out, from, to, ...more), () => sign(out, 1), () => sign(out, 2)]) {
+    for (const step of [() => request(out, from, to, ...more), () => signLease(out, 1), () => signLease(out, 2)]) {
       const answer = await step();
       if (!answer.ok) throw new Error(JSON.stringify(answer));
     }
     return apply(out, to);
+  }
+
+  /** What two operators would have to be talked into: signed without any check. */
+  function forge(name: string, forged: Lease): void {
+    const bytes = encodeAs(leaseCodec, forged);
+    const signatures = [1, 2].map((operator) => {
+      const signer = createPrivateKey(readFileSync(key(operator)));
+      const spki = createPublicKey(signer).export({ format: 'der', type: 'spki' });
+      const address = toBase58(Uint8Array.from(spki.subarray(-32)));
+      return { key: address, signature: sign64(bytes, signer) };
+    });
+    const leases = [{ bytes: Buffer.from(bytes).toString('base64'), signatures }];
+    writeFileSync(file(name), JSON.stringify({ format: 'qv/lease-file/v1', leases }));
   }
 
   const order = (out: string, from: string, to: string, url: string, ...more: readonly string[]): Promise<JsonAnswer> =>
@@ -62,5 +81,19 @@ export function operatorsOf(stack: Stack) {
 
   const audit = (): Promise<JsonAnswer> => qvJson('verify', 'log', stack.url, ...images, ...witnesses, ...threshold);
 
-  return { file, key, journal, images, deployment, bootOf, request, sign, apply, lease, order, audit };
+  return {
+    file,
+    key,
+    forge,
+    journal,
+    images,
+    deployment,
+    bootOf,
+    request,
+    sign: signLease,
+    apply,
+    lease,
+    order,
+    audit,
+  };
 }

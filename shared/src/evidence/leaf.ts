@@ -36,7 +36,6 @@ export function printableFact(text: string, maxLength: number): string {
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, maxLength);
 }
 
-/** `resumed`, `release` and `lease` have their form here; no enclave writes them before it can resume and take over. */
 export const LEAF_KINDS = [
   'boot',
   'follows',

@@ -22,8 +22,9 @@ export const leaseApply: Command = {
   summary: 'Have the successor’s enclave take the wallets that operators leased to it.',
   details: [
     'Each wallet is taken from its row in that host’s database. Given again, what was taken stays taken.',
-    'With --predecessor-admin the leases are shown to the old enclave first. Should it still live, it',
-    'signs for those wallets no more; that it does not answer is what a lease is for, and no failure.',
+    'With --predecessor-admin the leases are shown to the old enclave first. Should it still live, it signs for',
+    'those wallets no more; that it does not answer is what a lease is for, and no failure.',
+    'At the end the log is published, which has to show what was taken.',
   ],
   operands: '<lease file>',
   options: {

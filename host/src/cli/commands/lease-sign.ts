@@ -21,12 +21,11 @@ export const leaseSign: Command = {
   name: 'lease sign',
   summary: 'Add one operator’s signature to leases, after showing what they say.',
   details: [
-    'Sign only once the old enclave’s instance is terminated: if it lives, two enclaves sign for one',
-    'wallet. What you know of that is what --terminated takes, an instance id or a note; without it qv',
-    'shows the leases and signs nothing. The journal is your own, append-only, and refuses a second lease',
-    'of a wallet of the same boot to another successor: any two quorums share an operator, so no two',
-    'successors can get one. It is written before anything is signed. With --url and --pcrs the successor',
-    'proves itself to you, too, by a live attestation over your own nonce.',
+    'Sign only once the old enclave’s instance is terminated: if it lives, two enclaves sign for one wallet. What',
+    'you know of that is what --terminated takes, an instance id or a note; without it qv shows the leases and',
+    'signs nothing. The journal is your own, append-only, written before anything is signed; it refuses a second',
+    'lease of a wallet of the same boot to another successor. Any two quorums share an operator, so no two',
+    'successors get one. With --url and --pcrs the successor proves itself to you, too, over your own nonce.',
   ],
   operands: '<lease file>',
   options: {

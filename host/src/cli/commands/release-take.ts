@@ -23,6 +23,7 @@ export const releaseTake: Command = {
   details: [
     'Each wallet is taken from its row in the new host’s database, or from the state in the file where that is',
     'newer. Windows, rates, the policy and freezes come along. Given again, what was taken stays taken.',
+    'At the end the log is published, which has to show what was taken.',
   ],
   operands: '<releases file>',
   options: { admin: ADMIN_OPTION },

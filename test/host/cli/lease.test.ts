@@ -1,0 +1,231 @@
+/** qv lease sign: what is shown, who signs once, and what an operator's journal refuses. No host is needed. */
+import { generateKeyPairSync } from 'node:crypto';
+import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Address, addressOf, type BootId, timeMs } from '@quantumvault/shared/brands.ts';
+import { toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
+import { type Lease, leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { temporaryFolder } from '../../support/temporary.ts';
+import { party } from '../../support/wallet-kit.ts';
+import { type JsonAnswer, qv, qvJson } from './call.ts';
+
+const HOUR_MS = 3_600_000;
+const boot = (): BootId => party().address as string as BootId;
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let counter = 0;
+let predecessor: BootId;
+let successor: BootId;
+let wallets: Address[];
+let journal: string;
+
+const path = (name: string): string => join(folder.path, name);
+const fresh = (name: string): string => path(`${name}-${counter++}`);
+
+function newKey(name: string, type: 'ed25519' | 'x25519' = 'ed25519') {
+  const { publicKey, privateKey } = type === 'ed25519' ? generateKeyPairSync('ed25519') : generateKeyPairSync('x25519');
+  const file = path(name);
+  writeFileSync(file, privateKey.export({ format: 'pem', type: 'pkcs8' }));
+  return { file, address: addressOf(Uint8Array.from(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32))) };
+}
+let alice: ReturnType<typeof newKey>;
+let bob: ReturnType<typeof newKey>;
+
+const leaseOf = (change: Partial<Lease> = {}): Lease => ({
+  deployment: 'test',
+  predecessor,
+  successor,
+  wallets: wallets.map((wallet) => ({ wallet, version: 7n })),
+  freezes: [{ scope: 'fleet', freezeId: new Uint8Array(16).fill(5) }],
+  checkpoint: utf8('no note'),
+  notAfter: timeMs(Date.now() + HOUR_MS),
+  ...change,
+});
+type Signed = { key: string; signature: string };
+const fileOf = (leases: readonly Lease[], signatures: readonly Signed[] = []): string => {
+  const file = fresh('lease');
+  const items = leases.map((lease) => ({ bytes: toBase64(encodeAs(leaseCodec, lease)), signatures }));
+  writeFileSync(file, JSON.stringify({ format: 'qv/lease-file/v1', leases: items }));
+  return file;
+};
+const sign = (file: string, key = alice, ...more: readonly string[]): Promise<JsonAnswer> =>
+  qvJson(
+    'lease',
+    'sign',
+    file,
+    '--operator-key',
+    key.file,
+    '--journal',
+    journal,
+    '--terminated',
+    'i-1 is gone',
+    ...more,
+  );
+const signersIn = (file: string): string[] =>
+  (JSON.parse(readFileSync(file, 'utf8')) as { leases: { signatures: Signed[] }[] }).leases.flatMap(({ signatures }) =>
+    signatures.map(({ key }) => key),
+  );
+const lines = (): string[] => readFileSync(journal, 'utf8').trimEnd().split('\n');
+
+beforeAll(async () => {
+  folder = await temporaryFolder();
+  alice = newKey('alice.pem');
+  bob = newKey('bob.pem');
+});
+afterAll(() => folder?.remove());
+beforeEach(() => {
+  [predecessor, successor] = [boot(), boot()];
+  wallets = [party().address, party().address];
+  journal = fresh('journal');
+});
+
+describe('qv lease sign', () => {
+  test('shows what is signed, and signs nothing without a word on the old instance', async () => {
+    const file = fileOf([leaseOf()]);
+    const before = readFileSync(file);
+    const { exit, stdout } = await qv('lease', 'sign', file, '--operator-key', alice.file, '--journal', journal);
+    expect(exit).toBe(2);
+    const facts = [
+      predecessor,
+      successor,
+      ...wallets,
+      'version 7 or later',
+      'frozen fleet',
+      '05'.repeat(16),
+      'unreadable',
+    ];
+    for (const fact of [...facts, 'Nothing was signed']) expect(stdout).toContain(fact);
+    expect(readFileSync(file)).toEqual(before);
+    expect(existsSync(journal)).toBe(false);
+  });
+
+  test('adds each operator once, to every lease of the file', async () => {
+    const [one, other] = wallets.map((wallet) => [{ wallet, version: 7n }]);
+    const notAfter = timeMs(Date.now() + HOUR_MS);
+    const good = fileOf([leaseOf({ wallets: one ?? [], notAfter }), leaseOf({ wallets: other ?? [], notAfter })]);
+    for (const key of [alice, alice, bob]) expect(await sign(good, key)).toMatchObject({ ok: true, signed: true });
+    expect(signersIn(good)).toEqual([alice.address, bob.address, alice.address, bob.address]);
+    expect(await qvJson('lease', 'sign', good, '--operator-key', alice.file, '--journal', journal)).toMatchObject({
+      leases: Array(2).fill({ signatures: [{ holds: true }, { holds: true }] }),
+    });
+    expect(statSync(journal).mode & 0o777).toBe(0o600);
+  });
+
+  test('says that the successor was not verified by this operator', async () => {
+    const answer = await sign(fileOf([leaseOf()]));
+    expect(answer['warnings']).toEqual([expect.stringContaining('was not verified here')]);
+    expect(await sign(fileOf([leaseOf()]), alice, '--url', 'http://127.0.0.1:9')).toMatchObject({
+      error: { code: 'usage_invalid' },
+    });
+  });
+
+  test('does not count what does not hold, nor one key twice', async () => {
+    const forged = { key: bob.address, signature: toBase64(new Uint8Array(64)) };
+    const file = fileOf([leaseOf()], [forged, forged]);
+    expect(await sign(file)).toMatchObject({
+      leases: [
+        {
+          signatures: [
+            { key: bob.address, holds: false },
+            { key: alice.address, holds: true },
+          ],
+        },
+      ],
+    });
+  });
+
+  test.each<[string, () => string, string]>([
+    ['past', () => fileOf([leaseOf({ notAfter: timeMs(Date.now() - 1000) })]), 'succession_expired'],
+    ['too far ahead', () => fileOf([leaseOf({ notAfter: timeMs(Date.now() + 25 * HOUR_MS) })]), 'succession_expired'],
+    ['of two successors', () => fileOf([leaseOf(), leaseOf({ successor: boot() })]), 'field_malformed'],
+    [
+      'of one wallet twice',
+      () => fileOf([leaseOf({ notAfter: timeMs(1e12) }), leaseOf({ notAfter: timeMs(1e12) })]),
+      'field_malformed',
+    ],
+    ['of none', () => fileOf([]), 'field_malformed'],
+    ['that is no lease', () => alice.file, 'json_malformed'],
+  ])('refuses a file %s, and records nothing', async (_, file, code) => {
+    expect(await sign(file())).toMatchObject({ ok: false, error: { code } });
+    expect(existsSync(journal)).toBe(false);
+  });
+
+  test('takes Ed25519 keys and no others', async () => {
+    const other = newKey('x25519.pem', 'x25519');
+    for (const key of [other, { ...alice, file: fileOf([leaseOf()]) }])
+      expect(await sign(fileOf([leaseOf()]), key)).toMatchObject({ error: { code: 'usage_invalid' } });
+    expect(existsSync(journal)).toBe(false);
+  });
+});
+
+describe('an operator’s journal', () => {
+  test('refuses any wallet of one boot to another successor, and allows the same one again', async () => {
+    expect(await sign(fileOf([leaseOf()]))).toMatchObject({ ok: true });
+    const [wallet] = wallets;
+    const elsewhere = fileOf([leaseOf({ successor: boot(), wallets: [{ wallet: wallet as Address, version: 9n }] })]);
+    const before = readFileSync(elsewhere);
+    expect(await sign(elsewhere)).toMatchObject({
+      ok: false,
+      exit: 1,
+      error: { code: 'lease_conflict', path: wallet },
+    });
+    expect(readFileSync(elsewhere)).toEqual(before);
+    expect(lines()).toHaveLength(1);
+    // Renewed, or of another boot: nothing speaks against it.
+    expect(await sign(fileOf([leaseOf({ notAfter: timeMs(Date.now() + 2 * HOUR_MS) })]))).toMatchObject({ ok: true });
+    expect(await sign(fileOf([leaseOf({ predecessor: boot(), successor: boot() })]))).toMatchObject({ ok: true });
+    expect(
+      await sign(fileOf([leaseOf({ successor: boot(), wallets: [{ wallet: party().address, version: 1n }] })])),
+    ).toMatchObject({ ok: true });
+    expect(lines()).toHaveLength(4);
+    expect(JSON.parse(lines()[0] ?? '')).toMatchObject({ predecessor, successor, wallets, terminated: 'i-1 is gone' });
+  });
+
+  test('lets no two leases pass that are signed at the same time', async () => {
+    const files = [successor, boot()].map((to) => fileOf([leaseOf({ successor: to })]));
+    const answers = await Promise.all(files.map((file) => sign(file)));
+    expect(answers.filter(({ ok }) => ok).length).toBeLessThan(2);
+  });
+
+  test('loses a line that a crash cut off, before which nothing was signed', async () => {
+    expect(await sign(fileOf([leaseOf()]))).toMatchObject({ ok: true });
+    appendFileSync(journal, '{"at":"2026');
+    expect(await sign(fileOf([leaseOf({ successor: boot() })]))).toMatchObject({ error: { code: 'lease_conflict' } });
+    expect(await sign(fileOf([leaseOf()]))).toMatchObject({ ok: true });
+    expect(lines()).toHaveLength(2);
+    writeFileSync(journal, 'x'.repeat(200_000));
+    expect(await sign(fileOf([leaseOf()]))).toMatchObject({ error: { code: 'body_too_large' } });
+  });
+
+  test.each([
+    'no json\n',
+    '{"predecessor":"a"}\n',
+    '\n',
+    '{"at":"","lease":"","predecessor":"","successor":"","terminated":"","wallets":[1]}\n',
+  ])('that is damaged stops everything: %j', async (line) => {
+    writeFileSync(journal, line);
+    expect(await sign(fileOf([leaseOf()]))).toMatchObject({
+      ok: false,
+      error: { code: 'journal_malformed', path: 'line 1' },
+    });
+    expect(readFileSync(journal, 'utf8')).toBe(line);
+  });
+
+  test('that cannot be written stops everything', async () => {
+    journal = path('missing/journal');
+    const file = fileOf([leaseOf()]);
+    expect(await sign(file)).toMatchObject({ error: { code: 'output_unwritable' } });
+    expect(signersIn(file)).toEqual([]);
+    journal = folder.path;
+    expect((await sign(file)).ok).toBe(false);
+  });
+
+  test('of as many wallets as a file has', async () => {
+    wallets = Array.from({ length: LIMITS.leaseWallets }, () => party().address);
+    expect(await sign(fileOf([leaseOf()]))).toMatchObject({ ok: true });
+    expect(await sign(fileOf([leaseOf({ successor: boot() })]))).toMatchObject({ error: { code: 'lease_conflict' } });
+  });
+});

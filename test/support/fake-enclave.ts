@@ -275,7 +275,7 @@ export class FakeEnclave {
         return { messageHash, amounts, allow: true, rules: [{ rule: 'sol.maxPerTransaction', outcome: 'allow' }] };
       }
       if (this.phase === 'frozen') throw new QvError('frozen');
-      const { wallet } = JSON.parse(new TextDecoder().decode(body)) as { wallet: string };
+      const wallet = /"wallet":"([^"]+)"/.exec(new TextDecoder().decode(body))?.[1];
       if (this.freezes.has(`wallet:${wallet}`)) throw new QvError('frozen', { path: `wallet:${wallet}` });
       const receipt = this.leaf({ kind: 'signed', requestId: id, messageHash, amounts });
       const version = ++this.stateVersion;

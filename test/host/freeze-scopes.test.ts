@@ -268,6 +268,40 @@ describe('a resume', () => {
     expect(host.rows('freezes')).toHaveLength(1);
   });
 
+  it('and orders in any order leave host, enclave and database with the same freezes', async () => {
+    for (const name of ['freeze', 'resume', 'freezesGet'] as const) {
+      const usual = host.enclave.defaultHandler(name) as (body: unknown) => unknown;
+      host.enclave.handlers[name] = (async (body: unknown) => {
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
+        const reply = await usual(body);
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
+        return reply;
+      }) as never;
+    }
+    const scopes = [walletScope(), requesterScope()];
+    const operations = Array.from({ length: 120 }, async (_, index) => {
+      await new Promise((resolve) => setTimeout(resolve, index * 10 + Math.random() * 20));
+      const scope = scopes[index % 2] ?? '';
+      const freezeId = toHex(host.enclave.freezes.get(scope)?.[0] ?? new Uint8Array(16));
+      if (Math.random() < 0.4) await freeze(scope);
+      else await host.admin('resume', { scope, freezeId, signatures: SIGNATURES }).catch(() => undefined);
+    });
+    await Promise.allSettled(operations);
+    const same = async (): Promise<boolean> => {
+      const byHost = (await held()).map(({ scope, freezeId }) => `${scope} ${freezeId}`);
+      const byEnclave = [...host.enclave.freezes].map(([scope, ids]) => `${scope} ${ids.map(toHex)}`);
+      const byDatabase = rowIds().map((row) => row.join(' '));
+      return [byEnclave, byDatabase].every((each) => each.toSorted().join() === byHost.toSorted().join());
+    };
+    await until('they agree', same);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(await same()).toBe(true);
+    // The order that comes last stays, whatever is still under way.
+    await freeze(walletScope());
+    await until('they agree', same);
+    await expectProblem(await host.sign(), 'frozen');
+  }, 30_000);
+
   it('of one of several ids leaves the others', async () => {
     await freeze(walletScope());
     const own = await idOf(walletScope());

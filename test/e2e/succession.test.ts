@@ -272,6 +272,62 @@ describe('a crash with witnesses', () => {
   }, 60_000);
 });
 
+describe('a crash while freezes hold', () => {
+  let stack: Stack;
+  const clients: EnclaveClient[] = [];
+  beforeAll(async () => {
+    stack = await startStack({ witnesses: 'none' });
+  });
+  afterAll(async () => {
+    for (const made of clients) made.close();
+    await stack?.stop();
+  });
+
+  it('brings those of every scope along, and the operators end them one by one', async () => {
+    const kit = httpKit(stack);
+    const operators = operatorsOf(stack);
+    const [stopped, other] = [await kit.openWallet(), await kit.openWallet()];
+    const predecessor = await operators.bootOf(stack);
+    const scopes = [`wallet:${stopped.address}`, `requester:${other.requester.address}`, 'fleet'];
+    const control = clientOf(stack.enclaveAddresses.control);
+    for (const scope of scopes) await control.request('freeze', { scope, reason: 'test' });
+    const before = await clientOf(stack.enclaveAddresses.data).request('freezesGet', {});
+    await expectAudited(operators);
+    for (const made of clients.splice(0)) made.close();
+    await stack.restartEnclave();
+    const boot = (await newBoot(stack, operators, predecessor)) as BootId;
+    const answer = await operators.lease('lease', predecessor, stack);
+    expect(answer).toMatchObject({ ok: true, taken: 2, failures: [] });
+    const data = clientOf(stack.enclaveAddresses.data);
+    const after = (await data.request('freezesGet', {})).freezes;
+    expect(after.map(idOf)).toEqual(expect.arrayContaining(before.freezes.map(idOf)));
+    // The host had passed the fleet's on before, as an order of its own: each has to be ended by itself.
+    for (const held of after) {
+      const facts = { deployment: stack.deployment, boot, scope: held.scope, freezeId: toHex(held.freezeId) };
+      const statement = utf8(renderResumeStatement(facts));
+      const signatures =
+        held.scope === scopes[0]
+          ? [{ key: stopped.owner.address, signature: stopped.owner.sign(statement) }]
+          : operators.signaturesOf(statement);
+      await data.request('resume', { ...held, signatures });
+    }
+    expect((await data.request('freezesGet', {})).count).toBe(0);
+    await expectAudited(operators);
+  });
+
+  const idOf = ({ scope, freezeId }: HeldFreeze): string => `${scope} ${toHex(freezeId)}`;
+  function clientOf(address: string): EnclaveClient {
+    const made = new EnclaveClient({
+      address: parseTransportAddress(address),
+      transport: unixTransport,
+      log: silentLog,
+    });
+    made.connect();
+    clients.push(made);
+    return made;
+  }
+});
+
 describe('a planned restart', () => {
   let stack: Stack;
   let kit: HttpKit;

@@ -1,10 +1,11 @@
 /** The operators of a local stack at work: the commands of qv by which wallets move, and two of the three keys. */
-import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { operatorSignedJson } from '@quantumvault/host/admin/succession-json.ts';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
-import { toBase58 } from '@quantumvault/shared/base58.ts';
-import { type Lease, leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
+import { addressOf, signature } from '@quantumvault/shared/brands.ts';
+import { type Lease, leaseCodec, type SignedBy } from '@quantumvault/shared/evidence/succession.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { type JsonAnswer, qvJson } from '../host/cli/call.ts';
 import { measurements } from '../stack/scenario.ts';
@@ -15,8 +16,6 @@ export interface Site {
   readonly url: string;
   readonly adminSocket: string;
 }
-
-const sign64 = (bytes: Uint8Array, key: KeyObject): string => sign(null, bytes, key).toString('base64');
 
 export function operatorsOf(stack: Stack) {
   const file = (name: string): string => join(stack.dir, name);
@@ -60,16 +59,19 @@ export function operatorsOf(stack: Stack) {
     return apply(out, to);
   }
 
-  /** What two operators would have to be talked into: signed without any check. */
-  function forge(name: string, forged: Lease): void {
-    const bytes = encodeAs(leaseCodec, forged);
-    const signatures = [1, 2].map((operator) => {
+  /** Of two operators, over whatever it is. */
+  function signaturesOf(bytes: Uint8Array): SignedBy[] {
+    return [1, 2].map((operator) => {
       const signer = createPrivateKey(readFileSync(key(operator)));
       const spki = createPublicKey(signer).export({ format: 'der', type: 'spki' });
-      const address = toBase58(Uint8Array.from(spki.subarray(-32)));
-      return { key: address, signature: sign64(bytes, signer) };
+      return { key: addressOf(Uint8Array.from(spki.subarray(-32))), signature: signature(sign(null, bytes, signer)) };
     });
-    const leases = [{ bytes: Buffer.from(bytes).toString('base64'), signatures }];
+  }
+
+  /** A lease that two operators signed without any check. */
+  function forge(name: string, forged: Lease): void {
+    const bytes = encodeAs(leaseCodec, forged);
+    const leases = [operatorSignedJson({ bytes, signatures: signaturesOf(bytes) })];
     writeFileSync(file(name), JSON.stringify({ format: 'qv/lease-file/v1', leases }));
   }
 
@@ -85,6 +87,7 @@ export function operatorsOf(stack: Stack) {
     file,
     key,
     forge,
+    signaturesOf,
     journal,
     images,
     deployment,

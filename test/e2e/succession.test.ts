@@ -6,8 +6,13 @@ import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { type BootId, timeMs } from '@quantumvault/shared/brands.ts';
 import { toHex, utf8 } from '@quantumvault/shared/bytes.ts';
-import type { HeldFreeze, Lease } from '@quantumvault/shared/evidence/succession.ts';
-import { renderResumeStatement } from '@quantumvault/shared/evidence/succession.ts';
+import {
+  type HeldFreeze,
+  type Lease,
+  leaseCodec,
+  renderResumeStatement,
+} from '@quantumvault/shared/evidence/succession.ts';
+import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { qvJson } from '../host/cli/call.ts';
@@ -164,6 +169,16 @@ describe('a crash without witnesses', () => {
   });
 
   it('is over once two have signed: a policy without windows signs, windows are full', async () => {
+    const log = [...operators.images, '--log', stack.url];
+    // Somebody lowered a version on the way from one operator to the next.
+    const file = readFileSync(operators.file('lease'), 'utf8');
+    const [lease] = (JSON.parse(file) as { leases: { bytes: string }[] }).leases;
+    const said = decodeAs(leaseCodec, new Uint8Array(Buffer.from(lease?.bytes ?? '', 'base64')), 'lease');
+    operators.forge('older', { ...said, wallets: said.wallets.map(({ wallet }) => ({ wallet, version: 2n })) });
+    expect(await operators.sign('older', 2, '--terminated', 'gone', ...log)).toMatchObject({
+      ok: false,
+      error: { code: 'evidence_mismatch' },
+    });
     const verified = await operators.sign(
       'lease',
       2,
@@ -171,8 +186,9 @@ describe('a crash without witnesses', () => {
       'seen in the console',
       '--url',
       stack.url,
-      ...operators.images,
+      ...log,
     );
+    expect(verified['warnings']).toHaveLength(1);
     expect(verified).toMatchObject({ ok: true, leases: [{ signatures: [{ holds: true }, { holds: true }] }] });
     expect(await operators.apply('lease', stack)).toMatchObject({ ok: true, taken: 3, already: 0, failures: [] });
     expect(await operators.apply('lease', stack)).toMatchObject({ ok: true, failures: [] });

@@ -1,5 +1,5 @@
 /** Leases out of an audited log: how many, with which wallets, freezes and cosignatures. */
-import { leasesOf } from '@quantumvault/host/cli/succession/estate.ts';
+import { leasesOf, requireCovered } from '@quantumvault/host/cli/succession/estate.ts';
 import type { Address, BootId } from '@quantumvault/shared/brands.ts';
 import { timeMs } from '@quantumvault/shared/brands.ts';
 import { auditLog } from '@quantumvault/shared/evidence/audit/audit.ts';
@@ -84,6 +84,27 @@ describe('leases of an estate', () => {
       { wallet: a, version: 1n },
       { wallet: unrecorded, version: 0n },
     ]);
+  });
+
+  test('compared with a log say no less than it', async () => {
+    const wallets = held(3);
+    const [a, b] = wallets.map(({ wallet }) => wallet) as [Address, Address];
+    const freezes = [freeze('fleet'), freeze(`wallet:${a}`)];
+    const estate = await estateOf({ wallets, freezes });
+    const [lease] = leasesOf(estate, parties, []) as [Lease];
+    requireCovered([lease], estate);
+    const changed = (change: Partial<Lease>) =>
+      expectCode(() => requireCovered([{ ...lease, ...change }], estate), 'evidence_mismatch');
+    expect((await changed({ wallets: [{ wallet: b, version: 2n }] })).facts.path).toBe(b);
+    expect((await changed({ freezes: freezes.slice(0, 1) })).facts.path).toBe(`wallet:${a}`);
+    expect((await changed({ freezes: freezes.slice(1) })).facts.path).toBe('fleet');
+    await changed({ freezes: [freeze('fleet', 2), freeze(`wallet:${a}`)] });
+    // Of others it may be silent; what is newer, or not in the log, is no less.
+    requireCovered([{ ...lease, wallets: [{ wallet: b, version: 9n }], freezes: freezes.slice(0, 1) }], estate);
+    requireCovered([{ ...lease, wallets: [{ wallet: party().address, version: 0n }] }], estate);
+    const many = Array.from({ length: LIMITS.carriedFreezes + 1 }, () => freeze(`requester:${party().address}`));
+    const full = await estateOf({ wallets, freezes: many });
+    requireCovered(leasesOf(full, parties, []), full);
   });
 
   test('hold the log’s own signature and as many cosignatures as fit, known witnesses first', async () => {

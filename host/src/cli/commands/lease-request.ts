@@ -1,13 +1,9 @@
 /** qv lease request: what a boot that is gone left behind, as leases for its operators to sign (design 8). */
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { auditLog } from '@quantumvault/shared/evidence/audit/audit.ts';
 import { leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
-import { AUDIT_DEPS, auditJson, auditLines } from '../audit-report.ts';
-import { notVerified } from '../checklist.ts';
 import type { Command } from '../command.ts';
-import { openLogs } from '../log-source.ts';
-import { inLeaves, progressBar } from '../progress.ts';
+import { auditedEstate, logDoesNotHold } from '../succession/audited-estate.ts';
 import { leasesOf } from '../succession/estate.ts';
 import { type LeaseEntry, writeLeaseFile } from '../succession/files.ts';
 import { leaseJson, leaseLines } from '../succession/lease-text.ts';
@@ -15,7 +11,7 @@ import { NOT_AFTER, notAfter } from '../succession/not-after.ts';
 import { attestedSuccessor, SUCCESSOR_OPTIONS } from '../succession/successor.ts';
 import { bootOption, DEPLOYMENT, deploymentOption, walletOptions, warningLines } from '../succession/words.ts';
 import { printable, table } from '../terminal.ts';
-import { expectedSets, WITNESS_OPTIONS, witnessOptions } from '../trust-options.ts';
+import { WITNESS_OPTIONS, witnessOptions } from '../trust-options.ts';
 
 export const leaseRequest: Command = {
   name: 'lease request',
@@ -43,37 +39,20 @@ export const leaseRequest: Command = {
     url: { ...SUCCESSOR_OPTIONS.url, required: true },
     ...WITNESS_OPTIONS,
   },
-  run: async (args, { stderr }) => {
+  run: async (args, output) => {
     const predecessor = bootOption(args, 'from');
     const wanted = { named: walletOptions(args, 'wallet'), unrecorded: walletOptions(args, 'unrecorded') ?? [] };
     const [deployment, until, out] = [deploymentOption(args), notAfter(args), args.text('out')];
-    const witnesses = witnessOptions(args);
+    const { witnesses } = witnessOptions(args);
     const { attested, warnings, unsafe } = await attestedSuccessor(args);
     const { boot: successor, userData } = attested;
     if (successor === predecessor) throw new QvError('succession_mismatch', { path: 'predecessor', value: 'it lives' });
-    const bar = progressBar(stderr, 'Verifying', { amounts: inLeaves });
-    const onProgress = (leaves: bigint, of: bigint): void => bar.update(Number(leaves), Number(of));
     // The successor's log is one of the same deployment: it says so itself, attested.
-    const expected = { pcrSets: expectedSets(args), logOrigin: userData.logOrigin, ...unsafe, ...witnesses };
-    const report = await auditLog(await openLogs(args.text('log')), expected, { ...AUDIT_DEPS, onProgress }).finally(
-      () => bar.clear(),
-    );
-    if (!report.ok) {
-      return {
-        exit: 'failed',
-        json: { warnings, ...auditJson(report) },
-        text: (style) => [
-          ...auditLines(report, style),
-          '',
-          ...notVerified(report.findings[0]?.code ?? 'internal', style),
-          '  Nothing was written: a lease goes by a log that holds.',
-        ],
-      };
-    }
-    const estate = report.estateOf(predecessor);
-    if (estate === undefined) throw new QvError('log_unknown', { path: predecessor });
+    const known = { logOrigin: userData.logOrigin, ...unsafe };
+    const { report, estate } = await auditedEstate(args, args.text('log'), predecessor, known, output);
+    if (estate === undefined) return logDoesNotHold(report, warnings, 'Nothing was written');
     const parties = { deployment, predecessor, successor, notAfter: until };
-    const [first, ...rest] = leasesOf(estate, parties, witnesses.witnesses, wanted).map((lease): LeaseEntry => {
+    const [first, ...rest] = leasesOf(estate, parties, witnesses, wanted).map((lease): LeaseEntry => {
       const signed = { bytes: encodeAs(leaseCodec, lease), signatures: [] };
       return { signed, lease };
     });

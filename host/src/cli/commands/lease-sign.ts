@@ -3,7 +3,10 @@ import { QvError } from '@quantumvault/shared/errors.ts';
 import { FACT } from '@quantumvault/shared/evidence/leaf.ts';
 import type { OperatorSigned } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Trust } from '../../client/attestation.ts';
 import type { Arguments, Command } from '../command.ts';
+import { auditedEstate, logDoesNotHold } from '../succession/audited-estate.ts';
+import { requireCovered } from '../succession/estate.ts';
 import { type LeaseEntry, readLeaseFile, writeLeaseFile } from '../succession/files.ts';
 import { JOURNAL, recordLeases, requireNoConflict } from '../succession/journal.ts';
 import { leaseJson, leaseLines, signersOf } from '../succession/lease-text.ts';
@@ -13,9 +16,11 @@ import { attestedSuccessor, SUCCESSOR_OPTIONS } from '../succession/successor.ts
 import { warningLines } from '../succession/words.ts';
 import { tick } from '../terminal.ts';
 import { oneOperand } from '../text-input.ts';
+import { unsafeOptions, WITNESS_OPTIONS } from '../trust-options.ts';
 
 const TERMINATED_CHARACTERS = 200;
 const UNVERIFIED = 'The successor was not verified here: give --url and --pcrs, unless you have done so otherwise.';
+const UNCOMPARED = 'The leases were not compared with a log here: give --log, unless you have prepared them yourself.';
 
 export const leaseSign: Command = {
   name: 'lease sign',
@@ -25,16 +30,19 @@ export const leaseSign: Command = {
     'you know of that is what --terminated takes, an instance id or a note; without it qv shows the leases and',
     'signs nothing. The journal is your own, append-only, written before anything is signed; it refuses a second',
     'lease of a wallet of the same boot to another successor. Any two quorums share an operator, so no two',
-    'successors get one. With --url and --pcrs the successor proves itself to you, too, over your own nonce.',
+    'successors get one. With --url and --pcrs the successor proves itself to you, too, over your own nonce; with',
+    '--log you audit the log yourself, and sign nothing that takes an older state or leaves a freeze out.',
   ],
   operands: '<lease file>',
   options: {
     'operator-key': OPERATOR_KEY,
     journal: { ...JOURNAL, required: true },
     terminated: { value: '<text>', help: 'how you know that the old instance is gone; kept in the journal' },
+    log: { value: '<url|folder>', help: 'the log of the boot that is gone: the leases must say no less than it' },
     ...SUCCESSOR_OPTIONS,
+    ...WITNESS_OPTIONS,
   },
-  run: async (args) => {
+  run: async (args, output) => {
     const file = oneOperand(args, 'lease file');
     const entries = readLeaseFile(file);
     const terminated = args.optional('terminated');
@@ -59,7 +67,18 @@ export const leaseSign: Command = {
     for (const { lease } of entries) requireUsable(lease.notAfter);
     await requireNoConflict(journal, entries);
     const operator = operatorKey(args.text('operator-key'));
-    const warnings = await verifySuccessor(args, entries[0]);
+    const successor = await verifySuccessor(args, entries[0]);
+    const log = args.optional('log');
+    const { report, estate } =
+      log === undefined ? {} : await auditedEstate(args, log, entries[0].lease.predecessor, successor.known, output);
+    if (report !== undefined && estate === undefined)
+      return logDoesNotHold(report, successor.warnings, 'Nothing was signed');
+    if (estate !== undefined)
+      requireCovered(
+        entries.map(({ lease }) => lease),
+        estate,
+      );
+    const warnings = [...successor.warnings, ...(estate === undefined ? [UNCOMPARED] : [])];
     await recordLeases(
       journal,
       entries.map(({ signed: { bytes }, lease }) => ({ lease, bytes, terminated })),
@@ -84,9 +103,18 @@ export const leaseSign: Command = {
   },
 };
 
-async function verifySuccessor(args: Arguments, { lease }: LeaseEntry): Promise<readonly string[]> {
-  if (!args.flag('url')) return [UNVERIFIED];
-  return (await attestedSuccessor(args, lease.successor)).warnings;
+interface Verified {
+  readonly warnings: readonly string[];
+  readonly known: Pick<Trust, 'unsafeTrustedRootDer' | 'logOrigin'>;
+}
+
+async function verifySuccessor(args: Arguments, { lease }: LeaseEntry): Promise<Verified> {
+  if (args.flag('url')) {
+    const { attested, warnings, unsafe } = await attestedSuccessor(args, lease.successor);
+    return { warnings, known: { logOrigin: attested.userData.logOrigin, ...unsafe } };
+  }
+  const { warnings, unsafeTrustedRootDer } = await unsafeOptions(args);
+  return { warnings: [...warnings, UNVERIFIED], known: { ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }) } };
 }
 
 /** Once, however often he signs; what does not hold under his key, or comes twice, makes room. */

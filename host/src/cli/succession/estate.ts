@@ -3,9 +3,10 @@
  * leaf, below which no state is taken, the freezes that hold, and the log's state by which both are known.
  */
 import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
+import { toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { Estate, HeldWallet } from '@quantumvault/shared/evidence/audit/types.ts';
-import { type HeldFreeze, type Lease, walletScope } from '@quantumvault/shared/evidence/succession.ts';
+import { type HeldFreeze, type Lease, touches, walletScope } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatNote, type NoteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
 import type { VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
@@ -104,3 +105,26 @@ function fittingNote(note: Uint8Array, witnesses: readonly VerifierKey[]): Uint8
   }
   return fitted;
 }
+
+/**
+ * Whether leases say no less than the log does: neither an older version of a wallet, nor a freeze left out.
+ * @throws QvError evidence_mismatch naming the wallet or scope
+ */
+export function requireCovered(leases: readonly Lease[], estate: Estate): void {
+  const known = new Map(estate.wallets.map(({ wallet, version }) => [wallet, version]));
+  for (const { wallets, freezes } of leases) {
+    const carried = new Set(freezes.map(freezeName));
+    const isWhole =
+      freezes.length === 1 && freezes[0]?.scope === 'fleet' && estate.freezes.length > LIMITS.carriedFreezes;
+    for (const { wallet, version } of wallets) {
+      const logged = known.get(wallet);
+      if (logged !== undefined && version < logged)
+        throw new QvError('evidence_mismatch', { path: wallet, value: `version ${version}, the log has ${logged}` });
+      const missing = estate.freezes.find((held) => touches(held.scope, wallet) && !carried.has(freezeName(held)));
+      if (missing !== undefined && !isWhole)
+        throw new QvError('evidence_mismatch', { path: missing.scope, value: 'the freeze is left out' });
+    }
+  }
+}
+
+const freezeName = ({ scope, freezeId }: HeldFreeze): string => `${scope} ${toHex(freezeId)}`;

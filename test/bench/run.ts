@@ -2,7 +2,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
+import type { FreezeLoadReport } from '../load/freeze-load.ts';
 import { attestationRow } from './attestation.ts';
+import { freezeRun } from './freeze.ts';
 import { appendRow, auditRuns } from './log.ts';
 import { type Measured, measure } from './measure.ts';
 import { policyRow } from './policy.ts';
@@ -12,6 +14,7 @@ const rows: Measured[] = [];
 for (const row of [attestationRow(), policyRow(), appendRow()]) rows.push(await measure(row));
 rows.push(await withWitnessRow(measure));
 const audits = auditRuns();
+const freezes = await freezeRun();
 
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',
@@ -49,11 +52,29 @@ console.log(
   ])}`,
 );
 
+console.log(
+  `\n${table([
+    [`${freezes.freezes} freezes under 64 connections`, 'p50 ms', 'p99 ms', 'max ms'],
+    ...(['toAcknowledgement', 'toLastSignature'] as const).map((what) => [
+      what === 'toAcknowledgement' ? 'from order to acknowledgement' : 'from order to the last signature',
+      ...[freezes[what].p50, freezes[what].p99, freezes[what].max].map((value) => value.toFixed(1)),
+    ]),
+  ])}\n${freezes.released.length + freezes.late.length} of ${freezes.signatures} signatures after a freeze`,
+);
+
 const folder = join(import.meta.dirname, '..', '..', '.qv');
 mkdirSync(folder, { recursive: true });
 const file = join(folder, 'bench.json');
-writeFileSync(file, `${JSON.stringify({ time: new Date().toISOString(), machine, rows, audits }, undefined, 2)}\n`);
+writeFileSync(
+  file,
+  `${JSON.stringify({ time: new Date().toISOString(), machine, rows, audits, freezes: summary(freezes) }, undefined, 2)}\n`,
+);
 console.log('\nKept in .qv/bench.json');
+
+/** Without the list of what should not have been released: it is empty. */
+function summary({ freezes, signatures, toAcknowledgement, toLastSignature }: FreezeLoadReport) {
+  return { freezes, signatures, toAcknowledgement, toLastSignature };
+}
 
 function table(lines: readonly (readonly string[])[]): string {
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));

@@ -11,7 +11,7 @@ import { decodeLeaf, printableFact } from '@quantumvault/shared/evidence/leaf.ts
 import type { SignedBy } from '@quantumvault/shared/evidence/succession.ts';
 import { verifyResumeAck } from '@quantumvault/shared/evidence/verify.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { verifyEd25519 } from './ed25519.ts';
 import { type EnclaveClient, EnclaveRefusal } from './enclave/client.ts';
 import { isTold, type Latch, Latches } from './freeze-latches.ts';
@@ -116,16 +116,17 @@ export class Freezes {
   }
 
   /**
-   * @param by who ordered it, for the log
+   * @param by who ordered it, for the record
    * @throws QvError field_malformed, and nothing else: whatever fails is part of the report
    */
   async freeze(scope: string, reason: string, by = 'the admin socket'): Promise<FreezeReport> {
     const started = performance.now();
+    const orderedAt = this.#deps.now();
     const said = printableFact(reason, REASON_CHARACTERS);
-    const latch = this.#latches.order(parseFreezeScope(scope), said, this.#deps.now());
+    const latch = this.#latches.order(parseFreezeScope(scope), said, orderedAt);
     const host: Hold = { held: true, at: instant(latch.record.latchedAt), elapsedMilliseconds: since(started) };
     const [enclave, database] = await Promise.all([
-      this.#tell(latch, said, started),
+      this.#tell(latch, said, started, { by: printableFact(by, 64), orderedAt }),
       this.#persist(latch.record.scope, started),
     ]);
     this.#deps.log.warn({ scope, by, enclave: enclave.held, database: database.held }, 'frozen by an order');
@@ -146,7 +147,13 @@ export class Freezes {
     if (this.#latches.get(scope) === undefined) await this.#rows.write(FLEET);
   }
 
-  async #tell(latch: Latch, reason: string, started = performance.now()): Promise<EnclaveHold> {
+  /** @param ordered absent when an enclave is told of what holds already */
+  async #tell(
+    latch: Latch,
+    reason: string,
+    started = performance.now(),
+    ordered: Pick<RequestOf<'freeze'>, 'by' | 'orderedAt'> = {},
+  ): Promise<EnclaveHold> {
     const { control, controlAddress: enclave, records, now } = this.#deps;
     const { order } = latch;
     const { scope } = latch.record;
@@ -161,7 +168,7 @@ export class Freezes {
           this.#acknowledged(latch, order, late);
         },
       };
-      const reply = await control.request('freeze', { scope, reason }, options);
+      const reply = await control.request('freeze', { scope, reason, ...ordered }, options);
       const held = { held: true, at: instant(now()), elapsedMilliseconds: since(started) } as const;
       records.leaf(reply.receipt);
       this.#acknowledged(latch, order, reply);

@@ -81,7 +81,7 @@ describe('support staff', () => {
       database: { held: true },
     });
     const reason = 'support ann: called by the owner';
-    expect(asked()).toEqual([{ scope: `wallet:${host.wallet}`, reason }]);
+    expect(asked()).toMatchObject([{ scope: `wallet:${host.wallet}`, reason, by: 'support ann' }]);
     expect(host.rows('freezes')).toMatchObject([{ scope: `wallet:${host.wallet}`, reason }]);
     expect((await expectProblem(await host.sign(), 'frozen')).path).toBe(`wallet:${host.wallet}`);
     expect(host.enclave.count('sign')).toBe(0);
@@ -236,8 +236,8 @@ describe('a panic code', () => {
     });
     const spelt = panicCode.toLowerCase().replaceAll('-', ' ');
     expect((await post({ panicCode: spelt, reason: 'phone stolen' })).status).toBe(200);
-    expect(asked()).toEqual([
-      { scope: `wallet:${host.wallet}`, reason: 'panic code' },
+    expect(asked()).toMatchObject([
+      { scope: `wallet:${host.wallet}`, reason: 'panic code', by: 'panic code' },
       { scope: `wallet:${host.wallet}`, reason: 'panic code: phone stolen' },
     ]);
     expect(scopes()).toEqual([`wallet:${host.wallet}`]);

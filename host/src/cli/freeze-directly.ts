@@ -150,7 +150,11 @@ async function tell(
   const timeoutMilliseconds = LIMITS.freezeTimeoutMilliseconds;
   try {
     client.connect();
-    const asked = client.request('freeze', order, { timeoutMilliseconds });
+    const asked = client.request(
+      'freeze',
+      { ...order, by: 'qv, without the host', orderedAt: timeMs(Date.now()) },
+      { timeoutMilliseconds },
+    );
     const status = client.request('status', {}, { timeoutMilliseconds }).catch(() => undefined);
     const { ack, receipt } = await asked;
     const held = {

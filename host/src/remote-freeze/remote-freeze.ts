@@ -62,7 +62,7 @@ export class RemoteFreeze {
       const step = operators.stepOf(login, code, arrived);
       if (step === undefined || !(await usedSteps.use(login, step))) throw refused();
     });
-    return this.#freeze(scopeOf(scope), reason);
+    return this.#freeze(scopeOf(scope), reason, `support ${login}`);
   }
 
   /** @throws QvError source_slowed, freeze_credentials_invalid; store_unavailable: whose code it is nobody else knows */
@@ -73,15 +73,15 @@ export class RemoteFreeze {
       if (found === undefined) throw refused();
       return found;
     });
-    return this.#freeze(scopeOf({ wallet }), reason);
+    return this.#freeze(scopeOf({ wallet }), reason, 'panic code');
   }
 
   /** Never refused any more, but not all at once: these orders share the enclave's stop line with `qv kill`. */
-  async #freeze(scope: string, reason: string): Promise<FreezeReport> {
+  async #freeze(scope: string, reason: string, by: string): Promise<FreezeReport> {
     if (this.#running < LIMITS.remoteFreezes) this.#running++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
-      return await this.#deps.freezes.freeze(scope, reason);
+      return await this.#deps.freezes.freeze(scope, reason, by);
     } finally {
       // Whoever has waited longest takes the place over.
       const next = this.#waiting.shift();

@@ -32,7 +32,7 @@ interface Right {
   readonly predecessor: BootId;
   readonly checkpoint: Uint8Array;
   readonly freezes: readonly HeldFreeze[];
-  /** Whether the state's sums are all there is: of a release always, of a lease if witnesses show it. */
+  /** Whether the state's sums are all there is: of a release always, of a lease if witnesses and operators say so. */
   readonly sumsProven: boolean;
   /** @throws QvError state_too_old, succession_mismatch */
   readonly requireVersion: (version: bigint) => void;
@@ -94,7 +94,9 @@ function byLease(context: Context, { bytes, signatures }: OperatorSigned, wallet
   const requireVersion = (found: bigint): void => {
     if (found < least) throw new QvError('state_too_old', { path: 'lease.wallets' });
   };
-  return { kind: 'lease', predecessor, checkpoint, freezes, sumsProven: witnesses.haveCosigned(note), requireVersion };
+  // Cosignatures alone could be those of an older checkpoint; that it is the last one is the operators' word.
+  const sumsProven = lease.sumsProven && witnesses.haveCosigned(note);
+  return { kind: 'lease', predecessor, checkpoint, freezes, sumsProven, requireVersion };
 }
 
 /** @throws QvError log_*, succession_mismatch */

@@ -48,6 +48,7 @@ async function enclaveOf(data: EnclaveClient, control: EnclaveClient): Promise<E
 
 async function startEnclave(name: string): Promise<Enclave> {
   const started = await host.backend.startEnclave(name);
+  await host.tunnel(started.addresses.tunnel);
   const data = host.connect(started.addresses.data);
   await host.giveCredentials(data);
   return enclaveOf(data, host.connect(started.addresses.control));
@@ -88,6 +89,7 @@ async function lease(
     freezes: [],
     checkpoint: await checkpointOf(first),
     notAfter: inAnHour(),
+    sumsProven: true,
     ...change,
   });
   return { bytes, signatures: signedBy(bytes, ...signers) };
@@ -108,7 +110,7 @@ describe('a planned hand-over', () => {
     await sign(first, wallet, { lamports: 5n });
     await expectCode(sign(second, wallet), 'wallet_held_elsewhere');
     const given = await first.data.request('release', { order: order(), wallet: wallet.address });
-    await expectCode(sign(first, wallet), 'state_invalid');
+    await expectCode(sign(first, wallet), 'wallet_held_elsewhere');
     const moved = sealed(wallet, given.state.blob);
     const taken = await second.data.request('take', { ...claim(moved), release: given.release });
     const now = sealed(wallet, taken.state.blob);
@@ -174,8 +176,8 @@ describe('a planned hand-over', () => {
     });
     expect((await sign(third, sealed(wallet, there.state.blob))).signature).toHaveLength(64);
     await expectCode(second.data.request('take', { ...claim(moved), release }), 'state_too_old');
-    await expectCode(sign(second, sealed(wallet, taken.state.blob)), 'state_invalid');
-    await expectCode(sign(first, moved), 'state_invalid');
+    await expectCode(sign(second, sealed(wallet, taken.state.blob)), 'wallet_held_elsewhere');
+    await expectCode(sign(first, moved), 'wallet_held_elsewhere');
   });
 });
 
@@ -253,7 +255,7 @@ describe('a lease', () => {
     const few = await lease(wallet, {}, people.slice(0, 1));
     await expectCode(first.data.request('leaseShow', { lease: few }), 'operators_too_few');
     expect(await first.data.request('leaseShow', { lease: signed })).toEqual({ given: 1 });
-    await expectCode(sign(first, wallet), 'state_invalid');
+    await expectCode(sign(first, wallet), 'wallet_held_elsewhere');
     expect(await first.data.request('leaseShow', { lease: signed })).toEqual({ given: 0 });
   });
 

@@ -153,6 +153,7 @@ describe('a crash without witnesses', () => {
       freezes: [],
       checkpoint: utf8('no note'),
       notAfter: timeMs(Date.now() + 60_000),
+      sumsProven: false,
     };
     const refused: [Partial<Lease>, string, string?][] = [
       [{ deployment: 'elsewhere' }, 'succession_mismatch', 'lease.deployment'],
@@ -249,11 +250,28 @@ describe('a crash with witnesses', () => {
   afterAll(() => stack?.stop());
 
   it('keeps the sums of windows, which the witnessed log proves', async () => {
-    for (let index = 0; index < 2; index++) expect((await kit.sign(windowed)).status).toBe(200);
+    expect((await kit.sign(windowed)).status).toBe(200);
+    const copy = operators.file('copy');
+    expect(await qvJson('log', 'fetch', stack.url, '--dir', copy)).toMatchObject({ ok: true });
+    expect((await kit.sign(windowed)).status).toBe(200);
     const predecessor = await operators.bootOf(stack);
     await stack.restartEnclave();
     await newBoot(stack, operators, predecessor);
     await kit.ready();
+    // An older log with all its cosignatures: the witnesses have seen more, and say so.
+    const older = await operators.requestBy(copy, 'lease-older', predecessor, stack);
+    expect(older).toMatchObject({ ok: true, witnesses: { isLast: false, confirmed: [], needed: 2 } });
+    expect(older['leases']).toMatchObject([{ sumsProven: false }]);
+    // The newest is the last they know of; without asking nobody knows, and a name has to be one of a witness.
+    const newest = await operators.request('lease-newest', predecessor, stack);
+    expect(newest).toMatchObject({ ok: true, witnesses: { isLast: true }, leases: [{ sumsProven: true }] });
+    expect(
+      await operators.request('x', predecessor, stack, '--ask-witness', 'nobody=http://127.0.0.1:1'),
+    ).toMatchObject({
+      error: { code: 'usage_invalid' },
+    });
+    const signed = await operators.sign('lease-newest', 3, '--terminated', 'i-0a1b2c3d4e5f60718');
+    expect((signed['warnings'] as string[]).some((warning) => warning.includes('--ask-witness'))).toBe(true);
     expect(await operators.lease('lease', predecessor, stack)).toMatchObject({ ok: true, taken: 1 });
     expect((await kit.sign(windowed, later())).status).toBe(200);
     const denied = await expectProblem(await kit.sign(windowed, later()), 'policy_denied');

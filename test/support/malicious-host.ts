@@ -51,11 +51,11 @@ export class MaliciousHost {
   readonly data: EnclaveClient;
   readonly control: EnclaveClient;
   readonly kms: KmsAdmin;
-  readonly #tunnel: Listener;
+  readonly #tunnels: Listener[];
 
   private constructor(backend: Backend, tunnel: Listener) {
     this.backend = backend;
-    this.#tunnel = tunnel;
+    this.#tunnels = [tunnel];
     this.data = this.connect(backend.enclaveAddresses.data);
     this.control = this.connect(backend.enclaveAddresses.control);
     this.kms = new KmsAdmin(backend.kmsAdmin);
@@ -70,6 +70,13 @@ export class MaliciousHost {
       log,
     });
     return new MaliciousHost(backend, tunnel);
+  }
+
+  /** A further enclave's way to KMS. */
+  async tunnel(listen: string): Promise<void> {
+    const { kmsEndpoint: endpoint } = this.backend;
+    const address = parseTransportAddress(listen);
+    this.#tunnels.push(await startKmsTunnel({ transport: unixTransport, listen: address, endpoint, log }));
   }
 
   connect(address: string): EnclaveClient {
@@ -136,7 +143,7 @@ export class MaliciousHost {
     this.data.close();
     this.control.close();
     this.kms.close();
-    await this.#tunnel.close();
+    for (const tunnel of this.#tunnels) await tunnel.close();
     await this.backend.stop();
   }
 }

@@ -25,6 +25,7 @@ export function operatorsOf(stack: Stack) {
   const witnesses = stack.witnesses.flatMap(({ key }) => ['--witness', key]);
   const threshold = witnesses.length === 0 ? [] : ['--witness-threshold', '2'];
   const deployment = ['--deployment', stack.deployment];
+  const asked = stack.witnesses.flatMap(({ key, url }) => ['--ask-witness', `${key.split('+')[0]}=${url}`]);
   const key = (operator: number): string => join(stack.dir, 'operators', `${operator}.pem`);
   const journal = (operator: number): string => file(`journal-${operator}`);
 
@@ -35,11 +36,21 @@ export function operatorsOf(stack: Stack) {
     return enclave.boot;
   }
 
-  const request = (out: string, from: string, to: Site, ...more: readonly string[]): Promise<JsonAnswer> =>
+  /** By the log of the stack's host, or by a copy. */
+  const requestBy = (
+    log: string,
+    out: string,
+    from: string,
+    to: Site,
+    ...more: readonly string[]
+  ): Promise<JsonAnswer> =>
     qvJson(
-      ...['lease', 'request', '--url', to.url, '--log', stack.url, '--from', from, '--out', file(out)],
-      ...[...deployment, ...images, ...witnesses, ...threshold, ...more],
+      ...['lease', 'request', '--url', to.url, '--log', log, '--from', from, '--out', file(out)],
+      ...[...deployment, ...images, ...witnesses, ...threshold, ...asked, ...more],
     );
+
+  const request = (out: string, from: string, to: Site, ...more: readonly string[]): Promise<JsonAnswer> =>
+    requestBy(stack.url, out, from, to, ...more);
 
   const signLease = (lease: string, operator: number, ...more: readonly string[]): Promise<JsonAnswer> =>
     qvJson(
@@ -93,6 +104,7 @@ export function operatorsOf(stack: Stack) {
     deployment,
     bootOf,
     request,
+    requestBy,
     sign: signLease,
     apply,
     lease,

@@ -36,6 +36,8 @@ export interface WitnessClientOptions {
   /** For one checkpoint, all exchanges together. Default: LIMITS.witnessTimeoutMilliseconds. */
   readonly timeoutMilliseconds?: number;
   readonly fetch?: typeof fetch;
+  /** How far the witness is believed to have followed whatever log it is asked about first. Default: not at all. */
+  readonly followed?: bigint;
 }
 
 export class WitnessClient {
@@ -62,7 +64,7 @@ export class WitnessClient {
     const { fetch: fetcher = fetch, timeoutMilliseconds = LIMITS.witnessTimeoutMilliseconds } = this.#options;
     const connection = new WitnessConnection(this.endpoint.url, fetcher, timeoutMilliseconds);
     const { origin, size } = request;
-    let oldSize = this.#followed.get(origin) ?? 0n;
+    let oldSize = this.#followed.get(origin) ?? this.#options.followed ?? 0n;
     // Two publishers of one log, or a checkpoint older than one already cosigned: the witness would say the same.
     if (oldSize > size) throw new QvError('witness_size_mismatch', { value: `${oldSize}` });
     let reply = await this.#addCheckpoint(connection, request, oldSize);

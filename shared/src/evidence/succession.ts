@@ -11,6 +11,7 @@
 import type { Address, BootId, Signature } from '../brands.ts';
 import { LIMITS } from '../limits.ts';
 import {
+  bool,
   bootId,
   bytes,
   type Codec,
@@ -81,6 +82,8 @@ export const leaseCodec = purposeStruct('qv/lease/v1', {
   /** The predecessor's log as the operators hold it, with what witnesses have cosigned. */
   checkpoint: field(6, bytes(1, LIMITS.predecessorNoteBytes)),
   notAfter: field(7, time),
+  /** Enough witnesses have told the operators that they have seen no later checkpoint: the sums of windows are all. */
+  sumsProven: field(8, bool),
 });
 export type Lease = Infer<typeof leaseCodec>;
 

@@ -14,7 +14,13 @@ import { auditDeps, Deployment } from '../../support/log-builder.ts';
 import { party } from '../../support/wallet-kit.ts';
 
 const boot = (): BootId => party().address as string as BootId;
-const parties = { deployment: 'test', predecessor: boot(), successor: boot(), notAfter: timeMs(1e12) };
+const parties = {
+  deployment: 'test',
+  predecessor: boot(),
+  successor: boot(),
+  notAfter: timeMs(1e12),
+  sumsProven: false,
+};
 const freeze = (scope: string, fill = 1) => ({ scope, freezeId: new Uint8Array(16).fill(fill) });
 const held = (count: number) => Array.from({ length: count }, () => ({ wallet: party().address, version: 3n }));
 

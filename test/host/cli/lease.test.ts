@@ -42,6 +42,7 @@ const leaseOf = (change: Partial<Lease> = {}): Lease => ({
   freezes: [{ scope: 'fleet', freezeId: new Uint8Array(16).fill(5) }],
   checkpoint: utf8('no note'),
   notAfter: timeMs(Date.now() + HOUR_MS),
+  sumsProven: false,
   ...change,
 });
 type Signed = { key: string; signature: string };

@@ -3,6 +3,7 @@ import { QvError } from '@quantumvault/shared/errors.ts';
 import { leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { Command } from '../command.ts';
+import { ASK_WITNESS, askWitnesses } from '../succession/ask-witnesses.ts';
 import { auditedEstate, logDoesNotHold } from '../succession/audited-estate.ts';
 import { leasesOf } from '../succession/estate.ts';
 import { type LeaseEntry, writeLeaseFile } from '../succession/files.ts';
@@ -20,7 +21,8 @@ export const leaseRequest: Command = {
     'For a crash. Audits the whole log as qv verify log does, and asks the successor for a live attestation over',
     'a nonce of qv’s own; writes nothing when either fails. What is written still counts for nothing: M operators',
     'have to sign it with qv lease sign. No state older than the log is taken over, and freezes that hold stay.',
-    'Without the cosignatures of measured witnesses every window counts as full for its length from then on.',
+    'Every window counts as full for its length from then on, unless enough of the measured witnesses have',
+    'cosigned the log and say, asked with --ask-witness, that they have seen no more of it.',
     'Without --wallet the leases are for all wallets that the boot held.',
   ],
   options: {
@@ -38,6 +40,7 @@ export const leaseRequest: Command = {
     ...SUCCESSOR_OPTIONS,
     url: { ...SUCCESSOR_OPTIONS.url, required: true },
     ...WITNESS_OPTIONS,
+    'ask-witness': ASK_WITNESS,
   },
   run: async (args, output) => {
     const predecessor = bootOption(args, 'from');
@@ -51,7 +54,8 @@ export const leaseRequest: Command = {
     const known = { logOrigin: userData.logOrigin, ...unsafe };
     const { report, estate } = await auditedEstate(args, args.text('log'), predecessor, known, output);
     if (estate === undefined) return logDoesNotHold(report, warnings, 'Nothing was written');
-    const parties = { deployment, predecessor, successor, notAfter: until };
+    const asked = await askWitnesses(args, estate.checkpoint);
+    const parties = { deployment, predecessor, successor, notAfter: until, sumsProven: asked?.isLast === true };
     const [first, ...rest] = leasesOf(estate, parties, witnesses, wanted).map((lease): LeaseEntry => {
       const signed = { bytes: encodeAs(leaseCodec, lease), signatures: [] };
       return { signed, lease };
@@ -71,6 +75,7 @@ export const leaseRequest: Command = {
         predecessor,
         successor,
         notAfter: new Date(until).toISOString(),
+        ...(asked && { witnesses: asked }),
         leases: entries.map(leaseJson),
       },
       text: (style) => [

@@ -5,6 +5,7 @@ import type { OperatorSigned } from '@quantumvault/shared/evidence/succession.ts
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Trust } from '../../client/attestation.ts';
 import type { Arguments, Command } from '../command.ts';
+import { ASK_WITNESS, askWitnesses } from '../succession/ask-witnesses.ts';
 import { auditedEstate, logDoesNotHold } from '../succession/audited-estate.ts';
 import { requireCovered } from '../succession/estate.ts';
 import { type LeaseEntry, readLeaseFile, writeLeaseFile } from '../succession/files.ts';
@@ -20,6 +21,8 @@ import { unsafeOptions, WITNESS_OPTIONS } from '../trust-options.ts';
 
 const TERMINATED_CHARACTERS = 200;
 const UNVERIFIED = 'The successor was not verified here: give --url and --pcrs, unless you have done so otherwise.';
+const UNASKED =
+  'That windows keep their sums was not asked of witnesses here: give --ask-witness, unless you have prepared them.';
 const UNCOMPARED = 'The leases were not compared with a log here: give --log, unless you have prepared them yourself.';
 
 export const leaseSign: Command = {
@@ -41,6 +44,7 @@ export const leaseSign: Command = {
     log: { value: '<url|folder>', help: 'the log of the boot that is gone: the leases must say no less than it' },
     ...SUCCESSOR_OPTIONS,
     ...WITNESS_OPTIONS,
+    'ask-witness': ASK_WITNESS,
   },
   run: async (args, output) => {
     const file = oneOperand(args, 'lease file');
@@ -78,7 +82,11 @@ export const leaseSign: Command = {
         entries.map(({ lease }) => lease),
         estate,
       );
-    const warnings = [...successor.warnings, ...(estate === undefined ? [UNCOMPARED] : [])];
+    const warnings = [
+      ...successor.warnings,
+      ...(estate === undefined ? [UNCOMPARED] : []),
+      ...(await requireLast(args, entries)),
+    ];
     await recordLeases(
       journal,
       entries.map(({ signed: { bytes }, lease }) => ({ lease, bytes, terminated })),
@@ -102,6 +110,20 @@ export const leaseSign: Command = {
     };
   },
 };
+
+/** @returns a warning if nobody was asked @throws QvError evidence_mismatch when witnesses have seen more */
+async function requireLast(args: Arguments, entries: readonly LeaseEntry[]): Promise<readonly string[]> {
+  for (const { lease } of entries) {
+    if (!lease.sumsProven) continue;
+    const asked = await askWitnesses(args, lease.checkpoint);
+    if (asked === undefined) return [UNASKED];
+    if (!asked.isLast) {
+      const value = `${asked.confirmed.length} of ${asked.needed} witnesses say so`;
+      throw new QvError('evidence_mismatch', { path: 'sumsProven', value });
+    }
+  }
+  return [];
+}
 
 interface Verified {
   readonly warnings: readonly string[];

@@ -11,7 +11,9 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatNote, type NoteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
 import type { VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 
-export type LeaseParties = Pick<Lease, 'deployment' | 'predecessor' | 'successor'> & { readonly notAfter: TimeMs };
+export type LeaseParties = Pick<Lease, 'deployment' | 'predecessor' | 'successor' | 'sumsProven'> & {
+  readonly notAfter: TimeMs;
+};
 
 export interface Wanted {
   /** Only these wallets; without, all that the predecessor did not give to somebody else. */

@@ -26,6 +26,7 @@ export function signersOf({ bytes, signatures }: OperatorSigned): readonly (Sign
 export function leaseJson({ signed, lease }: LeaseEntry) {
   return {
     wallets: lease.wallets.map(({ wallet, version }) => ({ wallet, version: String(version) })),
+    sumsProven: lease.sumsProven,
     freezes: lease.freezes.map(({ scope, freezeId }) => ({ scope, freezeId: toHex(freezeId) })),
     signatures: signersOf(signed).map(({ key, holds }) => ({ key, holds })),
   };
@@ -44,6 +45,7 @@ export function leaseLines(entries: readonly [LeaseEntry, ...LeaseEntry[]], styl
         ['Deployment', printable(lease.deployment)],
         ['Wallets', `${countText(wallets)}${of}`],
         ['Log held', checkpointText(lease.checkpoint)],
+        ['Windows', lease.sumsProven ? 'keep their sums, if the enclave’s witnesses have cosigned' : 'count as full'],
         ['Counts until', untilText(lease.notAfter)],
       ],
       style,
@@ -67,8 +69,7 @@ function checkpointText(checkpoint: Uint8Array): string {
     const { text, signatures } = parseNote(checkpoint);
     const { origin, size } = parseCheckpoint(text);
     const witnesses = signatures.map(({ name }) => name).filter((name) => name !== origin);
-    const by =
-      witnesses.length === 0 ? 'no witness: windows will count as full' : `with lines of ${witnesses.join(', ')}`;
+    const by = witnesses.length === 0 ? 'no witness' : `with lines of ${witnesses.join(', ')}`;
     return printable(`${size} leaves of ${origin}; ${by}`);
   } catch (error) {
     return `unreadable (${codeOf(error)})`;

@@ -221,7 +221,7 @@ describe('enabling a policy', () => {
     expect(report).toMatchObject({
       scope: `wallet:${frozen}`,
       host: { held: true },
-      enclave: { held: true },
+      enclaves: [{ held: true }],
       database: { held: true },
     });
     await expectCode(client.sign(requestOf(frozen)), 'frozen');

@@ -111,6 +111,7 @@ describe('leases of an estate', () => {
     const many = Array.from({ length: LIMITS.carriedFreezes + 1 }, () => freeze(`requester:${party().address}`));
     const full = await estateOf({ wallets, freezes: many });
     requireCovered(leasesOf(full, parties, []), full);
+    await expectCode(() => leasesOf(estate, parties, [], { named: [a], unrecorded: [b] }), 'evidence_mismatch');
   });
 
   test('hold the log’s own signature and as many cosignatures as fit, known witnesses first', async () => {

@@ -1,6 +1,6 @@
 /** qv lease sign: what is shown, who signs once, and what an operator's journal refuses. No host is needed. */
 import { generateKeyPairSync } from 'node:crypto';
-import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Address, addressOf, type BootId, timeMs } from '@quantumvault/shared/brands.ts';
 import { toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
@@ -8,7 +8,10 @@ import { type Lease, leaseCodec } from '@quantumvault/shared/evidence/succession
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type BuiltLog, Deployment } from '../../support/log-builder.ts';
+import { filesOf, writeFiles } from '../../support/log-server.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
+import { trustOptions } from '../../support/trust-files.ts';
 import { party } from '../../support/wallet-kit.ts';
 import { type JsonAnswer, qv, qvJson } from './call.ts';
 
@@ -232,4 +235,115 @@ describe('an operator’s journal', () => {
     expect(await sign(fileOf([leaseOf()]))).toMatchObject({ ok: true });
     expect(await sign(fileOf([leaseOf({ successor: boot() })]))).toMatchObject({ error: { code: 'lease_conflict' } });
   });
+});
+
+describe('a successor that died before it took what was leased to it', () => {
+  let deployment: Deployment;
+  let [gone, heir, next]: BuiltLog[] = [];
+  const of = (log: BuiltLog | undefined): BuiltLog => log as BuiltLog;
+  const note = (log: BuiltLog | undefined): string[] => ['--terminated-successor', `${of(log).boot}=i-2 is gone`];
+  const serve = (): string[] => {
+    const copy = fresh('log');
+    mkdirSync(copy);
+    writeFiles(copy, filesOf(deployment.serve()));
+    return ['--log', copy, ...trustOptions(folder.path, deployment)];
+  };
+  const change = (): Partial<Lease> => ({ freezes: [], checkpoint: of(gone).checkpoint() });
+
+  beforeEach(async () => {
+    deployment = new Deployment();
+    gone = await deployment.start();
+    heir = await deployment.start({ follows: gone.predecessor() });
+    next = await deployment.start({ follows: heir.predecessor() });
+    [predecessor, successor] = [gone.boot, heir.boot];
+  });
+
+  test('gives way to the next one on the operator’s word, and gets nothing any more', async () => {
+    const wallet = of(gone).wallet();
+    wallets = [wallet.address];
+    expect(await sign(fileOf([leaseOf(change())]), alice, ...serve())).toMatchObject({ ok: true });
+    successor = of(next).boot;
+    const file = fileOf([leaseOf(change())]);
+    expect(await sign(file, alice, ...serve())).toMatchObject({ error: { code: 'lease_conflict' } });
+    // Another boot's end says nothing about this one.
+    expect(await sign(file, alice, ...serve(), '--terminated-successor', `${boot()}=gone`)).toMatchObject({
+      error: { code: 'lease_conflict', path: wallet.address },
+    });
+    const answer = await sign(file, alice, ...serve(), ...note(heir));
+    expect(answer).toMatchObject({ ok: true, signed: true });
+    expect(JSON.stringify(answer['warnings'])).not.toContain(of(heir).boot);
+    expect(JSON.parse(lines().at(-1) ?? '')).toMatchObject({
+      successor,
+      terminatedSuccessors: [{ boot: of(heir).boot, note: 'i-2 is gone' }],
+    });
+    // The word stays, and counts against a lease of anything to that boot.
+    expect(await sign(fileOf([leaseOf(change())]), alice, ...serve())).toMatchObject({ ok: true });
+    for (const again of [wallet.address, party().address])
+      expect(
+        await sign(fileOf([leaseOf({ successor: of(heir).boot, wallets: [{ wallet: again, version: 9n }] })])),
+      ).toMatchObject({ error: { code: 'lease_conflict', path: 'successor' } });
+  });
+
+  test('keeps what its log shows as taken', async () => {
+    const wallet = of(gone).wallet();
+    wallets = [wallet.address];
+    expect(await sign(fileOf([leaseOf(change())]), alice)).toMatchObject({ ok: true });
+    wallet.leaseTo(of(heir));
+    successor = of(next).boot;
+    const file = fileOf([leaseOf(change())]);
+    expect(await sign(file, alice, ...serve(), ...note(heir))).toMatchObject({
+      error: { code: 'evidence_mismatch', path: wallet.address, value: `the log says that ${of(heir).boot} has it` },
+    });
+    expect(lines()).toHaveLength(1);
+  });
+
+  test('leaves freezes behind that the operator is told of, or nothing to go by', async () => {
+    wallets = [of(gone).wallet().address];
+    successor = of(next).boot;
+    of(heir).freeze();
+    of(heir).freeze(`wallet:${party().address}`);
+    const stranger = boot();
+    const options = [...note(heir), '--terminated-successor', `${stranger}=i-3 is gone`];
+    const { warnings } = await sign(fileOf([leaseOf(change())]), alice, ...serve(), ...options);
+    expect(warnings).toEqual([
+      expect.stringContaining('UNSAFE'),
+      expect.stringContaining('was not verified here'),
+      expect.stringMatching(`^The log of ${of(heir).boot} holds a freeze of fleet,`),
+      expect.stringMatching(`^There is no log of ${stranger}:`),
+    ]);
+  });
+
+  test('needs a log and a word', async () => {
+    const file = fileOf([leaseOf()]);
+    for (const options of [
+      note(heir),
+      ['--log', folder.path, '--terminated-successor', of(heir).boot],
+      ['--log', folder.path, '--terminated-successor', `${of(heir).boot}= `],
+      ['--log', folder.path, ...Array.from({ length: 17 }, () => note(heir)).flat()],
+    ])
+      expect(await sign(file, alice, ...options)).toMatchObject({ error: { code: 'usage_invalid' } });
+    expect(await sign(file, alice, '--log', folder.path, '--terminated-successor', 'x=y')).toMatchObject({
+      error: { code: 'base58_malformed' },
+    });
+    expect(existsSync(journal)).toBe(false);
+  });
+});
+
+test('a wallet that went on by a release is not leased from the boot that had it before', async () => {
+  const deployment = new Deployment();
+  const first = await deployment.start();
+  const second = await deployment.start({ follows: first.predecessor() });
+  const wallet = first.wallet();
+  wallet.moveTo(second);
+  predecessor = first.boot;
+  const copy = fresh('log');
+  mkdirSync(copy);
+  writeFiles(copy, filesOf(deployment.serve()));
+  const file = fileOf([leaseOf({ freezes: [], wallets: [{ wallet: wallet.address, version: 0n }] })]);
+  const options = ['--log', copy, ...trustOptions(folder.path, deployment)];
+  expect(await sign(file, alice, ...options)).toMatchObject({
+    ok: false,
+    error: { code: 'evidence_mismatch', path: wallet.address },
+  });
+  expect(existsSync(journal)).toBe(false);
 });

@@ -5,7 +5,7 @@ import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { Command } from '../command.ts';
 import { ASK_WITNESS, askWitnesses } from '../succession/ask-witnesses.ts';
 import { auditedEstate, logDoesNotHold } from '../succession/audited-estate.ts';
-import { leasesOf } from '../succession/estate.ts';
+import { leasesOf, requireNotElsewhere } from '../succession/estate.ts';
 import { type LeaseEntry, writeLeaseFile } from '../succession/files.ts';
 import { leaseJson, leaseLines } from '../succession/lease-text.ts';
 import { NOT_AFTER, notAfter } from '../succession/not-after.ts';
@@ -54,6 +54,7 @@ export const leaseRequest: Command = {
     const known = { logOrigin: userData.logOrigin, ...unsafe };
     const { report, estate } = await auditedEstate(args, args.text('log'), predecessor, known, output);
     if (estate === undefined) return logDoesNotHold(report, warnings, 'Nothing was written');
+    requireNotElsewhere(wanted.unrecorded, predecessor, report);
     const asked = await askWitnesses(args, estate.checkpoint);
     const parties = { deployment, predecessor, successor, notAfter: until, sumsProven: asked?.isLast === true };
     const [first, ...rest] = leasesOf(estate, parties, witnesses, wanted).map((lease): LeaseEntry => {

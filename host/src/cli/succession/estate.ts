@@ -2,10 +2,10 @@
  * The leases that take over what a boot left behind, from its audited log (design 8): the version of each wallet's last
  * leaf, below which no state is taken, the freezes that hold, and the log's state by which both are known.
  */
-import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import type { Estate, HeldWallet } from '@quantumvault/shared/evidence/audit/types.ts';
+import type { AuditReport, Estate, HeldWallet } from '@quantumvault/shared/evidence/audit/types.ts';
 import { type HeldFreeze, type Lease, touches, walletScope } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatNote, type NoteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
@@ -23,7 +23,8 @@ export interface Wanted {
 }
 
 /**
- * @throws QvError wallet_unknown naming the first that the predecessor does not hold
+ * @throws QvError wallet_unknown naming the first that the predecessor does not hold; evidence_mismatch naming one that
+ * is said to be unrecorded and is not
  */
 export function leasesOf(
   estate: Estate,
@@ -33,6 +34,9 @@ export function leasesOf(
 ): readonly Lease[] {
   const { notAfter, ...rest } = parties;
   const checkpoint = fittingNote(estate.checkpoint, witnesses);
+  const recorded = estate.wallets.find(({ wallet }) => unrecorded.includes(wallet));
+  if (recorded !== undefined)
+    throw new QvError('evidence_mismatch', { path: recorded.wallet, value: 'it is recorded' });
   const wallets = [...chosen(estate, parties, named), ...unrecorded.map((wallet) => ({ wallet, version: 0n }))];
   return groups(wallets, estate.freezes).map(({ wallets, freezes }) => ({
     ...rest,
@@ -127,6 +131,25 @@ export function requireCovered(leases: readonly Lease[], estate: Estate): void {
         throw new QvError('evidence_mismatch', { path: missing.scope, value: 'the freeze is left out' });
     }
   }
+}
+
+/**
+ * Of what a log knows, nobody but its last holder is leased: whoever had it before may have left an old state behind,
+ * and whoever has it now may live.
+ * @throws QvError evidence_mismatch naming a wallet and the boot that has it
+ */
+export function requireNotElsewhere(
+  wallets: readonly Address[],
+  predecessor: BootId,
+  { boots, estateOf }: Pick<AuditReport, 'boots' | 'estateOf'>,
+): void {
+  const own = new Set(estateOf(predecessor)?.wallets.map(({ wallet }) => wallet));
+  const missing = new Set(wallets.filter((wallet) => !own.has(wallet)));
+  if (missing.size === 0) return;
+  for (const { boot } of boots)
+    for (const { wallet } of estateOf(boot)?.wallets ?? [])
+      if (missing.has(wallet))
+        throw new QvError('evidence_mismatch', { path: wallet, value: `the log says that ${boot} has it` });
 }
 
 const freezeName = ({ scope, freezeId }: HeldFreeze): string => `${scope} ${toHex(freezeId)}`;

@@ -16,7 +16,7 @@ let commands: readonly string[];
 
 beforeAll(async () => {
   child = startScript('start.ts');
-  await until('it runs', () => child.stdout().includes('qv -- kill'), 30_000);
+  await until('it runs', () => child.stdout().includes('qv -- resume --all'), 30_000);
   commands = child
     .stdout()
     .split('\n')
@@ -45,7 +45,7 @@ const printed = (part: string): string => {
 
 describe('npm start', () => {
   test('prints commands, and keys that only this user may read', () => {
-    expect(commands).toHaveLength(9);
+    expect(commands).toHaveLength(10);
     expect(child.stdout()).toMatch(/Panic code +(?:[0-9A-Z]{4}-){6}[0-9A-Z]{2}[0-9A-Z*~$=]:/);
     const dir = dirname(printed('sign.sh').replace('sh ', ''));
     for (const name of ['owner.key', 'requester.key']) {
@@ -94,6 +94,12 @@ describe('npm start', () => {
       stdout: '',
       stderr: expect.stringMatching(/^refused: frozen\. [^\n]+\n$/),
     });
+  });
+
+  test('two operators end the freeze', async () => {
+    const resumed = await shell(printed('resume --all'));
+    expect(resumed).toMatchObject({ exit: 0, stdout: expect.stringContaining('Resumed') });
+    expect(await shell(printed('example.ts'))).toMatchObject({ exit: 0 });
   });
 
   test('Ctrl-C ends it with success and leaves nothing behind', async () => {

@@ -99,7 +99,7 @@ function explain(stack: Stack, { parties, panicCode, files }: Prepared, tell: Na
     ['Wallet', parties.wallet],
     ['Policy', `up to ${sol(LIMIT_LAMPORTS)} per transaction to ${parties.destination}`],
     ['Panic code', `${panicCode}: freezes the wallet without any key (npm run -s qv -- panic --url ${url})`],
-    ['Files', `${dir}: test keys owner.key and requester.key, logs of every process`],
+    ['Files', `${dir}: test keys owner.key, requester.key and operators/*.pem, logs of every process`],
   ]);
   const script = relative(REPOSITORY, join(import.meta.dirname, 'example.ts'));
   tell.note('Sign a transfer with the client SDK (add an amount in lamports to see a refusal):');
@@ -119,6 +119,12 @@ function explain(stack: Stack, { parties, panicCode, files }: Prepared, tell: Na
   tell.command(`npm run -s qv -- verify log ${url} ${trust} ${witnesses} --witness-threshold 2`);
   tell.note('Stop signing, and prove that it stopped:');
   tell.command(`npm run -s qv -- kill --all --reason trial --admin ${adminSocket} --url ${url} ${trust}`);
+  const freezeId = `$(npm run -s qv -- resume statement --all --admin ${adminSocket} | sed -n 's/^Freeze: //p')`;
+  const keys = [1, 2].map((index) => `--operator-key ${join(dir, 'operators', `${index}.pem`)}`).join(' ');
+  tell.note('Sign again, with the keys of two of its three operators:');
+  tell.command(
+    `npm run -s qv -- resume --all --freeze "${freezeId}" ${keys} --admin ${adminSocket} --url ${url} ${trust}`,
+  );
 }
 
 /** Until somebody stops it, or a part of it ends by itself. */

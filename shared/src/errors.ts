@@ -102,7 +102,7 @@ export const ERRORS = {
   // The enclave and what it needs.
   enclave_unavailable: retry(503, 'The enclave does not answer.'),
   enclave_not_ready: retry(503, 'The enclave is not in a phase in which this is legal.'),
-  freeze_unknown: row(409, 'No such freeze holds: the id is not that of the scope’s last one.'),
+  freeze_unknown: row(409, 'No freeze of this scope and this id holds.'),
   operators_too_few: row(403, 'Fewer operators than required have signed, or not these bytes.'),
   succession_mismatch: row(403, 'A lease or release is not for this boot, wallet or state; the path names what.'),
   succession_expired: row(401, 'The time limit of a lease or release order has passed, or lies too far ahead.'),

@@ -30,7 +30,7 @@ function exchange(path: string, request: string, timeoutMilliseconds: number): P
     const fail = (cause?: unknown): void => {
       clearTimeout(timer);
       socket.destroy();
-      reject(new QvError('host_unavailable', {}, { cause }));
+      reject(new QvError('host_unavailable', { path }, { cause }));
     };
     const timer = setTimeout(() => fail(), timeoutMilliseconds);
     socket.on('error', fail);

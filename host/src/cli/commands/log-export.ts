@@ -235,7 +235,7 @@ function summaryLines({ out, question, report, rows, warnings }: Answer, style: 
       [
         ['Rows', `${countText(rows)}, ${format}, ${out === undefined ? 'on standard output' : printable(out)}`],
         ['Period', `from ${formatTime(from)}, before ${formatTime(to)}`],
-        ...(report === undefined ? [] : [['Read', `${leavesText(report)}, of ${report.boots.length} boots`] as const]),
+        ...(report === undefined ? [] : [['Read', `${leavesText(report)}; boots: ${report.boots.length}`] as const]),
       ],
       style,
     ),

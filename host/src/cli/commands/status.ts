@@ -43,7 +43,10 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
   const rows: (readonly [string, string])[] = [['Deployment', deployment]];
   if (enclave !== null) {
     rows.push(
-      ['Enclave', `${enclave.phase}, version ${enclave.version}, ${enclave.wallets} wallets, ${enclave.leaves} leaves`],
+      [
+        'Enclave',
+        `${enclave.phase}, version ${enclave.version}; wallets: ${enclave.wallets}, leaves: ${enclave.leaves}`,
+      ],
       ['Boot', enclave.boot ?? 'not born yet'],
       ['Trusted time', enclave.time ?? 'none'],
       ['Configuration', enclave.configHash],

@@ -81,7 +81,7 @@ export const ERRORS = {
   wallet_without_policy: row(409, 'No policy has been enabled for this wallet.'),
   wallet_mismatch: row(422, 'The wallet named is not the wallet of the policy.'),
   wallet_owner_mismatch: row(403, 'The policy names another owner than the wallet has.'),
-  wallet_held_elsewhere: row(421, 'Another enclave boot holds this wallet; it takes a release or a lease to move it.'),
+  wallet_held_elsewhere: row(409, 'Another enclave boot holds this wallet; it takes a release or a lease to move it.'),
   wallets_full: row(503, 'This enclave holds as many wallets as it may.'),
   row_tampered: row(409, 'The stored row fails its MAC.'),
   key_blob_invalid: row(409, 'The execution key blob is not of this wallet and owner.'),

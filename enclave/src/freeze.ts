@@ -73,8 +73,11 @@ export class Freeze {
 
   touching(wallet: Address): readonly HeldFreeze[] {
     const all = this.#all().filter(({ scope }) => touches(scope, wallet));
-    // What does not fit becomes a freeze of everything.
-    return all.length > LIMITS.carriedFreezes ? [{ scope: FLEET, freezeId: this.id ?? randomBytes(16) }] : all;
+    if (all.length <= LIMITS.carriedFreezes) return all;
+    // What operators end becomes a freeze of everything, which they end. What its owner ends stays his: of more ids of
+    // one scope than fit, those that stay hold for the others.
+    const own = all.filter(({ scope }) => scope === walletScope(wallet)).slice(0, LIMITS.carriedFreezes - 1);
+    return [{ scope: FLEET, freezeId: this.id ?? randomBytes(16) }, ...own];
   }
 
   #all(): readonly HeldFreeze[] {

@@ -82,6 +82,8 @@ export function leaseShow(context: Context, { lease: { bytes, signatures } }: Re
     const facts = { wallet, stateVersion: held.state.version, successor };
     context.log.append({ kind: 'release', ...facts }, context.time.lastTrusted());
     context.holdings.give(wallet, undefined);
+    // Nobody counts what is still held back: the successor goes by a log that may end before it.
+    context.witnesses.refuse((subject) => subject.wallet === wallet, new QvError('wallet_held_elsewhere'));
     given++;
   }
   return { given };

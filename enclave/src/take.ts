@@ -2,7 +2,7 @@
  * Taking a wallet over (design 8): by a release, which only the boot that the sealed state names as holder can sign,
  * or by a lease of M operators, who say that this boot is gone. Nothing else makes another boot's wallet ours.
  */
-import { addressBytes, type BootId, type TimeMs } from '@quantumvault/shared/brands.ts';
+import { addressBytes, type BootId, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { bootLogOrigin, type SignedBytes } from '@quantumvault/shared/evidence/leaf.ts';
 import {
@@ -12,6 +12,7 @@ import {
   releaseCodec,
   touches,
 } from '@quantumvault/shared/evidence/succession.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { SpendState } from '@quantumvault/shared/policy/state.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
@@ -146,5 +147,7 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
 
 /** What a terminated boot signed last nobody knows: windows count as full, and no signal seen before counts again. */
 function unknownSince(spent: SpendState, now: TimeMs): SpendState {
-  return { ...spent, fullAt: now, signals: [], signalFloor: now };
+  // Signals may be dated a little ahead, and used before their time has come.
+  const signalFloor = timeMs(now + LIMITS.requestMaxFutureSeconds * 1000);
+  return { ...spent, fullAt: now, signals: [], signalFloor };
 }

@@ -1,7 +1,7 @@
 /** Two enclaves, and a host between them that would like both to sign for one wallet, or an old state to count again. */
 
 import type { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
-import { type BootId, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
+import { type BootId, bootIdOf, type RequestId, timeMs } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { decodeLeaf, freezeAckCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import {
@@ -12,13 +12,14 @@ import {
   releaseCodec,
   releaseOrderCodec,
 } from '@quantumvault/shared/evidence/succession.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeAs, encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import nacl from 'tweetnacl';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
 import { operators, resumeSignatures, signedBy } from '../support/operator-keys.ts';
-import type { Party } from '../support/wallet-kit.ts';
+import { type Party, party } from '../support/wallet-kit.ts';
 
 interface Enclave {
   readonly data: EnclaveClient;
@@ -190,6 +191,21 @@ describe('a lease', () => {
     expect(decodeLeaf(taken.receipt.leaf)).toMatchObject({ kind: 'lease', predecessor: { boot: first.boot } });
     const error = await expectCode(sign(second, sealed(wallet, taken.state.blob)), 'policy_denied');
     expect(error.facts).toEqual({ path: 'rate.perMinute', value: 'full since a lease' });
+  });
+
+  it('lets no signal count again, not even one that is dated ahead', async () => {
+    const source = { name: 'tv', hostVerified: true };
+    const signals = { required: true, sources: [source], maxAgeSeconds: 60, signaturesPerSignal: 1 };
+    const wallet = await host.openWallet({ signals });
+    const timestamp = String(Math.floor(Date.now() / 1000) + 25);
+    const signal = { source: 'tv', id: 'ahead' as RequestId, timestamp, body: new Uint8Array(1) };
+    const send = ({ data }: Enclave, of: KitWallet) =>
+      data.request('sign', { ...host.request(of, { body: { signal: 'ahead' } }), signal });
+    expect((await send(first, wallet)).signature).toHaveLength(64);
+    const { state } = await stateOf(first, wallet);
+    const taken = await takeByLease(second, sealed(wallet, state.blob), await lease(wallet));
+    const error = await expectCode(send(second, sealed(wallet, taken.state.blob)), 'policy_denied');
+    expect(error.facts.path).toBe('signals.remembered');
   });
 
   it('without windows in the policy signs at once', async () => {
@@ -366,5 +382,24 @@ describe('freezes', () => {
     await expectCode(sign(third, sealed(wallet, taken.state.blob)), 'frozen');
     const { freezes } = await third.data.request('freezesGet', {});
     expect(freezes.map((held) => [held.scope, toHex(held.freezeId)])).toContainEqual([scope, toHex(freezeId)]);
+  });
+
+  it('of more scopes than a release carries: what its owner ends stays his to end', async () => {
+    const wallet = await host.openWallet();
+    const scope = `wallet:${wallet.address}`;
+    const own = await freeze(third, scope);
+    const away = order({ from: first.boot, to: third.boot });
+    const before = await first.data.request('release', { order: away, wallet: wallet.address });
+    const there = await third.data.request('take', {
+      ...claim(sealed(wallet, before.state.blob)),
+      release: before.release,
+    });
+    for (let count = 0; count < LIMITS.carriedFreezes; count++) await freeze(third, `requester:${party().address}`);
+    const back = order({ from: third.boot, to: second.boot });
+    const { release } = await third.data.request('release', { order: back, wallet: wallet.address });
+    expect(there.state.version).toBe(decodeAs<Release>(releaseCodec, release.bytes, 'release').version);
+    const { freezes } = decodeAs<Release>(releaseCodec, release.bytes, 'release');
+    expect(freezes.map((held) => held.scope)).toEqual(['fleet', scope]);
+    expect(toHex(freezes[1]?.freezeId as Uint8Array)).toBe(toHex(own));
   });
 });

@@ -4,12 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { verifyEd25519 } from '@quantumvault/host/client/keys.ts';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
-import { addressBytes } from '@quantumvault/shared/brands.ts';
+import { addressBytes, type BootId, timeMs } from '@quantumvault/shared/brands.ts';
 import { concatBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf } from '@quantumvault/shared/errors.ts';
 import { bootLogOrigin, decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { parseReceiptFile } from '@quantumvault/shared/evidence/receipt-file.ts';
+import { type Lease, leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { openCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
 import { cosignatureBytes, cosignatureMessage } from '@quantumvault/shared/tlog/cosignature.ts';
 import { formatSignatureLines, noteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
@@ -20,6 +22,7 @@ import { type Stack, startStack } from '../stack/stack.ts';
 import { expectCode, expectProblem } from '../support/codes.ts';
 import { type HttpKit, type HttpWallet, httpKit } from '../support/http-kit.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
+import { operators, signedBy } from '../support/operator-keys.ts';
 
 describe('an appliance with three witnesses, of which two are required', () => {
   let stack: Stack;
@@ -129,9 +132,9 @@ describe('a host that cheats with witnesses', () => {
   const checkpoint = async (): Promise<Uint8Array> => (await host.data.request('checkpoint', {})).note;
 
   /** Asks for a signature and says how it stands. */
-  function ask(change: Parameters<MaliciousHost['request']>[1] = {}) {
+  function ask(change: Parameters<MaliciousHost['request']>[1] = {}, of = wallet) {
     let outcome = 'held';
-    const reply = host.data.request('sign', host.request(wallet, change)).then(
+    const reply = host.data.request('sign', host.request(of, change)).then(
       (signed) => {
         outcome = signed.signature === undefined ? 'unsigned' : 'signed';
         return signed;
@@ -221,6 +224,30 @@ describe('a host that cheats with witnesses', () => {
     const { receipt } = await host.data.request('follow', { checkpoint: note(origin) });
     expect(decodeLeaf(receipt.leaf)).toMatchObject({ kind: 'follows', predecessor: { boot: toBase58(publicKey) } });
     await expectCode(host.data.request('follow', { checkpoint: note(origin) }), 'already_initialised');
+  });
+
+  it('gets nothing of a wallet whose lease the enclave was shown, whatever the witnesses say then', async () => {
+    const { boot } = await host.data.request('status', {});
+    const leased = await host.openWallet();
+    const asked = ask({}, leased);
+    await sleep(300);
+    const lease: Lease = {
+      deployment: host.backend.deployment,
+      predecessor: boot as BootId,
+      successor: toBase58(nacl.sign.keyPair().publicKey) as BootId,
+      wallets: [{ wallet: leased.address, version: 1n }],
+      freezes: [],
+      checkpoint: await checkpoint(),
+      notAfter: timeMs(Date.now() + 3_600_000),
+      sumsProven: true,
+    };
+    const bytes = encodeAs(leaseCodec, lease);
+    const signatures = signedBy(bytes, ...operators(host.backend.dir).slice(0, 2));
+    expect(await host.data.request('leaseShow', { lease: { bytes, signatures } })).toEqual({ given: 1 });
+    await expect.poll(asked.outcome).toBe('wallet_held_elsewhere');
+    await host.data.request('cosign', { note: cosigned(await checkpoint(), [0, 1, 2]) });
+    await sleep(50);
+    expect(asked.outcome()).toBe('wallet_held_elsewhere');
   });
 
   it('gets nothing after a freeze, whatever the witnesses say then', async () => {

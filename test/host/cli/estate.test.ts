@@ -72,6 +72,28 @@ describe('leases of an estate', () => {
     expect(other?.freezes).toEqual([fleet]);
   });
 
+  test('never make of what an owner ends something that operators end', async () => {
+    const wallets = held(2);
+    const [a] = wallets.map(({ wallet }) => wallet) as [Address];
+    const requesters = Array.from({ length: LIMITS.carriedFreezes }, () => freeze(`requester:${party().address}`));
+    const own = freeze(`wallet:${a}`, 7);
+    const estate = await estateOf({ wallets, freezes: [...requesters, own] });
+    const leases = leasesOf(estate, parties, []);
+    expect(leases.map(({ freezes }) => freezes)).toEqual([[expect.objectContaining({ scope: 'fleet' }), own]]);
+    requireCovered(leases, estate);
+    const without = leases.map((lease) => ({ ...lease, freezes: lease.freezes.slice(0, 1) }));
+    expect((await expectCode(() => requireCovered(without, estate), 'evidence_mismatch')).facts.path).toBe(own.scope);
+    // Other wallets' freezes are no reason to leave out what touches this one.
+    const others = Array.from({ length: LIMITS.carriedFreezes }, () => freeze(`wallet:${party().address}`));
+    const crowded = await estateOf({ wallets, freezes: [...others, own, freeze(`requester:${a}`)] });
+    const fleet = leases.map((lease) => ({ ...lease, freezes: [freeze('fleet'), own] }));
+    await expectCode(() => requireCovered(fleet, crowded), 'evidence_mismatch');
+    // More ids of one scope than one lease carries.
+    const many = Array.from({ length: LIMITS.carriedFreezes }, (_, fill) => freeze(own.scope, fill));
+    const full = await estateOf({ wallets, freezes: [...many, freeze('fleet')] });
+    requireCovered(leasesOf(full, parties, []), full);
+  });
+
   test('leave out what was released to others, unless it is named', async () => {
     const [a, b, c] = held(3).map(({ wallet }) => wallet) as [Address, Address, Address];
     const estate = await estateOf({

@@ -65,30 +65,34 @@ interface Group {
 
 /** As many wallets as one lease names, with no more freezes than it carries. */
 function groups(wallets: readonly HeldWallet[], freezes: readonly HeldFreeze[]): readonly Group[] {
-  const shared = freezes.filter(({ scope }) => !scope.startsWith('wallet:'));
+  const shared = freezes.filter(({ scope }) => !isOfWallet(scope));
   const byScope = Map.groupBy(freezes, ({ scope }) => scope);
   const result: Group[] = [];
   for (const held of wallets) {
-    const own = byScope.get(walletScope(held.wallet)) ?? [];
+    // Of more than fit those that stay hold for the others, as in the enclave.
+    const own = (byScope.get(walletScope(held.wallet)) ?? []).slice(0, LIMITS.carriedFreezes - 1);
     let group = result.at(-1);
     const isFull =
       group === undefined ||
       group.wallets.length >= LIMITS.leaseWallets ||
       group.freezes.length + own.length > LIMITS.carriedFreezes;
     if (isFull || group === undefined) {
-      group = { wallets: [], freezes: [...shared] };
+      group = { wallets: [], freezes: fitting(shared, own.length) };
       result.push(group);
     }
     group.wallets.push(held);
     group.freezes.push(...own);
   }
-  return result.map((group) => ({ ...group, freezes: fitting(group.freezes, freezes) }));
+  return result;
 }
 
+/** These end by their wallet's owner; all others by operators. */
+const isOfWallet = (scope: string): boolean => scope.startsWith('wallet:');
+
 /** What does not fit becomes a freeze of everything, as in the enclave; under the fleet's own id where it has one. */
-function fitting(wanted: readonly HeldFreeze[], all: readonly HeldFreeze[]): HeldFreeze[] {
-  if (wanted.length <= LIMITS.carriedFreezes) return [...wanted];
-  const fleet = all.find(({ scope }) => scope === 'fleet')?.freezeId;
+function fitting(shared: readonly HeldFreeze[], more: number): HeldFreeze[] {
+  if (shared.length + more <= LIMITS.carriedFreezes) return [...shared];
+  const fleet = shared.find(({ scope }) => scope === 'fleet')?.freezeId;
   return [{ scope: 'fleet', freezeId: fleet ?? crypto.getRandomValues(new Uint8Array(16)) }];
 }
 
@@ -120,18 +124,26 @@ export function requireCovered(leases: readonly Lease[], estate: Estate): void {
   const known = new Map(estate.wallets.map(({ wallet, version }) => [wallet, version]));
   for (const { wallets, freezes } of leases) {
     const carried = new Set(freezes.map(freezeName));
-    const isWhole =
-      freezes.length === 1 && freezes[0]?.scope === 'fleet' && estate.freezes.length > LIMITS.carriedFreezes;
+    const most = Math.max(...wallets.map(({ wallet }) => touching(estate, wallet).length));
+    // Only where they do not fit, and only those that operators end.
+    const isWhole = most > LIMITS.carriedFreezes && freezes.some(({ scope }) => scope === 'fleet');
     for (const { wallet, version } of wallets) {
       const logged = known.get(wallet);
       if (logged !== undefined && version < logged)
         throw new QvError('evidence_mismatch', { path: wallet, value: `version ${version}, the log has ${logged}` });
-      const missing = estate.freezes.find((held) => touches(held.scope, wallet) && !carried.has(freezeName(held)));
-      if (missing !== undefined && !isWhole)
+      const scope = walletScope(wallet);
+      const isFull = freezes.filter((held) => held.scope === scope).length >= LIMITS.carriedFreezes - 1;
+      const missing = touching(estate, wallet).find(
+        (held) => !carried.has(freezeName(held)) && !(isOfWallet(held.scope) ? isFull : isWhole),
+      );
+      if (missing !== undefined)
         throw new QvError('evidence_mismatch', { path: missing.scope, value: 'the freeze is left out' });
     }
   }
 }
+
+const touching = ({ freezes }: Estate, wallet: Address): readonly HeldFreeze[] =>
+  freezes.filter(({ scope }) => touches(scope, wallet));
 
 /**
  * Of what a log knows, nobody but its last holder is leased: whoever had it before may have left an old state behind,

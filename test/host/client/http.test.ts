@@ -1,6 +1,9 @@
 /** One exchange of the SDK with a host that answers anything. */
-import { exchange, HostProblem } from '@quantumvault/host/client/http.ts';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { connectionTo, exchange, HostProblem } from '@quantumvault/host/client/http.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { ERRORS, type ErrorCode } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { describe, expect, test } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
@@ -120,5 +123,34 @@ describe('exchange', () => {
     await expect(asked).rejects.toThrow('enough');
     expect(requests.length).toBeLessThan(4);
     await expect(exchange(connection, { ...post, signal: controller.signal })).rejects.toThrow('enough');
+  });
+});
+
+describe('over a real connection', () => {
+  test('every status of the error table reaches the caller, after one request', async () => {
+    const codes = Object.keys(ERRORS) as ErrorCode[];
+    let received = 0;
+    let answer: { readonly code: string; readonly status: number };
+    const server = createServer(async (request, response) => {
+      for await (const _ of request);
+      received++;
+      response.writeHead(answer.status, { 'content-type': 'application/problem+json' });
+      response.end(JSON.stringify({ ...answer, requestId: 'r-1' }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const connection = connectionTo(`http://127.0.0.1:${port}`, { attempts: 1 });
+      for (const code of codes) {
+        answer = { code, status: ERRORS[code].status };
+        if (answer.status < 400) continue;
+        received = 0;
+        const error = await expectCode(exchange(connection, post), code);
+        expect(error).toMatchObject({ status: answer.status });
+        expect(received, code).toBe(1);
+      }
+    } finally {
+      server.close();
+    }
   });
 });

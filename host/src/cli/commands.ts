@@ -2,6 +2,7 @@
 import type { Command } from './command.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
 import { initKmsPolicy } from './commands/init-kms-policy.ts';
+import { initOperator } from './commands/init-operator.ts';
 import { initRowKey } from './commands/init-row-key.ts';
 import { initTotp } from './commands/init-totp.ts';
 import { initWitness } from './commands/init-witness.ts';
@@ -46,6 +47,7 @@ export const COMMANDS: readonly Command[] = [
   initKmsKey,
   initKmsPolicy,
   initRowKey,
+  initOperator,
   initTotp,
   initWitness,
   witness,

@@ -347,3 +347,20 @@ test('a wallet that went on by a release is not leased from the boot that had it
   });
   expect(existsSync(journal)).toBe(false);
 });
+
+describe('qv init operator', () => {
+  test('prints the public key, which the measured configuration takes', async () => {
+    expect(await qvJson('init', 'operator', '--operator-key', alice.file)).toMatchObject({
+      ok: true,
+      key: alice.address,
+    });
+    const { stdout } = await qv('init', 'operator', '--operator-key', alice.file);
+    expect(stdout).toContain(alice.address);
+    expect(stdout).not.toContain('PRIVATE');
+  });
+
+  test('takes nothing but an Ed25519 private key', async () => {
+    for (const file of [newKey('other.pem', 'x25519').file, journal, path('nowhere')])
+      expect((await qvJson('init', 'operator', '--operator-key', file)).exit).toBe(2);
+  });
+});

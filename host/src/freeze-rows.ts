@@ -41,6 +41,11 @@ export class FreezeRows {
     return ended !== undefined && freezeId !== undefined && equalBytes(ended, freezeId);
   }
 
+  /** Scopes that were resumed and whose rows may still be there. */
+  get ending(): ReadonlySet<string> {
+    return new Set(this.#ended.keys());
+  }
+
   /** Resolves when the row is as memory is. @throws QvError store_unavailable, overloaded; it is tried again then */
   write(scope: string): Promise<void> {
     const turn = (this.#turns.get(scope) ?? Promise.resolve()).then(() => this.#step(scope));

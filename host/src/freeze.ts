@@ -5,7 +5,7 @@
  * a freeze; the host follows its signed word.
  */
 import type { BootId, TimeMs } from '@quantumvault/shared/brands.ts';
-import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import { equalBytes, toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf, printableFact } from '@quantumvault/shared/evidence/leaf.ts';
 import type { SignedBy } from '@quantumvault/shared/evidence/succession.ts';
@@ -50,11 +50,18 @@ const URGENT = { urgent: true, timeoutMilliseconds: LIMITS.freezeTimeoutMillisec
 /** Orders that arrive while we compare make us compare again, so often at most. */
 const ROUNDS = 8;
 
+/** An order that no enclave has acknowledged has no name: it counts whenever it is seen. */
+const rowName = ({ scope, freezeId }: FreezeRecord): string =>
+  freezeId === undefined ? '' : `${scope} ${toHex(freezeId)}`;
+
 export class Freezes {
   readonly #deps: FreezeDeps;
   readonly #latches = new Latches();
   readonly #rows: FreezeRows;
   #loaded = false;
+  #following = false;
+  /** Rows that were seen, by rowName. */
+  #followed: Set<string> = new Set();
   /** Resuming and comparing with the enclave exclude each other; orders wait for neither. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -103,6 +110,40 @@ export class Freezes {
       else if (isNew && latch.record.freezeId !== undefined) this.#rows.seen(latch.record);
     }
     this.#loaded = true;
+  }
+
+  /**
+   * Latches what another host on the same database was told: during a hand-over there are two, each in front of an
+   * enclave of its own, and an order reaches one of them. The next comparison with the enclave passes it on. Each id
+   * counts once: what was resumed here stays resumed while the other one's row is still there.
+   * @throws QvError store_unavailable, overloaded
+   */
+  async follow(): Promise<void> {
+    if (!this.#loaded || this.#following) return;
+    this.#following = true;
+    try {
+      const { changes } = this.#latches;
+      const ending = this.#rows.ending;
+      const rows = await this.#deps.store.getFreezes();
+      // Ordered or resumed here meanwhile: what was read says nothing about after.
+      if (changes !== this.#latches.changes) return;
+      const known = this.#followed;
+      this.#followed = new Set([...(known.size < LIMITS.frozenScopes ? known : []), ...rows.map(rowName)]);
+      this.#followed.delete('');
+      const own = this.#deps.boot();
+      for (const row of rows)
+        if (!known.has(rowName(row)) && row.boot !== own && !ending.has(row.scope)) this.#follow(row);
+    } finally {
+      this.#following = false;
+    }
+  }
+
+  #follow(row: FreezeRecord): void {
+    const record = readable(row, this.#deps.now());
+    if (this.#latches.get(record.scope) === undefined)
+      this.#deps.log.warn({ scope: record.scope }, 'frozen by an order that another host wrote down');
+    this.#latches.learn(record);
+    if (record.scope !== row.scope) this.#replaceRow(row);
   }
 
   /** A row that nobody can read is a freeze of the fleet, under a row of its own that a resume will find. */

@@ -3,6 +3,7 @@ import { Latches } from '@quantumvault/host/freeze-latches.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { RowMac } from '@quantumvault/host/row-mac.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
+import type { BootId } from '@quantumvault/shared/brands.ts';
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -144,6 +145,35 @@ describe('host and enclave agree', () => {
     await host.restartHost();
     await until('it is known again', async () => (await held()).length === 1);
     expect(host.enclave.count('freeze')).toBe(0);
+  });
+
+  it('an order that another host on the database took stops this one, too, and only once', async () => {
+    const scope = walletScope();
+    const store = await openSqliteStore({ path: host.database, log: silentLog });
+    try {
+      const other = person().address as string as BootId;
+      const latch = (fill: number) =>
+        store.latchFreeze({
+          scope,
+          reason: 'there',
+          latchedAt: NOW,
+          ...(fill > 0 && { boot: other, freezeId: new Uint8Array(16).fill(fill) }),
+        });
+      for (const fill of [1, 0]) {
+        await latch(fill);
+        await until('this enclave holds it', () => host.enclave.freezes.has(scope));
+        expect((await expectProblem(await host.sign(), 'frozen')).path).toBe(scope);
+        await resume(scope, await idOf(scope));
+      }
+      // The same again, after the other host wrote its row once more: it was resumed here.
+      await latch(1);
+      await new Promise((resolve) => setTimeout(resolve, 2_500));
+      expect((await host.sign()).status).toBe(200);
+      await latch(2);
+      await until('this enclave holds the later one', () => host.enclave.freezes.has(scope));
+    } finally {
+      await store.close();
+    }
   });
 
   it('an order that the enclave did not take is given again, under an id of its own', async () => {

@@ -107,6 +107,8 @@ export class EnclaveSession {
     try {
       // A database that is down must not keep a freeze from reaching the enclave.
       await this.#deps.freezes.load().catch((error) => this.#complain(error));
+      // Nobody waits for it: what it finds is passed on in the next round.
+      void this.#deps.freezes.follow().catch(() => undefined);
       await this.#askStatus();
       await this.#agreeOnFreezes();
       // Without credentials it signs nothing: a freeze that only the database knows of has to reach it first.

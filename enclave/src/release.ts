@@ -48,15 +48,17 @@ function readOrder(context: Context, { bytes, signatures }: OperatorSigned, wall
   requireOperators(context.config.operators, signatures, bytes, 1);
   const order = decodeAs(releaseOrderCodec, bytes, 'order');
   const { boot } = context.attester;
-  const agree = (path: string, holds: boolean): void => {
-    if (!holds) throw new QvError('succession_mismatch', { path });
-  };
   agree('order.deployment', order.deployment === context.config.deployment);
   agree('order.predecessor', order.predecessor === boot);
   agree('order.successor', order.successor !== boot);
   agree('order.wallets', order.wallets?.includes(wallet) !== false);
   requireInTime(context, order.notAfter);
   return order;
+}
+
+/** What both sides of a hand-over name has to be the same. @throws QvError succession_mismatch naming what is not */
+export function agree(path: string, holds: boolean): void {
+  if (!holds) throw new QvError('succession_mismatch', { path });
 }
 
 /** @throws QvError succession_expired, time_untrusted */
@@ -70,11 +72,12 @@ export function requireInTime({ time }: Context, notAfter: number): void {
  * counts all the same, because the successor goes by it.
  * @throws QvError operators_too_few, succession_mismatch
  */
-export function leaseShow(context: Context, { lease: { bytes, signatures } }: RequestOf<'leaseShow'>) {
+export function leaseShow(context: Context, { lease }: RequestOf<'leaseShow'>): ReplyOf<'leaseShow'> {
+  const { bytes, signatures } = lease;
   requireOperators(context.config.operators, signatures, bytes);
   const { deployment, predecessor, successor, wallets } = decodeAs(leaseCodec, bytes, 'lease');
-  if (deployment !== context.config.deployment) throw new QvError('succession_mismatch', { path: 'lease.deployment' });
-  if (predecessor !== context.attester.boot) throw new QvError('succession_mismatch', { path: 'lease.predecessor' });
+  agree('lease.deployment', deployment === context.config.deployment);
+  agree('lease.predecessor', predecessor === context.attester.boot);
   let given = 0;
   for (const { wallet } of wallets) {
     const held = context.holdings.get(wallet);

@@ -21,7 +21,7 @@ import { type Note, parseNote, verifyNote } from '@quantumvault/shared/tlog/note
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import type { Context } from './context.ts';
 import { requireOperators } from './operators.ts';
-import { requireInTime } from './release.ts';
+import { agree, requireInTime } from './release.ts';
 import { decodeState, encodeState, stateAssociated, type WalletState } from './state.ts';
 import { verifyEd25519, type WalletKeys } from './vault.ts';
 
@@ -59,10 +59,6 @@ function readRight(context: Context, { release, lease, wallet }: Request): Right
   if (lease !== undefined && release === undefined) return byLease(context, lease, wallet);
   throw new QvError('succession_mismatch', { path: 'take', value: 'one of release and lease' });
 }
-
-const agree = (path: string, holds: boolean): void => {
-  if (!holds) throw new QvError('succession_mismatch', { path });
-};
 
 function byRelease({ config, attester }: Context, { bytes, signature }: SignedBytes, wallet: Request['wallet']): Right {
   const release = decodeAs(releaseCodec, bytes, 'release');

@@ -180,7 +180,10 @@ export class Vault {
     });
   }
 
-  /** The fleet's row key, for the host: the one key that leaves, and so ends in ordinary memory. @throws QvError kms_response_invalid */
+  /**
+   * The fleet's row key, for the host: the one key that leaves, and so ends in ordinary memory.
+   * @throws QvError kms_response_invalid
+   */
   openRowKey(recipient: Recipient, envelope: Envelope): Uint8Array {
     return this.#work.open((memory) => {
       try {

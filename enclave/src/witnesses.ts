@@ -55,7 +55,7 @@ export class Witnesses {
     }
   }
 
-  /** A freeze: what waits in its scope is never released. */
+  /** What waits and is stopped, by a freeze or because its wallet has left, is never released. */
   refuse(isStopped: (subject: Subject) => boolean, error: QvError): void {
     for (const { subject, refuse } of this.#waiting) if (isStopped(subject)) refuse(error);
   }

@@ -3,19 +3,12 @@
  * stop signing. Each order gets a random id; a new order for a scope replaces the ids of earlier ones, so that a
  * resume that was signed before it ends nothing. What another boot had frozen stays frozen here under its own id.
  */
-
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { equalBytes, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { FLEET, isOfWallet, scopesOf, touches, walletScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { type FreezeAck, freezeAckCodec } from '@quantumvault/shared/evidence/leaf.ts';
-import {
-  type HeldFreeze,
-  renderResumeStatement,
-  requesterScope,
-  resumeAckCodec,
-  touches,
-  walletScope,
-} from '@quantumvault/shared/evidence/succession.ts';
+import { type HeldFreeze, renderResumeStatement, resumeAckCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -23,8 +16,6 @@ import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { Context } from './context.ts';
 import { requireOperators } from './operators.ts';
 import { randomBytes, verifyEd25519 } from './vault.ts';
-
-const FLEET = 'fleet';
 
 /** Whose signature is asked for. */
 export interface Subject {
@@ -49,8 +40,7 @@ export class Freeze {
 
   /** The scope that stops this; undefined if nothing does. */
   scopeOf(subject?: Subject): string | undefined {
-    const scopes = subject === undefined ? [] : [walletScope(subject.wallet), requesterScope(subject.requester)];
-    return [FLEET, ...scopes].find((scope) => this.#held.has(scope));
+    return scopesOf(subject).find((scope) => this.#held.has(scope));
   }
 
   /** The scope that was latched. More scopes than there is room for freeze everything: a freeze is never refused. */
@@ -129,7 +119,7 @@ export function resume(context: Context, request: RequestOf<'resume'>): ReplyOf<
   const { deployment, operators } = context.config;
   const { boot } = context.attester;
   const statement = renderResumeStatement({ deployment, boot, scope, freezeId: toHex(freezeId) });
-  const who = scope.startsWith('wallet:')
+  const who = isOfWallet(scope)
     ? { actor: requireOwner(context, request, statement) }
     : { signers: requireOperators(operators, signatures, utf8(statement)) };
   const time = context.time.now();

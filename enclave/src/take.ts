@@ -4,13 +4,13 @@
  */
 import { addressBytes, type BootId, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { touches } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { bootLogOrigin, type SignedBytes } from '@quantumvault/shared/evidence/leaf.ts';
 import {
   type HeldFreeze,
   leaseCodec,
   type OperatorSigned,
   releaseCodec,
-  touches,
 } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { SpendState } from '@quantumvault/shared/policy/state.ts';

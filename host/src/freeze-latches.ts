@@ -1,8 +1,9 @@
 /** The host's memory of freezes: what holds, and how much of it the enclave is known to know. */
 import type { BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import { FLEET, scopesOf } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { FLEET, type Subject, scopesOf } from './freeze-scope.ts';
+import type { Subject } from './freeze-scope.ts';
 import type { FreezeRecord } from './store/store.ts';
 
 export interface Latch {

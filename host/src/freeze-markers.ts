@@ -8,10 +8,10 @@ import { lstat, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Freezes } from './freeze.ts';
 import { PART, parseMarker } from './freeze-marker.ts';
-import { FLEET } from './freeze-scope.ts';
 import type { Log } from './log.ts';
 import type { FreezeRecord } from './store/store.ts';
 

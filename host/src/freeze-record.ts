@@ -1,9 +1,9 @@
 /** What rows and acknowledgements say of a freeze, read so that nothing unreadable ever unfreezes. */
 import { type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
+import { FLEET, isFreezeScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { decodeLeaf, type FreezeAck, freezeAckCodec, printableFact } from '@quantumvault/shared/evidence/leaf.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { REASON_CHARACTERS } from './freeze-report.ts';
-import { FLEET, isFreezeScope } from './freeze-scope.ts';
 import type { FreezeRecord } from './store/store.ts';
 
 /** Whatever a record says, it says that somebody froze something: unreadable parts never unfreeze. */

@@ -7,6 +7,7 @@
 import type { BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { decodeLeaf, printableFact } from '@quantumvault/shared/evidence/leaf.ts';
 import type { SignedBy } from '@quantumvault/shared/evidence/succession.ts';
 import { verifyResumeAck } from '@quantumvault/shared/evidence/verify.ts';
@@ -25,7 +26,7 @@ import {
   type ResumeReport,
 } from './freeze-report.ts';
 import { FreezeRows } from './freeze-rows.ts';
-import { FLEET, parseFreezeScope, type Subject } from './freeze-scope.ts';
+import { parseFreezeScope, type Subject } from './freeze-scope.ts';
 import type { Log } from './log.ts';
 import type { Records } from './records.ts';
 import type { FreezeRecord, Store } from './store/store.ts';

@@ -1,8 +1,7 @@
 /** Which freeze a command is about: exactly one of three options. */
 import { address } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { requesterScope, walletScope } from '@quantumvault/shared/evidence/succession.ts';
-import { FLEET } from '../freeze-scope.ts';
+import { FLEET, requesterScope, walletScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import type { Arguments, OptionSpec } from './command.ts';
 
 export const SCOPE_OPTIONS = {

@@ -5,12 +5,12 @@
  */
 import type { BootId } from '@quantumvault/shared/brands.ts';
 import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Phase, ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Credentials } from '../credentials.ts';
 import type { Freezes } from '../freeze.ts';
-import { FLEET } from '../freeze-scope.ts';
 import type { Log } from '../log.ts';
 import type { Records } from '../records.ts';
 import { RowMac } from '../row-mac.ts';

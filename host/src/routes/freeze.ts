@@ -8,6 +8,7 @@
  */
 import { address } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { FACT } from '@quantumvault/shared/evidence/leaf.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -59,7 +60,7 @@ function panicOrder(fields: JsonFields): PanicOrder {
 
 function scopeField(fields: JsonFields): SupportOrder['scope'] {
   const scope = fields.text('scope');
-  if (scope === 'fleet') throw new QvError('freeze_scope_forbidden', { path: 'scope' });
+  if (scope === FLEET) throw new QvError('freeze_scope_forbidden', { path: 'scope' });
   const [kind, key = '', ...more] = scope.split(':');
   if (more.length === 0 && kind === 'wallet') return { wallet: address(key, 'scope') };
   if (more.length === 0 && kind === 'requester') return { requester: address(key, 'scope') };

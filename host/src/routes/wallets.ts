@@ -2,7 +2,7 @@
 import { type Address, address, type Hash, type Signature, type TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
-import { requesterScope } from '@quantumvault/shared/evidence/succession.ts';
+import { requesterScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';

@@ -2,7 +2,6 @@
  * Leaves: one per decision of an enclave boot, in sequence, each naming the hash of the one before (design 10).
  * A leaf signed by the boot key is the receipt. It says what an auditor needs and never a secret.
  */
-
 import { fromBase58 } from '../base58.ts';
 import { type BootId, bootIdOf, type Hash, type Signature } from '../brands.ts';
 import { concatBytes } from '../bytes.ts';
@@ -50,9 +49,6 @@ export const LEAF_KINDS = [
   'lease',
 ] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
-
-/** What a freeze stops: `fleet`, `wallet:<address>` or `requester:<key>`. */
-export const FREEZE_SCOPE = /^(?:fleet|(?:wallet|requester):[1-9A-HJ-NP-Za-km-z]{32,44})$/;
 
 /** What one transaction moves, as the judge counted it. */
 export const amounts = struct({

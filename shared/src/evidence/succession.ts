@@ -8,7 +8,7 @@
  * | the predecessor     | release        | it holds this wallet no more; from this version on the successor does     |
  * | M of N operators    | lease          | the predecessor is terminated; these versions and freezes are known of it |
  */
-import type { Address, BootId, Signature } from '../brands.ts';
+import type { BootId, Signature } from '../brands.ts';
 import { LIMITS } from '../limits.ts';
 import {
   bool,
@@ -27,7 +27,8 @@ import {
   time,
   u64,
 } from '../protocol/wire.ts';
-import { FACT, FREEZE_SCOPE } from './leaf.ts';
+import { FREEZE_SCOPE } from './freeze-scope.ts';
+import { FACT } from './leaf.ts';
 
 /** A freeze that holds: its scope, and the id of the last order for that scope. */
 export const heldFreeze = struct({
@@ -104,13 +105,6 @@ export const resumeAckCodec = purposeStruct('qv/resume-ack/v1', {
   leafHash: field(6, fixed(32)),
 });
 export type ResumeAck = Infer<typeof resumeAckCodec>;
-
-export const walletScope = (wallet: Address): string => `wallet:${wallet}`;
-export const requesterScope = (requester: Address): string => `requester:${requester}`;
-
-/** Whether a freeze goes where this wallet goes: every requester's does, because policies change. */
-export const touches = (scope: string, wallet: Address): boolean =>
-  !scope.startsWith('wallet:') || scope === walletScope(wallet);
 
 /** What an owner or an operator signs to end one freeze: a plain message that ordinary wallets can show. */
 export function renderResumeStatement(facts: {

@@ -6,7 +6,8 @@
 import type { Hash, RequestId, Signature } from '../brands.ts';
 import { type CborMap, decodeCbor, encodeCbor } from '../cbor.ts';
 import { ERRORS, type ErrorCode, isErrorCode, QvError } from '../errors.ts';
-import { amounts, FACT, FREEZE_SCOPE, REQUEST_ID, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
+import { FREEZE_SCOPE } from '../evidence/freeze-scope.ts';
+import { amounts, FACT, REQUEST_ID, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
 import { heldFreeze, operatorSigned, signedBy } from '../evidence/succession.ts';
 import { LIMITS } from '../limits.ts';
 import {

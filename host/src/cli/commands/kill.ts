@@ -1,6 +1,7 @@
 /** qv kill: the stop button of design 9. The order goes out first; what it achieved is verified afterwards. */
 import { type BootId, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import { FACT, type FreezeAck, freezeAckCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import { verifyFreezeAck } from '@quantumvault/shared/evidence/verify.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
@@ -9,7 +10,6 @@ import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { verifyEd25519 } from '../../client/keys.ts';
 import { receiptField, signedBytesField } from '../../client/wire.ts';
 import { type EnclaveHold, type FreezeReport, REASON_CHARACTERS } from '../../freeze-report.ts';
-import { FLEET } from '../../freeze-scope.ts';
 import { adminCall } from '../admin-client.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import { type Check, checked, PROOF_OPTIONS, proveBoot, requireProofOptions } from '../boot-proof.ts';

@@ -4,17 +4,7 @@ import { operatorSignedJson } from '../../admin/succession-json.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';
 import { readLeaseFile } from '../succession/files.ts';
-import {
-  eachOf,
-  type Failure,
-  failureOf,
-  type Moves,
-  moveCall,
-  movesExit,
-  movesText,
-  publishLog,
-  takenCounts,
-} from '../succession/moves.ts';
+import { moveCall, movesExit, movesText, takeAll } from '../succession/moves.ts';
 import { oneOperand } from '../text-input.ts';
 
 export const leaseApply: Command = {
@@ -41,22 +31,11 @@ export const leaseApply: Command = {
         shown.push(
           await moveCall(old, 'lease-show', { lease: json }).catch((error: unknown) => ({ code: codeOf(error) })),
         );
-    const failures: Failure[] = [];
-    let [taken, already] = [0, 0];
     const wallets = leases.flatMap(({ json, lease }) => lease.wallets.map(({ wallet }) => ({ wallet, lease: json })));
-    await eachOf(wallets, async (parameters) => {
-      try {
-        if ((await moveCall(socket, 'take', parameters)).already) already++;
-        else taken++;
-      } catch (error) {
-        failures.push(failureOf(parameters.wallet, error));
-      }
-    });
-    const unpublished = await publishLog(socket);
-    const moves: Moves = { counts: takenCounts(taken, already), failures, unpublished };
+    const { moves, json } = await takeAll(socket, wallets, (parameters) => parameters);
     return {
       exit: movesExit(moves),
-      json: { taken, already, published: unpublished === undefined, ...(old !== undefined && { shown }), failures },
+      json: { ...json, ...(old !== undefined && { shown }) },
       text: (style) => [
         ...shown.map((answer) =>
           'given' in answer

@@ -3,17 +3,7 @@ import { stateJson } from '../../admin/succession-json.ts';
 import { signedBytesJson } from '../../wire-json.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';
-import {
-  eachOf,
-  type Failure,
-  failureOf,
-  type Moves,
-  moveCall,
-  movesExit,
-  movesText,
-  publishLog,
-  takenCounts,
-} from '../succession/moves.ts';
+import { movesExit, movesText, takeAll } from '../succession/moves.ts';
 import { readReleases } from '../succession/releases-file.ts';
 import { oneOperand } from '../text-input.ts';
 
@@ -30,24 +20,11 @@ export const releaseTake: Command = {
   run: async (args) => {
     const source = oneOperand(args, 'releases file');
     const socket = adminSocket(args);
-    const failures: Failure[] = [];
-    let [taken, already] = [0, 0];
-    await eachOf(readReleases(source), async ({ wallet, release, state }) => {
-      try {
-        const parameters = { wallet, release: signedBytesJson(release), state: stateJson(state) };
-        const answer = await moveCall(socket, 'take', parameters);
-        if (answer.already) already++;
-        else taken++;
-      } catch (error) {
-        failures.push(failureOf(wallet, error));
-      }
-    });
-    const unpublished = await publishLog(socket);
-    const moves: Moves = { counts: takenCounts(taken, already), failures, unpublished };
-    return {
-      exit: movesExit(moves),
-      json: { taken, already, published: unpublished === undefined, failures },
-      text: (style) => movesText(moves, style),
-    };
+    const { moves, json } = await takeAll(socket, readReleases(source), ({ wallet, release, state }) => ({
+      wallet,
+      release: signedBytesJson(release),
+      state: stateJson(state),
+    }));
+    return { exit: movesExit(moves), json, text: (style) => movesText(moves, style) };
   },
 };

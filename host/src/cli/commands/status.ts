@@ -1,6 +1,6 @@
 /** qv status */
+import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import type { AdminStatus, EnclaveFreeze, HostFreeze } from '../../admin-protocol.ts';
-import { FLEET } from '../../freeze-scope.ts';
 import { adminCall } from '../admin-client.ts';
 import { ADMIN_OPTION, adminSocket } from '../admin-option.ts';
 import type { Command } from '../command.ts';

@@ -6,7 +6,8 @@ import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { AuditReport, Estate, HeldWallet } from '@quantumvault/shared/evidence/audit/types.ts';
-import { type HeldFreeze, type Lease, touches, walletScope } from '@quantumvault/shared/evidence/succession.ts';
+import { FLEET, isOfWallet, touches, walletScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
+import type { HeldFreeze, Lease } from '@quantumvault/shared/evidence/succession.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatNote, type NoteSignature, parseNote } from '@quantumvault/shared/tlog/note.ts';
 import type { VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
@@ -86,14 +87,11 @@ function groups(wallets: readonly HeldWallet[], freezes: readonly HeldFreeze[]):
   return result;
 }
 
-/** These end by their wallet's owner; all others by operators. */
-const isOfWallet = (scope: string): boolean => scope.startsWith('wallet:');
-
 /** What does not fit becomes a freeze of everything, as in the enclave; under the fleet's own id where it has one. */
 function fitting(shared: readonly HeldFreeze[], more: number): HeldFreeze[] {
   if (shared.length + more <= LIMITS.carriedFreezes) return [...shared];
-  const fleet = shared.find(({ scope }) => scope === 'fleet')?.freezeId;
-  return [{ scope: 'fleet', freezeId: fleet ?? crypto.getRandomValues(new Uint8Array(16)) }];
+  const fleet = shared.find(({ scope }) => scope === FLEET)?.freezeId;
+  return [{ scope: FLEET, freezeId: fleet ?? crypto.getRandomValues(new Uint8Array(16)) }];
 }
 
 /** The log's own signature, and of the cosignatures those that were asked for first, as many as fit. */
@@ -126,7 +124,7 @@ export function requireCovered(leases: readonly Lease[], estate: Estate): void {
     const carried = new Set(freezes.map(freezeName));
     const most = Math.max(...wallets.map(({ wallet }) => touching(estate, wallet).length));
     // Only where they do not fit, and only those that operators end.
-    const isWhole = most > LIMITS.carriedFreezes && freezes.some(({ scope }) => scope === 'fleet');
+    const isWhole = most > LIMITS.carriedFreezes && freezes.some(({ scope }) => scope === FLEET);
     for (const { wallet, version } of wallets) {
       const logged = known.get(wallet);
       if (logged !== undefined && version < logged)

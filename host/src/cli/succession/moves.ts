@@ -59,10 +59,28 @@ export interface Moves {
   readonly unpublished: ErrorCode | undefined;
 }
 
-export const takenCounts = (taken: number, already: number): Moves['counts'] => [
-  ['taken', taken],
-  ['held already', already],
-];
+/** Has the enclave behind this socket take each of them, then its log published. */
+export async function takeAll<T>(
+  socket: string,
+  items: AsyncIterable<T> | Iterable<T>,
+  argumentsOf: (item: T) => AdminCommands['take']['arguments'],
+): Promise<{ readonly moves: Moves; readonly json: Readonly<Record<string, unknown>> }> {
+  const failures: Failure[] = [];
+  let [taken, already] = [0, 0];
+  await eachOf(items, async (item) => {
+    const parameters = argumentsOf(item);
+    try {
+      if ((await moveCall(socket, 'take', parameters)).already) already++;
+      else taken++;
+    } catch (error) {
+      failures.push(failureOf(parameters.wallet, error));
+    }
+  });
+  const unpublished = await publishLog(socket);
+  const counts = [['taken', taken] as const, ['held already', already] as const];
+  const json = { taken, already, published: unpublished === undefined, failures };
+  return { moves: { counts, failures, unpublished }, json };
+}
 
 export const movesExit = ({ failures, unpublished }: Moves): 'ok' | 'failed' =>
   failures.length === 0 && unpublished === undefined ? 'ok' : 'failed';

@@ -4,8 +4,8 @@
  */
 import type { Address } from '../../brands.ts';
 import { toHex } from '../../bytes.ts';
+import { isOfWallet, scopesOf, touches } from '../freeze-scope.ts';
 import type { Leaf } from '../leaf.ts';
-import { touches } from '../succession.ts';
 
 export interface Freeze {
   /** Hex. */
@@ -20,9 +20,6 @@ export interface Freeze {
 }
 
 type Since = Pick<Freeze, 'from' | 'fromTime'>;
-
-/** These travel with their wallets alone. */
-const isOfWallet = (scope: string): boolean => scope.startsWith('wallet:');
 
 export class Freezes {
   readonly #byId = new Map<string, Freeze>();
@@ -82,8 +79,8 @@ export class Freezes {
   /** The scope of an open freeze that forbids this signature. */
   forbids({ wallet, actor }: Leaf): string | undefined {
     if (this.#open.size === 0) return undefined;
-    const scopes = ['fleet', `wallet:${wallet}`, `requester:${actor}`];
-    return scopes.find((scope) => this.#open.has(scope));
+    const subject = wallet && { wallet, ...(actor && { requester: actor }) };
+    return scopesOf(subject).find((scope) => this.#open.has(scope));
   }
 
   /** Freezes that began at or after leaf `size`, no later than `time`, and were not resumed by then; not those of wallets. */

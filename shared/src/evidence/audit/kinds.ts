@@ -1,6 +1,6 @@
 /** What a leaf of each kind has to say. A leaf without it cannot be checked, so it is a finding of its own. */
-import { fromBase58 } from '../../base58.ts';
-import { FREEZE_SCOPE, type Leaf, type LeafKind } from '../leaf.ts';
+import { isFreezeScope } from '../freeze-scope.ts';
+import type { Leaf, LeafKind } from '../leaf.ts';
 
 type FieldName = Exclude<keyof Leaf, 'boot' | 'sequence' | 'previous' | 'time' | 'kind'>;
 
@@ -37,17 +37,6 @@ export function missingField(leaf: Leaf): string | undefined {
   // What is given has a successor, what is received a predecessor.
   if (leaf.kind === 'release' && (leaf.predecessor === undefined) === (leaf.successor === undefined))
     return 'predecessor or successor';
-  if ((leaf.kind === 'frozen' || leaf.kind === 'resumed') && !isScope(leaf.scope ?? '')) return 'scope';
+  if ((leaf.kind === 'frozen' || leaf.kind === 'resumed') && !isFreezeScope(leaf.scope ?? '')) return 'scope';
   return undefined;
-}
-
-/** A scope that names no key would stop nobody. */
-function isScope(scope: string): boolean {
-  if (!FREEZE_SCOPE.test(scope)) return false;
-  try {
-    if (scope !== 'fleet') fromBase58(scope.slice(scope.indexOf(':') + 1), 32);
-    return true;
-  } catch {
-    return false;
-  }
 }

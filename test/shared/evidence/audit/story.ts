@@ -1,6 +1,6 @@
 /** Random histories of a deployment, honest but for the steps that say otherwise. */
+import { touches } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import type { Leaf } from '@quantumvault/shared/evidence/leaf.ts';
-import { touches } from '@quantumvault/shared/evidence/succession.ts';
 import fc from 'fast-check';
 import { type BuiltLog, type BuiltWallet, Deployment } from '../../../support/log-builder.ts';
 

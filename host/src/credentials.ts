@@ -9,7 +9,7 @@ import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts'
 import { parseTime } from '@quantumvault/shared/rfc3339.ts';
 import { asConfigFault } from './config.ts';
 import type { Log } from './log.ts';
-import { readPrivateFile } from './private-file.ts';
+import { type PrivateFile, readPrivateFile } from './private-file.ts';
 
 /** One reading of the file. `version` changes with each new content. */
 export interface Credentials {
@@ -18,10 +18,19 @@ export interface Credentials {
 }
 
 /** @throws QvError config_invalid with path credentialsFile */
-export function readCredentials(path: string): { body: CredentialBytes; stamp: string } {
+export function readCredentials(path: string): { readonly body: CredentialBytes; readonly stamp: string } {
+  return withFile(path, ({ bytes, stamp }) => ({ body: parseCredentials(bytes), stamp }));
+}
+
+/** The bytes are wiped when `use` is done with them. */
+function withFile<T>(path: string, use: (file: PrivateFile) => T): T {
   try {
-    const { bytes, stamp } = readPrivateFile(path, 'credentialsFile', LIMITS.credentialsBytes);
-    return { body: parseCredentials(bytes), stamp };
+    const file = readPrivateFile(path, 'credentialsFile', LIMITS.credentialsBytes);
+    try {
+      return use(file);
+    } finally {
+      file.bytes.fill(0);
+    }
   } catch (error) {
     throw asConfigFault(error, 'credentialsFile');
   }
@@ -81,11 +90,14 @@ export class CredentialsFile {
 
   refresh(): void {
     try {
-      const { body, stamp } = readCredentials(this.#path);
+      // Of a file that has not changed nothing is parsed: that would leave strings behind, once a poll.
+      const read = withFile(this.#path, ({ bytes, stamp }) =>
+        stamp === this.#stamp ? undefined : { body: parseCredentials(bytes), stamp },
+      );
       this.#complained = false;
-      if (stamp === this.#stamp) return;
-      this.#stamp = stamp;
-      this.#current = { version: this.#current.version + 1, body };
+      if (read === undefined) return;
+      this.#stamp = read.stamp;
+      this.#current = { version: this.#current.version + 1, body: read.body };
       this.#log.info({ version: this.#current.version }, 'credentials changed');
     } catch (error) {
       if (!this.#complained) this.#log.error({ reason: String(error) }, 'credentials file is not usable');

@@ -45,7 +45,9 @@ export function secretOf(base32: string): Secret | undefined {
   if (base32.length > 2 * LIMITS.totpSecretMaxBytes || !BASE32.test(base32)) return undefined;
   const secret = Secret.fromBase32(base32);
   const { length } = secret.bytes;
-  return length < LIMITS.totpSecretMinBytes || length > LIMITS.totpSecretMaxBytes ? undefined : secret;
+  if (length >= LIMITS.totpSecretMinBytes && length <= LIMITS.totpSecretMaxBytes) return secret;
+  wipe(secret);
+  return undefined;
 }
 
 export function wipe(secret: Secret): void {

@@ -4,14 +4,7 @@
  *
  * Every operation throws QvError store_unavailable (locked, failing or not answering) or overloaded (queue full).
  */
-import {
-  type Address,
-  type BootId,
-  type Hash,
-  type Signature,
-  type TimeMs,
-  timeMs,
-} from '@quantumvault/shared/brands.ts';
+import type { Address, BootId, Hash, Signature, TimeMs } from '@quantumvault/shared/brands.ts';
 import { decodeLeaf, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 
 /** One wallet, as stored. `rowMac` covers every other field (see row-mac.ts). */
@@ -97,13 +90,13 @@ export interface FreezeRecord {
   readonly freezeId?: Uint8Array;
 }
 
-/** A newer state of a wallet, and what was decided together with it. */
 /** What can freeze one wallet: the code itself is nowhere but with the owner. */
 export interface PanicCodeRecord {
   readonly wallet: Address;
   readonly hash: Hash;
 }
 
+/** A newer state of a wallet, and what was decided together with it. */
 export interface SignedUpdate {
   readonly wallet: Address;
   /** The row as it was read: the MAC below is only right for its other fields. */
@@ -189,8 +182,4 @@ export function leafRecord(receipt: Receipt): LeafRecord {
   const { boot, sequence, kind, requestId: id, wallet, actor: requester } = decodeLeaf(receipt.leaf);
   const record = { boot, sequence, leaf: receipt.leaf, signature: receipt.signature };
   return id === undefined ? record : { ...record, request: { id, wallet, requester, isSigned: kind === 'signed' } };
-}
-
-export function expiry(now: TimeMs, seconds: number): TimeMs {
-  return timeMs(now + seconds * 1000);
 }

@@ -1,6 +1,6 @@
 /** qv lease sign: what is shown, who signs once, and what an operator's journal refuses. No host is needed. */
 import { generateKeyPairSync } from 'node:crypto';
-import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Address, addressOf, type BootId, timeMs } from '@quantumvault/shared/brands.ts';
 import { toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
@@ -31,7 +31,7 @@ const fresh = (name: string): string => path(`${name}-${counter++}`);
 function newKey(name: string, type: 'ed25519' | 'x25519' = 'ed25519') {
   const { publicKey, privateKey } = type === 'ed25519' ? generateKeyPairSync('ed25519') : generateKeyPairSync('x25519');
   const file = path(name);
-  writeFileSync(file, privateKey.export({ format: 'pem', type: 'pkcs8' }));
+  writeFileSync(file, privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 });
   return { file, address: addressOf(Uint8Array.from(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32))) };
 }
 let alice: ReturnType<typeof newKey>;
@@ -163,7 +163,20 @@ describe('qv lease sign', () => {
   test('takes Ed25519 keys and no others', async () => {
     const other = newKey('x25519.pem', 'x25519');
     for (const key of [other, { ...alice, file: fileOf([leaseOf()]) }])
-      expect(await sign(fileOf([leaseOf()]), key)).toMatchObject({ error: { code: 'usage_invalid' } });
+      expect(await sign(fileOf([leaseOf()]), key)).toMatchObject({
+        error: { code: 'input_unreadable', path: key.file },
+      });
+    expect(existsSync(journal)).toBe(false);
+  });
+
+  test('takes no key that others on the machine may read', async () => {
+    const open = newKey('open.pem');
+    for (const mode of [0o640, 0o604, 0o620]) {
+      chmodSync(open.file, mode);
+      expect(await sign(fileOf([leaseOf()]), open)).toMatchObject({
+        error: { code: 'input_unreadable', path: open.file, value: 'other users may read or write it' },
+      });
+    }
     expect(existsSync(journal)).toBe(false);
   });
 });

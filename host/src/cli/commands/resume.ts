@@ -1,6 +1,6 @@
 /** qv resume: hands signatures to the enclave that end one freeze, and verifies its signed word that they did. */
 import type { BootId } from '@quantumvault/shared/brands.ts';
-import { fromHex } from '@quantumvault/shared/bytes.ts';
+import { fromHex, toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { verifyResumeAck } from '@quantumvault/shared/evidence/verify.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
@@ -21,8 +21,9 @@ import {
 } from '../boot-proof.ts';
 import type { Command, Result } from '../command.ts';
 import { type ResumeFacts, requireFreezeId, resumeFacts, statementOf } from '../resume-facts.ts';
-import { parseSigned, readOperatorKey, signStatement } from '../resume-signatures.ts';
+import { parseSigned } from '../resume-signatures.ts';
 import { SCOPE_OPTIONS, scopeOption } from '../scope-option.ts';
+import { operatorKey } from '../succession/operator-key.ts';
 import { cross, printable, printableTable, type Style, tick } from '../terminal.ts';
 
 export const resume: Command = {
@@ -46,12 +47,14 @@ export const resume: Command = {
     const freezeId = requireFreezeId(args.text('freeze'));
     requireProofOptions(args);
     const given = args.list('signed').map(parseSigned);
-    const keys = args.list('operator-key').map(readOperatorKey);
-    if (given.length + keys.length === 0 || given.length + keys.length > LIMITS.operators)
+    const operators = args.list('operator-key').map(operatorKey);
+    if (given.length + operators.length === 0 || given.length + operators.length > LIMITS.operators)
       throw new QvError('usage_invalid', { value: 'give signatures: --signed or --operator-key' });
     const socket = adminSocket(args);
     const facts = await resumeFacts(socket, scope, freezeId);
-    const signatures = [...given, ...keys.map((key) => signStatement(key, statementOf(facts)))];
+    const statement = utf8(statementOf(facts));
+    const own = operators.map((operator) => operator.sign(statement));
+    const signatures = [...given, ...own.map(({ key, signature }) => ({ key, signature: toBase64(signature) }))];
     const report = await adminCall(socket, 'resume', { scope, freezeId, signatures });
     const proof = await proveBoot(args);
     return resultOf(facts, report, [verify(facts, report, proof.boot), proof.check]);

@@ -10,7 +10,7 @@ import { qv, qvJson } from '../host/cli/call.ts';
 import { measurements } from '../stack/scenario.ts';
 import { type Stack, startStack } from '../stack/stack.ts';
 import { type HttpKit, type HttpWallet, httpKit } from '../support/http-kit.ts';
-import { party, transfer } from '../support/wallet-kit.ts';
+import { transfer } from '../support/wallet-kit.ts';
 
 let stack: Stack;
 let kit: HttpKit;
@@ -26,6 +26,15 @@ interface Audit {
   readonly findings: readonly { code: string; boot?: string; sequence?: string }[];
   readonly boots: readonly unknown[];
 }
+
+/** What the newest boot's log was before more was decided. */
+let rewound: { readonly boot: string; readonly size: number; readonly checkpoint: Uint8Array };
+
+const boots = (): readonly string[] =>
+  database
+    .prepare('SELECT boot FROM logs ORDER BY number')
+    .all()
+    .map(({ boot }) => String(boot));
 
 const file = (name: string): string => join(stack.dir, name);
 
@@ -127,6 +136,9 @@ describe('an honest appliance', () => {
   });
 
   it('passes with a freeze, after which nothing was signed', async () => {
+    const [, boot = ''] = boots();
+    const early = database.prepare('SELECT size, checkpoint FROM logs WHERE boot = ?').get(boot);
+    rewound = { boot, size: Number(early?.['size']), checkpoint: early?.['checkpoint'] as Uint8Array };
     await signed('before-freeze');
     await adminCall(stack.adminSocket, 'freeze', { scope: 'fleet', reason: 'drill' });
     expect((await kit.sign(wallet)).status).toBe(423);
@@ -135,12 +147,6 @@ describe('an honest appliance', () => {
 });
 
 describe('an operator who hides something', () => {
-  const boots = (): readonly string[] =>
-    database
-      .prepare('SELECT boot FROM logs ORDER BY number')
-      .all()
-      .map(({ boot }) => String(boot));
-
   it('is found: a denial taken out of the database', async () => {
     const receipt = await receiptFile('denied');
     const [boot = ''] = boots();
@@ -162,20 +168,37 @@ describe('an operator who hides something', () => {
   });
 
   it('is found: a whole boot taken away', async () => {
-    const [first = '', second = ''] = boots();
-    database.prepare('UPDATE logs SET boot = ? WHERE boot = ?').run(party().address, first);
+    const [first = ''] = boots();
+    const row = database.prepare('SELECT * FROM logs WHERE boot = ?').get(first) ?? {};
+    database.prepare('DELETE FROM logs WHERE boot = ?').run(first);
     const found = await audit(stack.url, '--since', file('kept'));
-    expect(found.ok).toBe(false);
-    database.prepare('UPDATE logs SET boot = ? WHERE boot <> ?').run(first, second);
+    expect(found).toMatchObject({ ok: false, exit: 1 });
+    expect(found.findings.map(({ code }) => code)).toContain('log_boot_hidden');
+    const names = Object.keys(row);
+    const insert = `INSERT INTO logs (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})`;
+    database.prepare(insert).run(...Object.values(row));
     expect(await audit(stack.url, '--since', file('kept'))).toMatchObject({ ok: true });
   });
 
   it('is found: a log rewound to an earlier checkpoint', async () => {
+    const read = database.prepare('SELECT size, checkpoint FROM logs WHERE boot = ?');
+    const now = read.get(rewound.boot) ?? {};
+    expect(Number(now['size'])).toBeGreaterThan(rewound.size);
+    expect(await audit(stack.url, '--since', file('kept'), '--keep', file('kept'))).toMatchObject({ ok: true });
+    const write = database.prepare('UPDATE logs SET size = ?, checkpoint = ? WHERE boot = ?');
+    write.run(rewound.size, rewound.checkpoint, rewound.boot);
+    const found = await audit(stack.url, '--since', file('kept'));
+    expect(found).toMatchObject({ ok: false, exit: 1 });
+    expect(found.findings.map(({ code }) => code)).toContain('log_rewound');
+    write.run(now['size'] ?? 0, now['checkpoint'] ?? '', rewound.boot);
+    expect(await audit(stack.url, '--since', file('kept'))).toMatchObject({ ok: true });
+  });
+
+  it('is found: another boot’s checkpoint in the place of its own', async () => {
     const [, second = ''] = boots();
     const row = database.prepare('SELECT size, checkpoint FROM logs WHERE boot = ?').get(second);
     const { checkpoint: early } = (database.prepare('SELECT checkpoint FROM logs WHERE boot <> ?').get(second) ??
       {}) as { checkpoint: Uint8Array };
-    // Another boot's checkpoint in the place of its own.
     database.prepare('UPDATE logs SET checkpoint = ? WHERE boot = ?').run(early, second);
     expect((await audit(stack.url)).ok).toBe(false);
     database.prepare('UPDATE logs SET checkpoint = ? WHERE boot = ?').run(row?.['checkpoint'] ?? '', second);

@@ -116,7 +116,7 @@ describe('a flood of attestations', () => {
     const before = (await host.data.request('status', {})).time ?? 0;
     const nonce = new Uint8Array(32);
     const burst = Array.from({ length: 30 }, () => host.data.request('attest', { nonce }).catch(() => undefined));
-    await Promise.all(burst);
+    expect((await Promise.all(burst)).some((answer) => answer !== undefined)).toBe(true);
     const { time = 0 } = await host.data.request('status', {});
     expect(Math.abs(time - Date.now())).toBeLessThan(2_000);
     expect(time).toBeGreaterThanOrEqual(before);

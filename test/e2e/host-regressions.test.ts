@@ -110,6 +110,10 @@ describe('the stop button', () => {
     await new Promise((resolve) => setTimeout(resolve, 200));
     const status = await adminCall(stack.adminSocket, 'status', {});
     expect(status.enclave?.phase).toBe('serving');
+    // Of a stranger, who is stopped for nobody else.
+    const order = { scope: `requester:${party().address}`, reason: 'drill' };
+    const report = await adminCall(stack.adminSocket, 'freeze', order);
+    expect(report).toMatchObject({ host: { held: true }, enclaves: [{ held: true }], database: { held: true } });
     for (const socket of idle) socket.destroy();
   });
 

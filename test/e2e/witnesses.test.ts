@@ -5,7 +5,7 @@ import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { verifyEd25519 } from '@quantumvault/host/client/keys.ts';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
 import { addressBytes, type BootId, timeMs } from '@quantumvault/shared/brands.ts';
-import { concatBytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { concatBytes, fromBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf } from '@quantumvault/shared/errors.ts';
 import { bootLogOrigin, decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { parseReceiptFile } from '@quantumvault/shared/evidence/receipt-file.ts';
@@ -23,6 +23,7 @@ import { expectCode, expectProblem } from '../support/codes.ts';
 import { type HttpKit, type HttpWallet, httpKit } from '../support/http-kit.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
 import { operators, signedBy } from '../support/operator-keys.ts';
+import { transfer } from '../support/wallet-kit.ts';
 
 describe('an appliance with three witnesses, of which two are required', () => {
   let stack: Stack;
@@ -78,14 +79,18 @@ describe('an appliance with three witnesses, of which two are required', () => {
 
   it('holds a signature back while two are missing, and gives it to a repeat', async () => {
     const resume = pause(0, 2);
-    const transaction = { id: 'held', lamports: 77n };
-    const held = await kit.sign(wallet, transaction);
-    await expectProblem(held, 'witnesses_unavailable');
+    const held = { id: 'held', transaction: transfer(wallet.address, wallet.destination, 77n) };
+    await expectProblem(await kit.sign(wallet, held), 'witnesses_unavailable');
     // What is no signature needs no witnesses.
     await expectProblem(await kit.sign(wallet, { lamports: 1_000_001n }), 'policy_denied');
     resume();
     await expect.poll(async () => (await kit.sign(wallet, { id: 'after' })).status, { timeout: 20_000 }).toBe(200);
     expect((await cosigners('after')).length).toBeGreaterThanOrEqual(2);
+    const repeat = await kit.sign(wallet, held);
+    expect(repeat.status).toBe(200);
+    const { receipt } = (await repeat.json()) as { receipt: { leaf: string } };
+    expect(decodeLeaf(fromBase64(receipt.leaf)).repeats).toBeDefined();
+    expect((await cosigners('held')).length).toBeGreaterThanOrEqual(2);
   }, 60_000);
 
   it('a freeze purges what is held back: it never leaves', async () => {

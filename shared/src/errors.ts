@@ -27,6 +27,7 @@ export const ERRORS = {
   route_unknown: row(404, 'No such resource.'),
   address_malformed: row(400, 'An address is neither unix:/path nor vsock:CID:port.'),
   transport_unsupported: row(500, 'This build has no driver for that kind of address.'),
+  native_missing: row(500, 'The C addon is not built, or not for this machine: npm run build:native.'),
 
   // Signing requests.
   request_id_malformed: row(400, 'webhook-id must match [A-Za-z0-9_-]{1,64}.'),
@@ -116,6 +117,15 @@ export const ERRORS = {
   overloaded: retry(503, 'Too much is in flight.'),
   deadline_exceeded: retry(504, 'No answer within the time limit. Repeating with the same id is safe.'),
   internal: row(500, 'An unexpected fault; nothing was changed unless a repeat of the same id says so.'),
+
+  // Where the host has the instance role's credentials from: EC2's instance metadata service, version 2.
+  metadata_unavailable: retry(503, 'The instance metadata service does not answer, or is too busy to.'),
+  metadata_refused: row(
+    502,
+    'The instance metadata service refuses: it is turned off, or cannot be reached from here.',
+  ),
+  metadata_invalid: row(502, 'An answer of the instance metadata service is not of its documented form.'),
+  instance_role_missing: row(503, 'The instance has no role, or EC2 cannot assume it.'),
 
   // Attestation documents: bytes that are not one, chains that do not hold, documents that are not what was expected.
   attestation_too_large: row(413, 'The attestation document is larger than the limit.'),

@@ -55,49 +55,51 @@ class TunnelAgent extends Agent {
   }
 }
 
-interface Credentials {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
-  readonly expiration?: Date;
-}
-
 export class KmsAgent {
-  readonly #client: KMSClient;
-  #credentials: Credentials | undefined;
+  readonly #config: EnclaveConfig['kms'];
+  readonly #requestHandler: NodeHttpHandler;
+  #client: KMSClient | undefined;
 
   constructor(config: EnclaveConfig['kms'], openTunnel: () => Duplex) {
-    this.#client = new KMSClient({
-      region: config.region,
-      endpoint: config.endpoint.origin,
-      maxAttempts: 3,
-      credentials: async () => {
-        if (this.#credentials === undefined) throw new QvError('kms_unavailable', { value: 'no credentials' });
-        return this.#credentials;
-      },
-      requestHandler: new NodeHttpHandler({
-        httpsAgent: new TunnelAgent(openTunnel, config, { keepAlive: true, maxSockets: 16, timeout: 60_000 }),
-        connectionTimeout: LIMITS.kmsTimeoutMilliseconds,
-        requestTimeout: LIMITS.kmsTimeoutMilliseconds,
-        // Without this the timeout only warns, and a hanging KMS hangs its callers.
-        throwOnRequestTimeout: true,
-      }),
+    this.#config = config;
+    this.#requestHandler = new NodeHttpHandler({
+      httpsAgent: new TunnelAgent(openTunnel, config, { keepAlive: true, maxSockets: 16, timeout: 60_000 }),
+      connectionTimeout: LIMITS.kmsTimeoutMilliseconds,
+      requestTimeout: LIMITS.kmsTimeoutMilliseconds,
+      // Without this the timeout only warns, and a hanging KMS hangs its callers.
+      throwOnRequestTimeout: true,
     });
   }
 
+  /**
+   * A client of their own for each credentials, over the same connections: a client keeps what its provider once
+   * answered, until five minutes before the expiry or for ever, and would not notice that they were replaced.
+   */
   setCredentials(bytes: CredentialBytes): void {
     const decode = (value: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(value);
-    this.#credentials = {
+    const credentials = {
       accessKeyId: decode(bytes.accessKeyId),
       secretAccessKey: decode(bytes.secretAccessKey),
       ...(bytes.sessionToken && { sessionToken: decode(bytes.sessionToken) }),
-      ...(bytes.expiresAt !== undefined && { expiration: new Date(bytes.expiresAt) }),
     };
+    this.#client = new KMSClient({
+      region: this.#config.region,
+      endpoint: this.#config.endpoint.origin,
+      maxAttempts: 3,
+      // Without their expiry, which is KMS's to judge: the SDK would wait for others that only the host can bring.
+      credentials: async () => credentials,
+      requestHandler: this.#requestHandler,
+    });
+  }
+
+  #requireClient(): KMSClient {
+    if (this.#client === undefined) throw new QvError('kms_unavailable', { value: 'no credentials' });
+    return this.#client;
   }
 
   async generateDataKey(request: AgentRequest<'generateDataKey'>): Promise<KmsAnswer> {
     return toAnswer(
-      await this.#client.send(
+      await this.#requireClient().send(
         new GenerateDataKeyCommand({
           KeyId: request.keyArn,
           NumberOfBytes: LIMITS.executionKeyBytes,
@@ -110,7 +112,7 @@ export class KmsAgent {
 
   async decrypt(request: AgentRequest<'decrypt'>): Promise<KmsAnswer> {
     return toAnswer(
-      await this.#client.send(
+      await this.#requireClient().send(
         new DecryptCommand({
           KeyId: request.keyArn,
           CiphertextBlob: request.ciphertext,

@@ -4,10 +4,10 @@
  */
 import { parseArgs } from 'node:util';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
-import { unixTransport } from '@quantumvault/shared/transport.ts';
 import { loadHostConfig } from './config.ts';
 import { createLog, surviveLogFaults } from './log.ts';
 import { startHost } from './start.ts';
+import { transportFor } from './transport.ts';
 
 // The database, its log and the sockets are for this user alone; what others may use is opened by name.
 process.umask(0o077);
@@ -19,7 +19,7 @@ try {
   });
   if (values.config === undefined) throw new QvError('config_invalid', { path: '--config', value: 'missing' });
   const config = loadHostConfig(values.config);
-  const host = await startHost(config, { transport: unixTransport, log: createLog(config.logLevel) });
+  const host = await startHost(config, { transport: transportFor(config), log: createLog(config.logLevel) });
   const stop = (): void => void host.close().then(({ unwritten }) => process.exit(unwritten === 0 ? 0 : 1));
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);

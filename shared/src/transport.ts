@@ -1,8 +1,7 @@
 /**
  * An address is `unix:/path` or `vsock:CID:port`, so that everything runs on a laptop and in an enclave alike.
- * This file holds the seam; the vsock driver registers itself from the entry file that has one.
+ * This file holds the seam; unix-transport.ts and native.ts carry connections, and an image has the latter alone.
  */
-import { createConnection, createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { QvError } from './errors.ts';
 
@@ -40,38 +39,4 @@ export function parseTransportAddress(text: string): TransportAddress {
 
 export function formatTransportAddress(address: TransportAddress): string {
   return address.kind === 'unix' ? `unix:${address.path}` : `vsock:${address.cid}:${address.port}`;
-}
-
-/** Unix sockets by node:net. The caller removes a stale socket file and sets permissions. */
-export const unixTransport: Transport = {
-  listen(address, onConnection) {
-    const path = unixPath(address);
-    const server: Server = createServer({ allowHalfOpen: true }, onConnection);
-    const open = new Set<Duplex>();
-    server.on('connection', (socket) => {
-      open.add(socket);
-      socket.on('close', () => open.delete(socket));
-    });
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(path, () => {
-        server.off('error', reject);
-        resolve({
-          close: () =>
-            new Promise<void>((done) => {
-              server.close(() => done());
-              for (const socket of open) socket.destroy();
-            }),
-        });
-      });
-    });
-  },
-  connect(address) {
-    return createConnection({ path: unixPath(address), allowHalfOpen: true });
-  },
-};
-
-function unixPath(address: TransportAddress): string {
-  if (address.kind !== 'unix') throw new QvError('transport_unsupported', { value: formatTransportAddress(address) });
-  return address.path;
 }

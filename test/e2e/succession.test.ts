@@ -13,7 +13,8 @@ import {
   renderResumeStatement,
 } from '@quantumvault/shared/evidence/succession.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
-import { parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { qvJson } from '../host/cli/call.ts';
 import type { StackHost } from '../stack/host.ts';

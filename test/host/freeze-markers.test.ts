@@ -6,7 +6,7 @@ import { encodeMarker, parseMarker } from '@quantumvault/host/freeze-marker.ts';
 import { createLog } from '@quantumvault/host/log.ts';
 import { startHost } from '@quantumvault/host/start.ts';
 import { toHex, utf8 } from '@quantumvault/shared/bytes.ts';
-import { unixTransport } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectCode, expectProblem } from '../support/codes.ts';
 import { until } from '../support/temporary.ts';

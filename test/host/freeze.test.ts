@@ -7,7 +7,7 @@ import { fromBase64 } from '@quantumvault/shared/bytes.ts';
 import { freezeAckCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
-import { unixTransport } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import nacl from 'tweetnacl';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectCode, expectProblem } from '../support/codes.ts';

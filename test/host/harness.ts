@@ -12,7 +12,7 @@ import { fromHex, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { type Policy, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { renderCreationStatement, renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
-import { unixTransport } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import nacl from 'tweetnacl';
 import { FakeEnclave } from '../support/fake-enclave.ts';
 import { temporaryFolder, until } from '../support/temporary.ts';

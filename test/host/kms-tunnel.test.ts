@@ -2,7 +2,8 @@ import { type AddressInfo, createConnection, createServer, type Server, type Soc
 import { join } from 'node:path';
 import { startKmsTunnel } from '@quantumvault/host/kms-tunnel.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
-import { type Listener, parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { type Listener, parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder, until } from '../support/temporary.ts';
 

@@ -45,7 +45,8 @@ import { formatCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
 import { formatNote, noteMessage, noteSignature } from '@quantumvault/shared/tlog/note.ts';
 import { append, EMPTY_FRONTIER, frontierRoot } from '@quantumvault/shared/tlog/tree.ts';
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
-import { type Listener, parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { type Listener, parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import nacl from 'tweetnacl';
 
 /** Thrown by a handler: a refusal with a receipt. */

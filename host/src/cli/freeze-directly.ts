@@ -13,13 +13,13 @@ import {
   formatTransportAddress,
   parseTransportAddress,
   type TransportAddress,
-  unixTransport,
 } from '@quantumvault/shared/transport.ts';
 import { type HostConfig, parseHostConfig } from '../config.ts';
 import { EnclaveClient } from '../enclave/client.ts';
 import { encodeMarker, PART } from '../freeze-marker.ts';
 import type { EnclaveHold, Hold } from '../freeze-report.ts';
 import type { FreezeRecord } from '../store/store.ts';
+import { hostTransport } from '../transport.ts';
 import { receiptJson, signedBytesJson } from '../wire-json.ts';
 import { within } from '../within.ts';
 import type { Arguments, OptionSpec } from './command.ts';
@@ -146,7 +146,7 @@ async function tell(
   started: number,
 ): Promise<Pick<DirectReport, 'enclave' | 'deployment'>> {
   const enclave = formatTransportAddress(address);
-  const client = new EnclaveClient({ address, transport: unixTransport, log: QUIET });
+  const client = new EnclaveClient({ address, transport: hostTransport(), log: QUIET });
   const timeoutMilliseconds = LIMITS.freezeTimeoutMilliseconds;
   try {
     client.connect();

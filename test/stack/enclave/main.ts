@@ -7,7 +7,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { boot } from '@quantumvault/enclave/boot.ts';
-import { parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { socketNsm } from '../nsm/client.ts';
 
 const [configPath = '', nsm = '', data = '', control = '', tunnel = ''] = process.argv.slice(2);

@@ -4,7 +4,8 @@
  */
 import type { Duplex } from 'node:stream';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
-import { type Listener, parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { type Listener, parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import type { CallRecord, FaultRule, OperationCounts } from './faults.ts';
 import type { LocalKms } from './server.ts';
 import type { Principal } from './sigv4.ts';

@@ -1,7 +1,8 @@
 /** The NSM of a process that the simulated hypervisor serves over a socket. */
 import type { Duplex } from 'node:stream';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
-import { parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 
 export interface NsmClient {
   request(bytes: Uint8Array): Promise<Uint8Array>;

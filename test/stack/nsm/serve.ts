@@ -1,7 +1,8 @@
 /** Serves one NSM over a socket: each frame is one request, answered by one frame, in order. */
 import type { Duplex } from 'node:stream';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
-import { type Listener, parseTransportAddress, unixTransport } from '@quantumvault/shared/transport.ts';
+import { type Listener, parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import type { NsmClient } from './client.ts';
 
 export function serveNsm(nsm: NsmClient, address: string): Promise<Listener> {

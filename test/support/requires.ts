@@ -13,7 +13,15 @@ export function requireProgram(name: string, debianPackage = name): string | und
   const folders = (process.env['PATH'] ?? '').split(delimiter);
   const found = folders.map((folder) => join(folder, name)).find(isExecutable);
   if (found !== undefined) return found;
-  const needs = `${name} is not installed (Debian package ${debianPackage})`;
+  return unavailable(name, `${name} is not installed (Debian package ${debianPackage})`);
+}
+
+/**
+ * Says what is missing, once per call.
+ * @param name what QV_REQUIRE calls it
+ * @throws Error where QV_REQUIRE names it
+ */
+export function unavailable(name: string, needs: string): undefined {
   const required = (process.env['QV_REQUIRE'] ?? '').split(',');
   if (required.includes('all') || required.includes(name)) throw new Error(`${needs}, and QV_REQUIRE asks for it`);
   console.warn(`skipped: ${needs}`);

@@ -53,6 +53,8 @@ async function bundle(entry: string, outFile: string): Promise<string[]> {
     minify: false,
     sourcemap: false,
     metafile: true,
+    // What tsconfig.json says that changes the output, here, so that no file lying around does.
+    tsconfigRaw: { compilerOptions: { alwaysStrict: true, useDefineForClassFields: true, verbatimModuleSyntax: true } },
     plugins: [oneAddon],
     logLevel: 'error',
   });

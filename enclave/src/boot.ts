@@ -3,7 +3,7 @@
  * kms-agent; everything else is the same in an image and on a laptop.
  */
 import type { Duplex } from 'node:stream';
-import { QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { MessageName, Phase, ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -45,6 +45,8 @@ export interface BootOptions {
   readonly control: TransportAddress;
   readonly startAgent: StartAgent;
   readonly monotonicMs: () => number;
+  /** Sets the system's clock: no decision goes by it, but the kms-agent's TLS and signatures do (design 8). */
+  readonly setClock?: (milliseconds: number) => void;
   /** Takes lines that name no secret. */
   readonly log: (line: string) => void;
 }
@@ -69,6 +71,7 @@ export async function boot(options: BootOptions): Promise<Enclave> {
   const stopListening = () => Promise.all(listeners.map((listener) => listener.close()));
   try {
     await context.recipients.replace();
+    keepClock(context, options);
     record = await recordBoot(context);
   } catch (error) {
     // What failed to boot must not go on answering.
@@ -76,7 +79,7 @@ export async function boot(options: BootOptions): Promise<Enclave> {
     throw error;
   }
   const timers = [
-    repeat(LIMITS.trustedTimeSampleSeconds, 'time', () => context.attester.own(), options.log),
+    repeat(LIMITS.trustedTimeSampleSeconds, 'time', () => sampleTime(context, options), options.log),
     repeat(LIMITS.recipientKeyReplaceSeconds, 'recipient', () => context.recipients.replace(), options.log),
   ];
   return {
@@ -116,6 +119,16 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
 async function recordBoot({ attester, config, log, time }: Context): Promise<Receipt> {
   const attestation = await attester.own();
   return log.append({ kind: 'boot', attestation, configHash: config.hash }, time.now()).receipt;
+}
+
+async function sampleTime(context: Context, options: BootOptions): Promise<void> {
+  await context.attester.own();
+  keepClock(context, options);
+}
+
+function keepClock({ time }: Context, { setClock }: BootOptions): void {
+  const nowMs = time.now();
+  if (setClock !== undefined && Math.abs(Date.now() - nowMs) > LIMITS.clockToleranceMilliseconds) setClock(nowMs);
 }
 
 function phaseOf(context: Context): Phase {
@@ -202,5 +215,5 @@ function listen(
 
 function repeat(seconds: number, what: string, work: () => Promise<unknown>, log: BootOptions['log']): NodeJS.Timeout {
   // A failure shows where it counts: stale time and stale recipients refuse by themselves.
-  return setInterval(() => void work().catch(() => log(`${what}: the security module failed`)), seconds * 1000);
+  return setInterval(() => void work().catch((error) => log(`${what}: ${codeOf(error)}`)), seconds * 1000);
 }

@@ -113,6 +113,7 @@ export const ERRORS = {
   kms_unavailable: retry(503, 'The key service does not answer.'),
   kms_refused: retry(502, 'The key service refused the call.'),
   kms_response_invalid: row(502, 'The key service’s answer fails a check.'),
+  randomness_untrusted: row(500, 'The kernel does not take its random numbers from the Nitro Secure Module.'),
   nsm_failed: retry(503, 'The Nitro Secure Module refused or did not answer.'),
   overloaded: retry(503, 'Too much is in flight.'),
   deadline_exceeded: retry(504, 'No answer within the time limit. Repeating with the same id is safe.'),

@@ -77,6 +77,8 @@ export const LIMITS = {
 
   // Trusted time (design 8).
   trustedTimeMaxAgeSeconds: 60,
+  /** How far the enclave's system clock may be from trusted time before it is set anew (design 8). */
+  clockToleranceMilliseconds: 1_000,
   trustedTimeSampleSeconds: 20,
 
   // Signing requests (design 6).
@@ -284,6 +286,22 @@ export const LIMITS = {
   panicCodeBytes: 16,
   credentialsBytes: 16 * 1024,
   credentialsPollMilliseconds: 5_000,
+  /** The instance metadata service is a link-local neighbour: one exchange, and a token or the name of a role. */
+  metadataTimeoutMilliseconds: 2_000,
+  metadataTextBytes: 1024,
+  /** A token is fetched for each look at the credentials and is of no use soon after. */
+  metadataTokenSeconds: 60,
+  /**
+   * How often the host asks for the instance role's credentials. EC2 shows new ones at least five minutes before the
+   * old ones expire: asked more often than that, none is missed, whatever the host's clock says.
+   */
+  metadataPollMilliseconds: 240_000,
+  /** Less life than this left, by the host's clock, and it asks this often. */
+  metadataHurryMilliseconds: 10 * 60_000,
+  metadataHurryPollMilliseconds: 30_000,
+  /** After a failure; doubled with each further one. */
+  metadataRetryMilliseconds: 1_000,
+  metadataRetryMaxMilliseconds: 30_000,
   configBytes: 64 * 1024,
   kmsTunnelConnections: 32,
   kmsTunnelIdleMilliseconds: 120_000,

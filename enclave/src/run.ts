@@ -1,0 +1,65 @@
+/**
+ * The vault process around a boot: its kms-agent, its end, its log. Shared by the production entry and the local
+ * stack's, which differ in what they hand in.
+ */
+import { spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { formatTransportAddress, type Transport, type TransportAddress } from '@quantumvault/shared/transport.ts';
+import { boot } from './boot.ts';
+import type { NsmDevice } from './nsm.ts';
+
+export interface VaultProcess {
+  readonly configBytes: Uint8Array;
+  /** Where the kms-agent reads the same configuration. */
+  readonly configPath: string;
+  readonly nsm: NsmDevice;
+  readonly mixRandomness: (bytes: Uint8Array) => void;
+  readonly transport: Transport;
+  readonly data: TransportAddress;
+  readonly control: TransportAddress;
+  readonly agent: {
+    readonly file: string;
+    /** The host's end of the way to KMS. */
+    readonly tunnel: TransportAddress;
+    /** User and group it runs as; default this process's own. */
+    readonly user?: number;
+  };
+  /** Sets the system's clock, which the kms-agent's TLS goes by. */
+  readonly setClock?: (milliseconds: number) => void;
+}
+
+const log = (line: string): void => void process.stderr.write(`enclave: ${line}\n`);
+
+/** Ends this process when the boot fails, or when anything happens that nobody foresaw. Data is never printed. */
+export function runVault({ agent, configPath, ...options }: VaultProcess): Promise<void> {
+  process.on('SIGTERM', () => process.exit(0));
+  process.on('uncaughtException', (error) => {
+    log(`fatal: ${error.name}`);
+    process.exit(1);
+  });
+  const startAgent = (): Duplex => startKmsAgent(agent, configPath);
+  return boot({ ...options, startAgent, monotonicMs: () => performance.now(), log }).then(
+    () => undefined,
+    (error: unknown) => {
+      log(`boot failed: ${error instanceof Error ? error.message : 'unknown fault'}`);
+      process.exit(1);
+    },
+  );
+}
+
+function startKmsAgent({ file, tunnel, user }: VaultProcess['agent'], configPath: string): Duplex {
+  const args = [...process.execArgv, file, configPath, formatTransportAddress(tunnel)];
+  const agent = spawn(process.execPath, args, {
+    // Nothing in its environment, nothing on its input; descriptor 3 is its socket to this process.
+    env: {},
+    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+    ...(user !== undefined && { uid: user, gid: user }),
+  });
+  const socket = agent.stdio[3] as Duplex;
+  agent.once('error', (error) => log(`kms-agent was not started: ${error.name}`));
+  agent.once('exit', (code, signal) => {
+    log(`kms-agent ended (${code ?? signal})`);
+    socket.destroy();
+  });
+  return socket;
+}

@@ -1,0 +1,133 @@
+/** One scenario in a process of its own: `child.ts <addon> <scenario> <options as JSON>`. Prints its result as JSON. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { harden, loadNative, nsmDevice, vsockTransport } from '@quantumvault/shared/native.ts';
+import { SCENARIOS, type ScenarioName } from './scenarios.ts';
+
+// The machine's own vsock is nobody's to play with.
+if (!readFileSync('/proc/self/maps', 'latin1').includes('vsock-over-unix'))
+  throw new Error('the stand-in for vsock is not in place');
+
+const [addon = '', name = '', options = '{}'] = process.argv.slice(2);
+const native = loadNative(addon);
+const CID = Number(process.env['QV_SHIM_CID']);
+const transport = vsockTransport(native, { acceptFrom: CID });
+const address = { kind: 'vsock', cid: CID, port: 5000 } as const;
+
+/** A peer with another CID than the one that is taken is hung up on before anything is read. */
+async function foreignPeer(): Promise<void> {
+  let served = 0;
+  const strict = vsockTransport(native, { acceptFrom: CID + 1 });
+  const nobody = vsockTransport(native);
+  for (const [index, picky] of [strict, nobody].entries()) {
+    const at = { ...address, port: 6000 + index };
+    const listener = await picky.listen(at, () => served++);
+    const stream = transport.connect(at);
+    stream.on('error', () => undefined);
+    stream.write('hello');
+    stream.resume();
+    await new Promise((resolve) => stream.once('close', resolve).once('end', () => stream.destroy()));
+    await listener.close();
+  }
+  assert.equal(served, 0);
+}
+
+/** No descriptor left: the listener rests instead of spinning, and takes who waits once there are some again. */
+async function noDescriptors(): Promise<{ turns: number }> {
+  const { openSync, closeSync } = await import('node:fs');
+  let served = 0;
+  const listener = await transport.listen(address, (stream) => {
+    served++;
+    stream.resume().end();
+  });
+  const held: number[] = [];
+  const stream = transport.connect(address);
+  const answered = new Promise((resolve) => stream.once('close', resolve));
+  try {
+    for (;;) held.push(openSync('/dev/null', 'r'));
+  } catch {}
+  let turns = 0;
+  const idle = setInterval(() => turns++, 10);
+  const used = process.cpuUsage();
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  const { user, system } = process.cpuUsage(used);
+  clearInterval(idle);
+  assert.equal(served, 0);
+  // Spinning would have taken all of the 400 ms.
+  assert.ok(user + system < 300_000, `${user + system} us of processor time`);
+  for (const descriptor of held) closeSync(descriptor);
+  stream.resume().end('x');
+  await answered;
+  assert.equal(served, 1);
+  await listener.close();
+  return { turns };
+}
+
+async function nsm(): Promise<unknown> {
+  const device = nsmDevice(native);
+  const ask = (request: Uint8Array): Promise<string> =>
+    device.request(request).then(
+      (response) => Buffer.from(response).toString('latin1'),
+      (error: NodeJS.ErrnoException) => error.code ?? error.message,
+    );
+  const many = await Promise.all(Array.from({ length: 50 }, (_, index) => ask(Buffer.from(`request ${index}`))));
+  return {
+    many,
+    longest: (await ask(Buffer.alloc(0x1000, 65))).length,
+    tooLong: await ask(Buffer.alloc(0x1001)),
+    absent: await nsmDevice(native, '/dev/no-such-device')
+      .request(Buffer.of(1))
+      .catch((error: NodeJS.ErrnoException) => error.code),
+  };
+}
+
+function hardened(): unknown {
+  harden(native);
+  const status = readFileSync('/proc/self/status', 'latin1');
+  return {
+    core: /^Max core file size +(\S+) +(\S+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.slice(1),
+    noNewPrivileges: /^NoNewPrivs:\t(\d)/m.exec(status)?.[1],
+  };
+}
+
+/** Sockets that are open when their environment ends, and values that nobody holds any more. */
+async function teardown(): Promise<void> {
+  for (let round = 0; round < 5; round++) {
+    const worker = new Worker(new URL('./teardown.ts', import.meta.url), { workerData: { addon, round } });
+    const code = await new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject));
+    assert.equal(code, 0);
+  }
+}
+
+/** Our own mistakes are TypeErrors, never crashes. */
+function misuse(): void {
+  const functions = native as unknown as Record<string, (...values: unknown[]) => unknown>;
+  const nonsense = [undefined, null, 1, -1, 1.5, 'x', {}, [], () => 0, new Uint8Array(4), new Uint32Array(2), 1n];
+  for (const [name, call] of Object.entries(functions)) {
+    if (name === 'harden' || name === 'setClock') continue;
+    assert.throws(() => call(), name);
+    for (const value of nonsense)
+      for (const other of nonsense) {
+        if (name === 'nsmRequest' && value === 'x' && other instanceof Uint8Array) continue;
+        if (name === 'listen' || name === 'connect') assert.throws(() => call(value, other), name);
+        else assert.throws(() => call(value, other, 0), name);
+      }
+  }
+  const socket = native.listen(7000, 1, () => undefined);
+  assert.ok(typeof socket !== 'number');
+  native.close(socket);
+  native.close(socket);
+  assert.ok(native.watch(socket, 1) < 0);
+  assert.ok(native.read(socket, new Uint8Array(8)) < 0);
+  assert.ok(native.write(socket, new Uint8Array(8), 0) < 0);
+  assert.ok(native.shutdown(socket) < 0);
+  assert.throws(() => native.write(socket, new Uint8Array(8), 9), RangeError);
+  assert.throws(() => native.read(socket, new Uint16Array(8) as unknown as Uint8Array), TypeError);
+}
+
+const own: Readonly<Record<string, () => unknown>> = { foreignPeer, noDescriptors, nsm, hardened, teardown, misuse };
+const scenario = own[name] ?? (() => SCENARIOS[name as ScenarioName]({ transport, address, ...JSON.parse(options) }));
+const result = await scenario();
+globalThis.gc?.();
+process.stdout.write(`${JSON.stringify(result ?? {})}\n`);

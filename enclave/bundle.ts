@@ -18,8 +18,9 @@ export interface BundleFiles {
   readonly vault: string;
   readonly agent: string;
   readonly addon: string;
-  /** Source files inside the vault bundle, relative to the repository, sorted: for tests and auditors. */
+  /** Source files inside each bundle, relative to the repository, sorted: for tests and auditors. */
   readonly vaultInputs: readonly string[];
+  readonly agentInputs: readonly string[];
 }
 
 const here = import.meta.dirname;
@@ -53,8 +54,8 @@ async function bundle(entry: string, outFile: string): Promise<string[]> {
     minify: false,
     sourcemap: false,
     metafile: true,
-    // What tsconfig.json says that changes the output, here, so that no file lying around does.
-    tsconfigRaw: { compilerOptions: { alwaysStrict: true, useDefineForClassFields: true, verbatimModuleSyntax: true } },
+    // Named, so that it is needed: it makes our modules strict code, and without one they would silently not be.
+    tsconfig: join(root, 'tsconfig.base.json'),
     plugins: [oneAddon],
     logLevel: 'error',
   });
@@ -66,10 +67,10 @@ export async function bundleEnclave({ vaultEntry, agentEntry, outDir }: BundleOp
   const vault = join(outDir, 'enclave.cjs');
   const agent = join(outDir, 'kms-agent.cjs');
   const addon = join(outDir, 'sodium-native.node');
-  const [vaultInputs] = await Promise.all([bundle(vaultEntry, vault), bundle(agentEntry, agent)]);
+  const [vaultInputs, agentInputs] = await Promise.all([bundle(vaultEntry, vault), bundle(agentEntry, agent)]);
   // Its service would otherwise stay alive as long as its caller.
   await stop();
   const sodium = dirname(createRequire(join(here, 'src', 'vault.ts')).resolve('sodium-native/package.json'));
   copyFileSync(realpathSync(join(sodium, 'prebuilds', `linux-${process.arch}`, 'sodium-native.node')), addon);
-  return { vault, agent, addon, vaultInputs };
+  return { vault, agent, addon, vaultInputs, agentInputs };
 }

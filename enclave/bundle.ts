@@ -2,7 +2,7 @@
  * Bundles the enclave's two programs, each into one CommonJS file, the same bytes from the same sources wherever the
  * checkout lies. The only other file that runs is sodium-native's prebuilt addon, copied beside them.
  */
-import { copyFileSync, mkdirSync, realpathSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { build, type Plugin, stop } from 'esbuild';
@@ -54,11 +54,11 @@ async function bundle(entry: string, outFile: string): Promise<string[]> {
     minify: false,
     sourcemap: false,
     metafile: true,
-    // Named, so that it is needed: it makes our modules strict code, and without one they would silently not be.
-    tsconfig: join(root, 'tsconfig.base.json'),
     plugins: [oneAddon],
     logLevel: 'error',
   });
+  // Where tsconfig.json is missing, esbuild makes sloppy code of the same sources and says nothing.
+  if (!readFileSync(outFile, 'utf8').startsWith('"use strict";')) throw new Error(`${outFile} is not strict code`);
   return Object.keys(metafile.inputs).sort();
 }
 

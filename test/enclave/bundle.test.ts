@@ -9,17 +9,22 @@ import { until } from '../support/temporary.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const dependencies = readFileSync(join(root, 'enclave', 'DEPENDENCIES.md'), 'utf8');
-const folders = [mkdtempSync(join(tmpdir(), 'qv-bundle-')), mkdtempSync(join(tmpdir(), 'qv-bundle-'))];
+const folders = [0, 1, 2].map(() => mkdtempSync(join(tmpdir(), 'qv-bundle-')));
+const bundled = (folder: number, entries: string, vault = 'main.ts', agent = 'kms-agent.ts') =>
+  bundleEnclave({
+    vaultEntry: join(root, entries, vault),
+    agentEntry: join(root, entries, agent),
+    outDir: folders[folder] ?? '',
+  });
+/** Production's, twice. */
 let first: BundleFiles;
 let second: BundleFiles;
+let stack: BundleFiles;
 
 beforeAll(async () => {
-  const entries = {
-    vaultEntry: join(root, 'test', 'stack', 'enclave', 'main.ts'),
-    agentEntry: join(root, 'test', 'stack', 'enclave', 'kms-agent.ts'),
-  };
-  first = await bundleEnclave({ ...entries, outDir: folders[0] ?? '' });
-  second = await bundleEnclave({ ...entries, outDir: folders[1] ?? '' });
+  first = await bundled(0, 'enclave/src', 'main.ts', 'kms-agent/main.ts');
+  second = await bundled(1, 'enclave/src', 'main.ts', 'kms-agent/main.ts');
+  stack = await bundled(2, 'test/stack/enclave');
 });
 afterAll(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
@@ -72,29 +77,56 @@ describe('the enclave bundle', () => {
     expect(stated).toBe(digest(first.addon));
   });
 
-  it('has nothing simulated in the vault process but the entry and its socket to the module', () => {
-    const ours = first.vaultInputs.filter((file) => !file.startsWith('node_modules') && !file.startsWith('one-addon'));
-    expect(ours.filter((file) => !/^(enclave|shared)\/src\//.test(file))).toEqual([
-      'test/stack/enclave/main.ts',
-      'test/stack/nsm/client.ts',
+  it('has nothing in it but the product: nothing simulated, nothing of the host', () => {
+    for (const inputs of [first.vaultInputs, first.agentInputs]) {
+      const ours = inputs.filter((file) => !file.startsWith('node_modules/') && !file.startsWith('one-addon'));
+      expect(ours.filter((file) => !/^(enclave|shared)\/src\//.test(file))).toEqual([]);
+      expect(ours.length).toBeGreaterThan(10);
+      // Every way to the outside but the addon's.
+      expect(ours).not.toContain('shared/src/unix-transport.ts');
+    }
+    for (const file of [first.vault, first.agent]) {
+      expect(readFileSync(file, 'utf8')).not.toMatch(/simulated|test\/stack/i);
+    }
+  });
+
+  it('differs from the local stack by the entries, their socket to the module, and Unix sockets', () => {
+    const more = stack.vaultInputs.filter((file) => !first.vaultInputs.includes(file));
+    expect(more).toEqual(['shared/src/unix-transport.ts', 'test/stack/enclave/main.ts', 'test/stack/nsm/client.ts']);
+    const less = first.vaultInputs.filter((file) => !stack.vaultInputs.includes(file));
+    expect(less).toEqual([
+      'enclave/src/main.ts',
+      'enclave/src/platform.ts',
+      'shared/src/native.ts',
+      'shared/src/ports.ts',
     ]);
   });
+
+  const required = (file: string): string[] => {
+    const found = readFileSync(file, 'utf8').matchAll(/\brequire\(["']([^"']+)["']\)/g);
+    return [...new Set([...found].map((match) => match[1] ?? ''))].sort();
+  };
 
   it('generates no code from strings, and loads nothing but these modules', () => {
     const text = readFileSync(first.vault, 'utf8');
     expect(text).not.toMatch(/\bnew Function\s*\(|[^.\w]eval\s*\(/);
     expect(text).not.toMatch(/[^.\w]import\s*\(/);
-    const required = new Set([...text.matchAll(/\brequire\(["']([^"']+)["']\)/g)].map((match) => match[1]));
-    // node:child_process starts the kms-agent; node:net carries the local stack's sockets.
-    expect([...required].sort()).toEqual([
+    // No network among them; node:child_process starts the kms-agent. The addon is opened by its path.
+    expect(required(first.vault)).toEqual([
       './sodium-native.node',
       'assert',
       'node:child_process',
       'node:crypto',
       'node:fs',
-      'node:net',
       'node:path',
+      'node:stream',
       'node:util',
     ]);
+    expect([...text.matchAll(/process\.dlopen\(/g)]).toHaveLength(1);
+  });
+
+  it('reads nothing from the environment of the vault process', () => {
+    const text = readFileSync(first.vault, 'utf8');
+    expect([...text.matchAll(/process\.(env|argv|stdin)\b.*/g)].map(([found]) => found)).toEqual([]);
   });
 });

@@ -82,8 +82,8 @@ field() {
 # What the build needs of the commit, and the configuration: nothing else is in reach of the build.
 make_context() {
   git archive --format=tar "$commit" -- .toolchain/run.mjs .toolchain/package.json .toolchain/package-lock.json \
-    package.json pnpm-lock.yaml pnpm-workspace.yaml tsconfig.base.json enclave.Dockerfile shared enclave \
-    ':(exclude)*.md' |
+    package.json pnpm-lock.yaml pnpm-workspace.yaml tsconfig.json tsconfig.base.json \
+    enclave.Dockerfile shared enclave ':(exclude)*.md' |
     tar --extract --directory "$1"
   cp -- "$config" "$1/enclave-config.json"
 }

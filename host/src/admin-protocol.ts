@@ -21,6 +21,7 @@
  */
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import type { OperatorSignedJson, StateJson } from './admin/succession-json.ts';
+import type { CredentialsState } from './credentials.ts';
 import type { FreezeReport, ResumeReport } from './freeze-report.ts';
 import type { SignedBytesJson } from './wire-json.ts';
 
@@ -94,6 +95,15 @@ export interface AdminStatus {
     readonly wallets: number;
     /** The freezes it holds, at most LIMITS.carriedFreezes of `count`; null when it does not answer just now. */
     readonly freezes: null | { readonly held: readonly EnclaveFreeze[]; readonly count: number };
+  };
+  /**
+   * The instance role's, for the enclave. `expiresAt`: RFC 3339; null when they name no time, or are missing. `fault`:
+   * why the last look for newer ones failed; null when it did not.
+   */
+  readonly credentials: {
+    readonly state: CredentialsState;
+    readonly expiresAt: string | null;
+    readonly fault: ErrorCode | null;
   };
   readonly rowKey: boolean;
   readonly store: boolean;

@@ -17,6 +17,7 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import { CONNECTION_LIMITS, type ConnectionLimits, limitPerAddress, limitResponse } from './connections.ts';
+import type { CredentialsSource } from './credentials.ts';
 import type { EnclaveClient } from './enclave/client.ts';
 import type { EnclaveSession } from './enclave/session.ts';
 import type { LogPublisher } from './evidence/publisher.ts';
@@ -48,6 +49,7 @@ export interface AppDeps {
   readonly panicCodes: PanicCodes;
   readonly records: Records;
   readonly publisher: LogPublisher;
+  readonly credentials: CredentialsSource;
   readonly log: FastifyBaseLogger;
   readonly now: () => TimeMs;
   /** True from the moment the process was told to stop. */

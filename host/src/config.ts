@@ -35,7 +35,8 @@ export interface HostConfig {
   readonly adminSocket: { readonly path: string; readonly groupId?: number };
   /**
    * `unix:/path` or `vsock:CID:port` of the enclave: `data` for requests, `control` for freezes alone, so that a
-   * freeze never queues behind signing.
+   * freeze never queues behind signing. Both of one enclave: with vsock, of one CID. Hazard: vsock needs the addon that
+   * `npm run build:native` builds.
    */
   readonly enclave: { readonly data: TransportAddress; readonly control: TransportAddress };
   /**
@@ -48,16 +49,24 @@ export interface HostConfig {
    * group. Default: `freezes` beside the SQLite file. Hazard: whoever can write there can freeze the fleet.
    */
   readonly freezeMarkers: string;
-  /** The byte tunnel for the enclave's TLS: where the enclave reaches us, and the only endpoint we connect it to. */
+  /**
+   * The byte tunnel for the enclave's TLS: where the enclave reaches us, and the only endpoint we connect it to.
+   * `listen` is written as the enclave's measured configuration has it, for vsock with this instance's own CID, which
+   * is 3 on Nitro: `vsock:3:5002`. The kernel listens on the port; who connects must have the CID of `enclave.data`.
+   */
   readonly kmsTunnel: {
     readonly listen: TransportAddress;
     readonly endpoint: { readonly host: string; readonly port: number };
   };
   /**
-   * Path of a JSON file {accessKeyId, secretAccessKey, sessionToken?, expiresAt?: RFC 3339}, handed to the enclave
-   * and read again when it changes. Hazard: refused when other users may read it, or own it (root excepted).
+   * Where the instance role's credentials come from, which are handed to the enclave; exactly one of two in the file:
+   *
+   * - `credentials: {"imds": true}`: EC2's instance metadata service, version 2, at its fixed address. Hazard: until it
+   *   answers the enclave signs nothing; /readyz and `qv status` say so.
+   * - `credentialsFile`: path of a JSON file {accessKeyId, secretAccessKey, sessionToken?, expiresAt?: RFC 3339}, read
+   *   again when it changes. Hazard: refused when other users may read it, or own it (root excepted).
    */
-  readonly credentialsFile: string;
+  readonly credentials: { readonly file: string } | { readonly imds: true };
   /**
    * Path of a JSON file {logins: [{name, secret}]} with TOTP secrets in base32, as `qv init totp` writes it, read again
    * when it changes. Default: none, and no login can freeze over HTTP. Hazard: whoever reads it can freeze every wallet
@@ -73,6 +82,8 @@ export interface HostConfig {
   readonly logLevel: LogLevel;
 }
 
+/** VMADDR_CID_LOCAL (vsock(7)): host and enclave are two processes of one machine, for tests. */
+const LOOPBACK_CID = 1;
 /** Host name or address, and port. */
 const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
 
@@ -121,16 +132,41 @@ function readConfig(fields: JsonFields): HostConfig {
       listen: transportAddress(inner, 'listen'),
       endpoint: endpoint(inner, 'endpoint'),
     })),
-    credentialsFile: absolutePath(fields, 'credentialsFile'),
+    credentials: credentials(fields),
     ...(fields.optional('operatorsFile') === undefined ? {} : { operatorsFile: absolutePath(fields, 'operatorsFile') }),
     witnesses: witnesses(fields),
     logLevel: logLevel(fields),
   };
   fields.end();
-  if (formatTransportAddress(config.enclave.data) === formatTransportAddress(config.enclave.control)) {
+  checkAddresses(fields, config);
+  return config;
+}
+
+/** One enclave behind all of them: it is by its CID that the tunnel knows who connects. */
+function checkAddresses(fields: JsonFields, { enclave: { data, control }, kmsTunnel }: HostConfig): void {
+  const { listen } = kmsTunnel;
+  if (formatTransportAddress(data) === formatTransportAddress(control)) {
     throw fields.fault('enclave.control', 'same as data');
   }
-  return config;
+  if (control.kind !== data.kind) throw fields.fault('enclave.control', `not ${data.kind}, as data is`);
+  if (listen.kind !== data.kind) throw fields.fault('kmsTunnel.listen', `not ${data.kind}, as enclave.data is`);
+  if (data.kind !== 'vsock' || control.kind !== 'vsock' || listen.kind !== 'vsock') return;
+  if (control.cid !== data.cid) throw fields.fault('enclave.control', 'another CID than data');
+  if (listen.cid === data.cid && listen.cid !== LOOPBACK_CID)
+    throw fields.fault('kmsTunnel.listen', 'the CID of the enclave instead of this instance’s own');
+}
+
+function credentials(fields: JsonFields): HostConfig['credentials'] {
+  const file = fields.optional('credentialsFile');
+  if (fields.optional('credentials') === undefined) {
+    if (file === undefined) throw fields.fault('credentials', 'missing, and no credentialsFile');
+    return { file: absolutePath(fields, 'credentialsFile') };
+  }
+  if (file !== undefined) throw fields.fault('credentials', 'not together with credentialsFile');
+  return nested(fields, 'credentials', (inner) => {
+    if (inner.required('imds') !== true) throw inner.fault('imds', 'only true');
+    return { imds: true };
+  });
 }
 
 function nested<T>(fields: JsonFields, key: string, read: (inner: JsonFields) => T): T {

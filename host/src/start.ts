@@ -10,12 +10,14 @@ import { startAdmin } from './admin.ts';
 import { buildApp } from './app.ts';
 import type { HostConfig } from './config.ts';
 import type { ConnectionLimits } from './connections.ts';
-import { CredentialsFile } from './credentials.ts';
+import { CredentialsFile, type CredentialsSource } from './credentials.ts';
 import { EnclaveClient } from './enclave/client.ts';
 import { EnclaveSession } from './enclave/session.ts';
 import { LogPublisher } from './evidence/publisher.ts';
 import { Freezes } from './freeze.ts';
 import { FreezeMarkers } from './freeze-markers.ts';
+import { InstanceRoleCredentials } from './instance-role/credentials.ts';
+import type { MetadataEndpoint } from './instance-role/metadata.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { Records } from './records.ts';
 import { OperatorsFile } from './remote-freeze/operators-file.ts';
@@ -32,6 +34,8 @@ export interface HostDeps {
   readonly transport: Transport;
   readonly log: FastifyBaseLogger;
   readonly now?: () => TimeMs;
+  /** Default EC2_METADATA; for tests, which is why no configuration names it. */
+  readonly metadata?: MetadataEndpoint;
   /** Default LIMITS.enclaveRequestTimeoutMilliseconds. */
   readonly enclaveTimeoutMilliseconds?: number;
   /** Default CONNECTION_LIMITS. */
@@ -73,7 +77,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
   let closing: Promise<void> | undefined;
   try {
     const { deployment } = config;
-    const credentials = parts.add(new CredentialsFile(config.credentialsFile, log), (part) => part.close());
+    const credentials = parts.add(credentialsSource(config, deps, now), (part) => part.close());
     const { operatorsFile } = config;
     const operators =
       operatorsFile === undefined
@@ -151,7 +155,9 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       freezes,
       records,
       publisher,
+      credentials,
       log,
+      now,
       draining: () => draining,
     };
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
@@ -160,7 +166,6 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         ...shared,
         remoteFreeze,
         panicCodes,
-        now,
         ...(connectionLimits && { connectionLimits }),
         ...(loopDelayMilliseconds !== undefined && { loopDelayMilliseconds }),
       }),
@@ -185,6 +190,16 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     await parts.close();
     throw error;
   }
+}
+
+/** @throws QvError config_invalid when the file is not usable; of instance metadata /readyz tells */
+function credentialsSource(
+  { credentials }: HostConfig,
+  { log, metadata }: HostDeps,
+  now: () => TimeMs,
+): CredentialsSource {
+  if ('file' in credentials) return new CredentialsFile(credentials.file, log);
+  return new InstanceRoleCredentials(log, { now, ...(metadata && { endpoint: metadata }) });
 }
 
 /** A database serves one deployment: another one's wallets would all look tampered with. */

@@ -15,9 +15,10 @@ const GOOD = {
   adminSocket: { path: '/run/qv/admin.sock' },
   enclave: { data: 'vsock:16:5000', control: 'vsock:16:5001' },
   store: { sqlite: '/var/lib/qv/host.db' },
-  kmsTunnel: { listen: 'vsock:3:8000', endpoint: 'kms.eu-west-1.amazonaws.com:443' },
+  kmsTunnel: { listen: 'vsock:3:5002', endpoint: 'kms.eu-west-1.amazonaws.com:443' },
   credentialsFile: '/run/qv/credentials.json',
 };
+const { credentialsFile: _, ...IMDS } = GOOD;
 const WITNESS = formatVerifierKey(verifierKey('w.example', 'cosignature', new Uint8Array(32)));
 const LOG_KEY = formatVerifierKey(verifierKey('w.example', 'ed25519', new Uint8Array(32)));
 const parse = (value: unknown) => parseHostConfig(Buffer.from(JSON.stringify(value)));
@@ -29,6 +30,7 @@ describe('host configuration', () => {
     expect(config.witnesses).toEqual([]);
     expect(config.operatorsFile).toBeUndefined();
     expect(config.enclave.data).toEqual({ kind: 'vsock', cid: 16, port: 5000 });
+    expect(config.credentials).toEqual({ file: '/run/qv/credentials.json' });
     expect(config.kmsTunnel.endpoint).toEqual({ host: 'kms.eu-west-1.amazonaws.com', port: 443 });
     expect(Object.isFrozen(config)).toBe(true);
     expect(Object.isFrozen(config.kmsTunnel.endpoint)).toBe(true);
@@ -44,9 +46,31 @@ describe('host configuration', () => {
     ['a relative path', 'store.sqlite', { ...GOOD, store: { sqlite: 'host.db' } }],
     ['an address of no kind', 'enclave.data', { ...GOOD, enclave: { ...GOOD.enclave, data: 'tcp:1' } }],
     ['one address twice', 'enclave.control', { ...GOOD, enclave: { data: 'unix:/a', control: 'unix:/a' } }],
-    ['an endpoint without port', 'kmsTunnel.endpoint', { ...GOOD, kmsTunnel: { listen: 'unix:/a', endpoint: 'x' } }],
+    ['an endpoint without port', 'kmsTunnel.endpoint', { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, endpoint: 'x' } }],
     ['an unknown level', 'logLevel', { ...GOOD, logLevel: 'loud' }],
     ['a secret in place of a path', 'credentialsFile', { ...GOOD, credentialsFile: { accessKeyId: 'x' } }],
+    ['no word of credentials', 'credentials', { ...GOOD, credentialsFile: undefined }],
+    ['credentials of two origins', 'credentials', { ...GOOD, credentials: { imds: true } }],
+    ['credentials in place', 'credentials.imds', { ...IMDS, credentials: { accessKeyId: 'x' } }],
+    ['no instance metadata', 'credentials.imds', { ...IMDS, credentials: { imds: false } }],
+    [
+      'instance metadata elsewhere',
+      'credentials.endpoint',
+      { ...IMDS, credentials: { imds: true, endpoint: 'http://127.0.0.1' } },
+    ],
+    ['control of another CID', 'enclave.control', { ...GOOD, enclave: { ...GOOD.enclave, control: 'vsock:17:5001' } }],
+    ['control of another kind', 'enclave.control', { ...GOOD, enclave: { ...GOOD.enclave, control: 'unix:/a' } }],
+    ['a tunnel of another kind', 'kmsTunnel.listen', { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, listen: 'unix:/a' } }],
+    [
+      'a vsock tunnel of an enclave on a Unix socket',
+      'kmsTunnel.listen',
+      { ...GOOD, enclave: { data: 'unix:/a', control: 'unix:/b' } },
+    ],
+    [
+      'a tunnel that listens in the enclave',
+      'kmsTunnel.listen',
+      { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, listen: 'vsock:16:5002' } },
+    ],
     ['logins in place of a path', 'operatorsFile', { ...GOOD, operatorsFile: { logins: [] } }],
     ['a relative operators file', 'operatorsFile', { ...GOOD, operatorsFile: 'operators.json' }],
     ['a list', '(body)', []],
@@ -61,6 +85,22 @@ describe('host configuration', () => {
   it.each(wrong)('refuses %s and names %s', async (_, path, value) => {
     const error = await expectCode(() => parse(value), 'config_invalid');
     expect(error.facts.path).toBe(path);
+  });
+
+  it('reads that credentials are the instance role’s', () => {
+    expect(parse({ ...IMDS, credentials: { imds: true } }).credentials).toEqual({ imds: true });
+  });
+
+  it('takes host and enclave on one machine, over vsock’s loopback', () => {
+    const { enclave, kmsTunnel } = parse({
+      ...GOOD,
+      enclave: { data: 'vsock:1:5000', control: 'vsock:1:5001' },
+      kmsTunnel: { ...GOOD.kmsTunnel, listen: 'vsock:1:5002' },
+    });
+    expect([enclave.control, kmsTunnel.listen]).toEqual([
+      { kind: 'vsock', cid: 1, port: 5001 },
+      { kind: 'vsock', cid: 1, port: 5002 },
+    ]);
   });
 
   it('reads witnesses, each key once', async () => {

@@ -175,6 +175,7 @@ describe('the admin socket', () => {
       deployment: 'test',
       draining: false,
       enclave: { phase: 'serving', boot: host.enclave.boot, freezeId: null },
+      credentials: { state: 'valid', expiresAt: null, fault: null },
       rowKey: true,
       store: true,
       backlog: 0,

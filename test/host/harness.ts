@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { parseHostConfig } from '@quantumvault/host/config.ts';
 import { CONNECTION_LIMITS } from '@quantumvault/host/connections.ts';
+import type { MetadataEndpoint } from '@quantumvault/host/instance-role/metadata.ts';
 import { createLog } from '@quantumvault/host/log.ts';
 import { type RunningHost, startHost } from '@quantumvault/host/start.ts';
 import { type Address, addressOf, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
@@ -57,6 +58,8 @@ export class Harness {
   connectionLimits = CONNECTION_LIMITS;
   /** Written to the operators file at each start of the host; undefined: there is none. */
   logins: readonly { name: string; secret: string }[] | undefined;
+  /** Where credentials come from instead of a file. */
+  metadata: MetadataEndpoint | undefined;
   folder!: Awaited<ReturnType<typeof temporaryFolder>>;
   host!: RunningHost;
   wallet!: Address;
@@ -103,6 +106,7 @@ export class Harness {
       transport: unixTransport,
       log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
       now: () => timeMs(Date.now() + this.clockSkew),
+      ...(this.metadata !== undefined && { metadata: this.metadata }),
       enclaveTimeoutMilliseconds: this.enclaveTimeoutMilliseconds,
       connectionLimits: this.connectionLimits,
       // Clients sign in this process, too, and tweetnacl holds its event loop for long.
@@ -118,7 +122,9 @@ export class Harness {
       enclave: { data: `unix:${this.path('enclave.sock')}`, control: `unix:${this.path('control.sock')}` },
       store: { sqlite: this.database },
       kmsTunnel: { listen: `unix:${this.path('tunnel.sock')}`, endpoint: '127.0.0.1:1' },
-      credentialsFile: this.path('credentials.json'),
+      ...(this.metadata === undefined
+        ? { credentialsFile: this.path('credentials.json') }
+        : { credentials: { imds: true } }),
       ...(this.logins !== undefined && { operatorsFile: this.path('operators.json') }),
     };
   }

@@ -1,4 +1,6 @@
 /** What commands of the admin socket work with. */
+import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import type { CredentialsSource } from '../credentials.ts';
 import type { EnclaveClient } from '../enclave/client.ts';
 import type { EnclaveSession } from '../enclave/session.ts';
 import type { LogPublisher } from '../evidence/publisher.ts';
@@ -15,6 +17,8 @@ export interface AdminDeps {
   readonly freezes: Freezes;
   readonly records: Records;
   readonly publisher: LogPublisher;
+  readonly credentials: CredentialsSource;
   readonly log: Log;
+  readonly now: () => TimeMs;
   readonly draining: () => boolean;
 }

@@ -3,6 +3,7 @@ import { toHex } from '@quantumvault/shared/bytes.ts';
 import type { JsonFields } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { AdminStatus, HostFreeze } from '../admin-protocol.ts';
+import { stateOfCredentials } from '../credentials.ts';
 import { parseFreezeScope } from '../freeze-scope.ts';
 import type { FreezeRecord } from '../store/store.ts';
 import { within } from '../within.ts';
@@ -14,7 +15,7 @@ type Said = NonNullable<AdminStatus['enclave']>;
 export async function status(fields: JsonFields, deps: AdminDeps): Promise<AdminStatus> {
   const scope = fields.optional('scope') === undefined ? undefined : parseFreezeScope(fields.text('scope'));
   fields.end();
-  const { deployment, session, store, records, freezes, draining } = deps;
+  const { deployment, session, store, records, freezes, credentials, now, draining } = deps;
   // Whoever asks in an emergency is told within seconds, by hanging parts too.
   const answers = within(LIMITS.freezeTimeoutMilliseconds, store.ping()).then(
     () => true,
@@ -22,6 +23,7 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
   );
   const [storeAnswers, enclaveFreezes] = await Promise.all([answers, askFreezes(deps, scope)]);
   const said = session.status;
+  const expiresAt = credentials.current?.body.expiresAt;
   const held = freezes.held.filter((record) => scope === undefined || record.scope === scope);
   return {
     deployment,
@@ -41,6 +43,11 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
             wallets: said.wallets,
             freezes: enclaveFreezes,
           },
+    credentials: {
+      state: stateOfCredentials(credentials, said?.time ?? now()),
+      expiresAt: expiresAt === undefined ? null : instant(expiresAt),
+      fault: credentials.fault ?? null,
+    },
     rowKey: session.hasRowKey,
     store: storeAnswers,
     backlog: records.backlog,

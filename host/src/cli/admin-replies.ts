@@ -33,6 +33,11 @@ const SHAPES: Shape = {
   status: (fields) => {
     fields.text('deployment');
     for (const key of ['draining', 'rowKey', 'store']) flag(fields, key);
+    const credentials = inner(fields, 'credentials');
+    credentials.text('state');
+    if (credentials.required('expiresAt') !== null) credentials.text('expiresAt');
+    const fault = credentials.required('fault');
+    if (fault !== null && !isErrorCode(fault)) throw credentials.fault('fault', 'unknown');
     count(fields, 'backlog');
     count(fields, 'freezeCount');
     for (const freeze of items(fields, 'freezes')) {

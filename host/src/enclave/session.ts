@@ -9,7 +9,7 @@ import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Phase, ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
-import type { Credentials } from '../credentials.ts';
+import type { CredentialsSource } from '../credentials.ts';
 import type { Freezes } from '../freeze.ts';
 import type { Log } from '../log.ts';
 import type { Records } from '../records.ts';
@@ -21,7 +21,7 @@ export interface SessionDeps {
   readonly deployment: string;
   readonly data: EnclaveClient;
   readonly store: Store;
-  readonly credentials: { readonly current: Credentials };
+  readonly credentials: Pick<CredentialsSource, 'current'>;
   readonly freezes: Freezes;
   readonly records: Records;
   readonly log: Log;
@@ -164,6 +164,8 @@ export class EnclaveSession {
 
   async #pushCredentials(): Promise<void> {
     const { data, credentials } = this.#deps;
+    // Source and enclave are asked again within the second; /readyz says meanwhile what is missing.
+    if (credentials.current === undefined) return;
     const { version, body } = credentials.current;
     const key = `${data.connection}:${this.#status?.boot}:${version}`;
     if (key === this.#pushed || this.#status?.phase === 'booting') return;

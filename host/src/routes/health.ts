@@ -5,9 +5,10 @@ import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
+import { stateOfCredentials } from '../credentials.ts';
 import { receiptJson } from '../wire-json.ts';
 
-type ReadyPart = 'enclave' | 'row-key' | 'store' | 'frozen';
+type ReadyPart = 'enclave' | 'credentials' | 'row-key' | 'store' | 'frozen';
 
 export function healthRoutes(app: FastifyInstance, deps: AppDeps): void {
   app.get('/healthz', async () => ({ alive: true }));
@@ -30,13 +31,14 @@ export function healthRoutes(app: FastifyInstance, deps: AppDeps): void {
   });
 }
 
-async function failingParts({ session, store, freezes }: AppDeps): Promise<ReadyPart[]> {
+async function failingParts({ session, store, freezes, credentials, now }: AppDeps): Promise<ReadyPart[]> {
   const answers = await store.ping().then(
     () => true,
     () => false,
   );
   const parts: ReadyPart[] = [];
   if (!session.serving) parts.push('enclave');
+  if (stateOfCredentials(credentials, session.status?.time ?? now()) !== 'valid') parts.push('credentials');
   if (!session.hasRowKey) parts.push('row-key');
   if (!answers) parts.push('store');
   if (freezes.stopping() !== undefined) parts.push('frozen');

@@ -37,6 +37,7 @@ afterAll(async () => {
 const held = { held: true, at: EVIL, elapsedMilliseconds: 1 };
 const STATUS = {
   ...{ deployment: EVIL, draining: false, rowKey: true, store: true, backlog: 0 },
+  credentials: { state: EVIL, expiresAt: EVIL, fault: null },
   enclave: {
     ...{ phase: EVIL, boot: EVIL, version: EVIL, configHash: EVIL, kmsKeyArn: EVIL },
     ...{ freezeId: EVIL, time: EVIL, leaves: EVIL, wallets: 1 },
@@ -59,6 +60,12 @@ describe('an admin socket that lies', () => {
       ['status'],
       { ok: true, result: { ...STATUS, enclave: { ...STATUS.enclave, boot: [] } } },
     ],
+    [
+      'credentials with a fault that is unknown',
+      ['status'],
+      { ok: true, result: { ...STATUS, credentials: { ...STATUS.credentials, fault: EVIL } } },
+    ],
+    ['no word of credentials', ['status'], { ok: true, result: { ...STATUS, credentials: undefined } }],
     ['an error without its code', ['status'], { ok: false }],
     ['an unknown code', ['status'], { ok: false, error: { code: EVIL } }],
     ['facts that are no text', ['status'], { ok: false, error: { code: 'internal', value: {} } }],

@@ -1,4 +1,5 @@
 /** qv status */
+import { ERRORS } from '@quantumvault/shared/errors.ts';
 import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import type { AdminStatus, EnclaveFreeze, HostFreeze } from '../../admin-protocol.ts';
 import { adminCall } from '../admin-client.ts';
@@ -26,10 +27,11 @@ export const status: Command = {
 };
 
 /** What keeps the deployment from signing. */
-function problemsOf({ enclave, rowKey, store, freezes, draining }: AdminStatus): readonly string[] {
+function problemsOf({ enclave, credentials, rowKey, store, freezes, draining }: AdminStatus): readonly string[] {
   return [
     ...(enclave === null ? ['enclave does not answer'] : []),
     ...(enclave !== null && enclave.phase !== 'serving' ? [`enclave is ${enclave.phase}`] : []),
+    ...(credentials.state === 'valid' ? [] : [`credentials of the instance role are ${credentials.state}`]),
     ...(rowKey ? [] : ['no row key: qv init row-key']),
     ...(store ? [] : ['database does not answer']),
     // One wallet or requester that is stopped keeps nobody else from signing.
@@ -53,6 +55,7 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
       ['KMS key', enclave.kmsKeyArn],
     );
   }
+  rows.push(['Credentials', credentialsText(found.credentials)]);
   rows.push(['Database', `${found.store ? 'answers' : 'does not answer'}, ${backlog} decisions not stored yet`]);
   for (const freeze of freezes) rows.push(['Frozen', frozenText(freeze, enclave?.boot ?? null)]);
   if (freezeCount > freezes.length) rows.push(['Frozen', `and ${freezeCount - freezes.length} more`]);
@@ -63,6 +66,11 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
       ? `${tick(style)} The deployment can sign.`
       : `${cross(style)} The deployment does not sign: ${problems.map(printable).join('; ')}.`;
   return [verdict, ...printableTable(rows, style), style('dim', 'The host says so; nothing of it is verified.')];
+}
+
+function credentialsText({ state, expiresAt, fault }: AdminStatus['credentials']): string {
+  const until = expiresAt === null ? '' : `, until ${expiresAt}`;
+  return `${state}${until}${fault === null ? '' : `; newer ones cannot be had: ${ERRORS[fault].meaning}`}`;
 }
 
 /** `since` is when it was first ordered; the id is what a resume has to name. */

@@ -3,7 +3,7 @@
  * logs go to standard error. Ends with 0 after SIGTERM, SIGINT or, if asked, when its standard input ends.
  */
 import { parseArgs } from 'node:util';
-import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf, ERRORS, QvError } from '@quantumvault/shared/errors.ts';
 import { loadHostConfig } from './config.ts';
 import { createLog, surviveLogFaults } from './log.ts';
 import { startHost } from './start.ts';
@@ -27,6 +27,7 @@ try {
   process.stdout.write(`${JSON.stringify({ ready: true, http: host.url, admin: host.adminSocket })}\n`);
 } catch (error) {
   const facts = error instanceof QvError ? error.facts : { value: String(error) };
-  process.stderr.write(`${JSON.stringify({ level: 'fatal', code: codeOf(error), ...facts })}\n`);
+  const code = codeOf(error);
+  process.stderr.write(`${JSON.stringify({ level: 'fatal', code, title: ERRORS[code].meaning, ...facts })}\n`);
   process.exit(1);
 }

@@ -6,6 +6,7 @@ import { Agent, type IncomingMessage, request } from 'node:http';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { ERRORS } from '@quantumvault/shared/errors.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectProblem } from '../support/codes.ts';
 import { until } from '../support/temporary.ts';
@@ -168,6 +169,7 @@ describe('the host process', () => {
     expect(JSON.parse(said)).toEqual({
       level: 'fatal',
       code: 'config_invalid',
+      title: ERRORS.config_invalid.meaning,
       path: 'colour',
       value: 'unknown field',
     });

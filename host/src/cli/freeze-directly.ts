@@ -12,6 +12,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
   formatTransportAddress,
   parseTransportAddress,
+  type Transport,
   type TransportAddress,
 } from '@quantumvault/shared/transport.ts';
 import { type HostConfig, parseHostConfig } from '../config.ts';
@@ -84,11 +85,12 @@ export async function freezeDirectly(
   { control, markers }: Direct,
   { scope, reason }: { readonly scope: string; readonly reason: string },
   started: number,
+  transport: Transport = hostTransport(),
 ): Promise<DirectReport> {
   const record: FreezeRecord = { scope, reason, latchedAt: timeMs(Date.now()) };
   const path = join(markers, `${record.latchedAt}-${toHex(randomBytes(8))}.json`);
   const marker: MarkerHold = { path, ...(await hold(started, () => writeMarker(path, record))) };
-  const told = await tell(control, { scope, reason }, started);
+  const told = await tell(control, { scope, reason }, started, transport);
   return {
     marker,
     ...told,
@@ -144,9 +146,10 @@ async function tell(
   address: TransportAddress,
   order: { readonly scope: string; readonly reason: string },
   started: number,
+  transport: Transport,
 ): Promise<Pick<DirectReport, 'enclave' | 'deployment'>> {
   const enclave = formatTransportAddress(address);
-  const client = new EnclaveClient({ address, transport: hostTransport(), log: QUIET });
+  const client = new EnclaveClient({ address, transport, log: QUIET });
   const timeoutMilliseconds = LIMITS.freezeTimeoutMilliseconds;
   try {
     client.connect();

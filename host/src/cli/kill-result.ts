@@ -1,5 +1,6 @@
 /** How qv kill says what holds. */
 import { toHex } from '@quantumvault/shared/bytes.ts';
+import { ERRORS, isErrorCode } from '@quantumvault/shared/errors.ts';
 import type { FreezeAck } from '@quantumvault/shared/evidence/leaf.ts';
 import type { Hold } from '../freeze-report.ts';
 import { type Check, checkJson, checkText } from './boot-proof.ts';
@@ -87,8 +88,13 @@ function ackRows(ack: FreezeAck | undefined): readonly (readonly [string, string
   ];
 }
 
+/** What is wrong in words, which may say what to do. A host may send a code that this qv does not know. */
+function meaningOf(code: unknown): string {
+  return isErrorCode(code) ? `. ${ERRORS[code].meaning}` : '';
+}
+
 function holdText(hold: Hold, style: Style): string {
   return hold.held
     ? `${style('green', 'holds')} since ${printable(hold.at)}, known after ${hold.elapsedMilliseconds} ms`
-    : `${style('red', 'does NOT hold')}: ${printable(hold.code)}`;
+    : `${style('red', 'does NOT hold')}: ${printable(hold.code)}${meaningOf(hold.code)}`;
 }

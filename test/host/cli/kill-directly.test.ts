@@ -2,9 +2,12 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { freezeDirectly } from '@quantumvault/host/cli/freeze-directly.ts';
 import { parseMarker } from '@quantumvault/host/freeze-marker.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import { formatTransportAddress, parseTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { noteCode } from '../../support/codes-seen.ts';
 import { until } from '../../support/temporary.ts';
@@ -153,13 +156,22 @@ describe('without a host', () => {
     });
   });
 
-  test('no driver for the address: the order on disk is what holds', async () => {
-    const answer = await kill('--control', 'vsock:16:5001', '--markers', harness.path('freezes'));
-    expectNotHeld(answer);
-    expect(answer).toMatchObject({
-      enclaves: [{ held: false, code: 'transport_unsupported' }],
-      marker: { held: true },
-    });
+  test('an enclave on vsock is told by the same path', async () => {
+    const asked: string[] = [];
+    // Never through a real socket of that kind, which would be this machine's.
+    const transport: Transport = {
+      ...unixTransport,
+      connect: (address) => {
+        asked.push(formatTransportAddress(address));
+        return unixTransport.connect(parseTransportAddress(`unix:${harness.path('control.sock')}`));
+      },
+    };
+    const direct = { control: parseTransportAddress('vsock:16:5001'), markers: harness.path('freezes') };
+    const order = { scope: 'fleet', reason: 'keys were lost' };
+    const { enclave, marker } = await freezeDirectly(direct, order, performance.now(), transport);
+    expect([marker.held, enclave]).toMatchObject([true, { enclave: 'vsock:16:5001', held: true }]);
+    expect(asked).toEqual(['vsock:16:5001']);
+    expect(harness.enclave.phase).toBe('frozen');
   });
 
   test('a configuration that cannot be read is named, and only if it is needed', async () => {

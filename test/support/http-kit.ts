@@ -1,14 +1,10 @@
 /** A user's side of the HTTP API, in raw requests, so that tests can send what no SDK would. */
 import { type Address, address } from '@quantumvault/shared/brands.ts';
-import { toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
-import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
-import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
-import { signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
-import { formatTime } from '@quantumvault/shared/rfc3339.ts';
 import type { Transaction } from '@solana/web3.js';
 import { expect } from 'vitest';
 import type { Stack } from '../stack/stack.ts';
-import { creation, type Party, party, policyDocument, secondsFromNow, transfer, wireOf } from './wallet-kit.ts';
+import { creationJson, enablingJson, signingRequest } from './http-requests.ts';
+import { creation, type Party, party, policyDocument, transfer } from './wallet-kit.ts';
 
 export interface HttpWallet {
   readonly address: Address;
@@ -31,19 +27,6 @@ export interface SignOptions {
 
 let counter = 0;
 
-function creationJson(request: ReturnType<typeof creation>): Record<string, unknown> {
-  const { deployment, owner, nonce, requesters, createBefore, signature } = request;
-  return {
-    purpose: 'qv/create-wallet/v1',
-    deployment,
-    owner,
-    nonce: toHex(nonce),
-    requesters,
-    createBefore: formatTime(createBefore),
-    signature: toBase64(signature),
-  };
-}
-
 export type HttpKit = ReturnType<typeof httpKit>;
 
 /** @param stack any of its hosts */
@@ -61,22 +44,7 @@ export function httpKit(stack: Pick<Stack, 'url' | 'deployment'>) {
 
   /** What the owner sends to enable a policy. `signer` is who really signs. */
   function enablingBody(document: Record<string, unknown>, signer: Party, previous: Uint8Array | undefined) {
-    const policy = parsePolicy(document);
-    const enableBeforeMs = secondsFromNow(600);
-    const previousHash = previous === undefined ? undefined : policyHash(previous);
-    const facts = {
-      policy,
-      policyHash: policyHash(policyBytes(policy)),
-      deployment: stack.deployment,
-      previousHash,
-      enableBeforeMs,
-    };
-    return {
-      policy: document,
-      previousHash: previousHash === undefined ? null : toHex(previousHash),
-      enableBefore: formatTime(enableBeforeMs),
-      signature: toBase64(signer.sign(utf8(renderPolicyStatement(facts)))),
-    };
+    return enablingJson({ deployment: stack.deployment, document, signer, previous });
   }
 
   const documentFor = (own: HttpWallet, change: { epoch?: number; maxLamports?: string } = {}) =>
@@ -106,25 +74,19 @@ export function httpKit(stack: Pick<Stack, 'url' | 'deployment'>) {
 
   function sign(own: HttpWallet, options: SignOptions = {}): Promise<Response> {
     const id = options.id ?? `r-${counter++}`;
-    const timestamp = String(options.timestamp ?? Math.floor(Date.now() / 1000));
     const transaction = options.transaction ?? transfer(own.address, own.destination, options.lamports ?? 1_000n);
-    const body = JSON.stringify({
-      purpose: 'qv/sign/v1',
-      audience: stack.deployment,
+    const { body, headers } = signingRequest({
+      deployment: stack.deployment,
       wallet: own.address,
-      transaction: toBase64(wireOf(transaction)),
-      ...options.body,
+      transaction,
+      signer: options.signer ?? own.requester,
+      id,
+      timestamp: options.timestamp,
+      body: options.body,
     });
-    const signature = (options.signer ?? own.requester).sign(signedContent(id, timestamp, utf8(body)));
     return fetch(`${stack.url}/v1/sign`, {
       method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'webhook-id': id,
-        'webhook-timestamp': timestamp,
-        'webhook-signature': `v1a,${toBase64(signature)}`,
-        ...options.headers,
-      },
+      headers: { ...headers, ...options.headers },
       body: options.sent?.(body) ?? body,
     });
   }

@@ -225,10 +225,16 @@ class VsockListener implements Listener {
     this.#native = native;
     this.#acceptFrom = acceptFrom;
     this.#onConnection = onConnection;
-    const socket = native.listen(port, BACKLOG, () => this.#accept());
+    const socket = native.listen(port, BACKLOG, (status) => this.#onEvent(status));
     if (typeof socket === 'number') throw systemError('listen', socket);
     this.#socket = socket;
     native.watch(socket, READABLE);
+  }
+
+  #onEvent(status: number): void {
+    // libuv stops watching when it reports a fault.
+    if (status < 0) this.#rest();
+    else this.#accept();
   }
 
   #accept(): void {

@@ -95,6 +95,28 @@ describe('a boot', () => {
     await expectCode(client('data').request('status', {}), 'enclave_unavailable');
   });
 
+  it('sets a system clock that the host has set wrong, and leaves a right one alone', async () => {
+    const set: number[] = [];
+    const setClock = (milliseconds: number): void => void set.push(milliseconds);
+    const right = await boot(await options({ setClock }));
+    await right.close();
+    expect(set).toEqual([]);
+    const trusted = Date.now() + 3_600_000;
+    const nsm = await createSimulatedNsm({
+      ...{ pcr0: PCR, pcr1: PCR, pcr2: PCR, instanceId: 'i-0123456789abcdef0' },
+      now: () => trusted,
+    });
+    const wrong = await boot(await options({ nsm, setClock }));
+    await wrong.close();
+    expect(set).toHaveLength(1);
+    expect(set[0]).toBeGreaterThanOrEqual(trusted);
+    // Without the right to set it, TLS to KMS would go by the host's time.
+    const refused = (): never => {
+      throw new Error('clock_settime EPERM');
+    };
+    await expect(boot(await options({ nsm, setClock: refused }))).rejects.toThrow('EPERM');
+  });
+
   it('can be frozen before it ever served', async () => {
     const enclave = await boot(await options());
     undo.push(() => enclave.close());

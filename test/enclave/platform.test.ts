@@ -1,0 +1,53 @@
+/** Whose random numbers an image boots with. The rest of platform.ts needs an enclave: `npm run test:nitro`. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { bundleEnclave } from '@quantumvault/enclave/bundle.ts';
+import { requireNsmRandomness } from '@quantumvault/enclave/platform.ts';
+import { afterAll, describe, expect, it } from 'vitest';
+import { buildNative } from '../../shared/native/build.ts';
+import { refusalOf } from '../support/codes.ts';
+import { requireProgram } from '../support/requires.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'qv-platform-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const compiler = requireProgram('cc', 'gcc');
+
+describe('the source of random numbers', () => {
+  const file = join(folder, 'rng_current');
+  const refusal = (current: string) => {
+    writeFileSync(file, current);
+    return refusalOf(() => requireNsmRandomness(file));
+  };
+
+  it('is the security module', () => expect(refusal('nsm-hwrng\n')).toBeUndefined());
+
+  it.each(['virtio_rng.0\n', 'none\n', '', 'nsm-hwrng2\n', 'x nsm-hwrng', 'NSM-HWRNG'])('is not %j', (current) => {
+    expect(refusal(current)).toMatchObject({ code: 'randomness_untrusted' });
+  });
+
+  it('is known', () => {
+    const refused = refusalOf(() => requireNsmRandomness(join(folder, 'nowhere')));
+    expect(refused).toMatchObject({ code: 'randomness_untrusted', facts: { value: 'cannot be read' } });
+  });
+});
+
+describe.skipIf(compiler === undefined)('the production bundle', () => {
+  it('does not start outside of an enclave', async () => {
+    const entries = join(import.meta.dirname, '..', '..', 'enclave', 'src');
+    const bundle = await bundleEnclave({
+      vaultEntry: join(entries, 'main.ts'),
+      agentEntry: join(entries, 'kms-agent', 'main.ts'),
+      outDir: folder,
+    });
+    const start = () => promisify(execFile)(process.execPath, [bundle.vault], { timeout: 20_000 });
+    await expect(start()).rejects.toMatchObject({
+      code: 1,
+      stderr: `enclave: native_missing (${join(folder, 'qv-native.node')})\n`,
+    });
+    buildNative({ outFile: join(folder, 'qv-native.node') });
+    await expect(start()).rejects.toMatchObject({ code: 1, stderr: 'enclave: randomness_untrusted (rng_current)\n' });
+  });
+});

@@ -16,8 +16,7 @@ import { EnclaveSession } from './enclave/session.ts';
 import { LogPublisher } from './evidence/publisher.ts';
 import { Freezes } from './freeze.ts';
 import { FreezeMarkers } from './freeze-markers.ts';
-import { InstanceRoleCredentials } from './instance-role/credentials.ts';
-import type { MetadataEndpoint } from './instance-role/metadata.ts';
+import { InstanceRoleCredentials, type InstanceRoleOptions } from './instance-role/credentials.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { Records } from './records.ts';
 import { OperatorsFile } from './remote-freeze/operators-file.ts';
@@ -34,8 +33,8 @@ export interface HostDeps {
   readonly transport: Transport;
   readonly log: FastifyBaseLogger;
   readonly now?: () => TimeMs;
-  /** Default EC2_METADATA; for tests, which is why no configuration names it. */
-  readonly metadata?: MetadataEndpoint;
+  /** Where the instance's role is asked for, and how often, in tests: no configuration names either. */
+  readonly instanceRole?: Pick<InstanceRoleOptions, 'endpoint' | 'pause'>;
   /** Default LIMITS.enclaveRequestTimeoutMilliseconds. */
   readonly enclaveTimeoutMilliseconds?: number;
   /** Default CONNECTION_LIMITS. */
@@ -195,11 +194,11 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
 /** @throws QvError config_invalid when the file is not usable; of instance metadata /readyz tells */
 function credentialsSource(
   { credentials }: HostConfig,
-  { log, metadata }: HostDeps,
+  { log, instanceRole }: HostDeps,
   now: () => TimeMs,
 ): CredentialsSource {
   if ('file' in credentials) return new CredentialsFile(credentials.file, log);
-  return new InstanceRoleCredentials(log, { now, ...(metadata && { endpoint: metadata }) });
+  return new InstanceRoleCredentials(log, { now, ...instanceRole });
 }
 
 /** A database serves one deployment: another one's wallets would all look tampered with. */

@@ -106,7 +106,7 @@ export class Harness {
       transport: unixTransport,
       log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
       now: () => timeMs(Date.now() + this.clockSkew),
-      ...(this.metadata !== undefined && { metadata: this.metadata }),
+      ...(this.metadata !== undefined && { instanceRole: { endpoint: this.metadata } }),
       enclaveTimeoutMilliseconds: this.enclaveTimeoutMilliseconds,
       connectionLimits: this.connectionLimits,
       // Clients sign in this process, too, and tweetnacl holds its event loop for long.

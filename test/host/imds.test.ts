@@ -45,10 +45,11 @@ afterEach(async () => {
   await service.close();
 });
 
+const pause = (failures: number, life: number) => pauseMilliseconds(failures, life, 0.999);
 /** Looks when it is told to, and by itself after half its pauses. */
 async function begin(options: InstanceRoleOptions = {}): Promise<InstanceRoleCredentials> {
   const log = createLog('debug', { write: (line) => void lines.push(line) });
-  source = new InstanceRoleCredentials(log, { endpoint, random: () => 0.999, ...options });
+  source = new InstanceRoleCredentials(log, { endpoint, pause, ...options });
   await source.refresh();
   return source;
 }

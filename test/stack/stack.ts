@@ -22,7 +22,7 @@ export const DEPLOYMENT = 'local-stack';
 export const INSTANCE_ID = 'i-0a1b2c3d4e5f60718';
 const ACCOUNT = '000000000000';
 export const REGION = 'eu-central-1';
-const INSTANCE_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-instance`;
+export const INSTANCE_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-instance`;
 const BREAK_GLASS_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-break-glass`;
 const STACK = import.meta.dirname;
 

@@ -37,15 +37,15 @@ export interface InstanceRoleOptions {
   readonly endpoint?: MetadataEndpoint;
   /** Milliseconds since 1970 by the host's clock. */
   readonly now?: () => number;
-  /** Uniform in [0, 1). */
-  readonly random?: () => number;
+  /** Default pauseMilliseconds. */
+  readonly pause?: (failures: number, lifeMilliseconds: number) => number;
 }
 
 export class InstanceRoleCredentials implements CredentialsSource {
   readonly #log: Log;
   readonly #endpoint: MetadataEndpoint;
   readonly #now: () => number;
-  readonly #random: () => number;
+  readonly #pause: (failures: number, lifeMilliseconds: number) => number;
   readonly #closing = new AbortController();
   #current: Credentials | undefined;
   #stamp = '';
@@ -56,11 +56,14 @@ export class InstanceRoleCredentials implements CredentialsSource {
   #running: Promise<void> | undefined;
 
   /** Begins to look at once. Never throws: a host without credentials still has a stop button to serve. */
-  constructor(log: Log, { endpoint = EC2_METADATA, now = Date.now, random = Math.random }: InstanceRoleOptions = {}) {
+  constructor(
+    log: Log,
+    { endpoint = EC2_METADATA, now = Date.now, pause = pauseMilliseconds }: InstanceRoleOptions = {},
+  ) {
     this.#log = log;
     this.#endpoint = endpoint;
     this.#now = now;
-    this.#random = random;
+    this.#pause = pause;
     void this.refresh();
   }
 
@@ -116,8 +119,7 @@ export class InstanceRoleCredentials implements CredentialsSource {
     clearTimeout(this.#timer);
     if (this.#closing.signal.aborted) return;
     const lifeMilliseconds = (this.#current?.body.expiresAt ?? Number.POSITIVE_INFINITY) - this.#now();
-    const pause = pauseMilliseconds(this.#failures, lifeMilliseconds, this.#random());
-    this.#timer = setTimeout(() => void this.refresh(), pause).unref();
+    this.#timer = setTimeout(() => void this.refresh(), this.#pause(this.#failures, lifeMilliseconds)).unref();
   }
 
   close(): void {
@@ -129,7 +131,7 @@ export class InstanceRoleCredentials implements CredentialsSource {
 }
 
 /** Up to half of it is taken off at random, so that a fleet that was started at once does not ask at once. */
-export function pauseMilliseconds(failures: number, lifeMilliseconds: number, random: number): number {
+export function pauseMilliseconds(failures: number, lifeMilliseconds: number, random = Math.random()): number {
   const full =
     failures > 0
       ? Math.min(LIMITS.metadataRetryMilliseconds * 2 ** (failures - 1), LIMITS.metadataRetryMaxMilliseconds)

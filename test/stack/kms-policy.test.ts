@@ -110,6 +110,21 @@ describe('conditions', () => {
     expect(holds(condition)).toBe(false);
   });
 
+  it.each([
+    ['ArnEquals', ROLE, true],
+    ['ArnEquals', 'arn:aws:iam::111122223333:role/enclave2', false],
+    ['ArnEquals', 'arn:aws:iam::*:role/enclave', true],
+    ['ArnLike', 'arn:aws:iam::111122223333:role/*', true],
+    // A wildcard does not reach over a colon of the first five.
+    ['ArnLike', 'arn:*:role/enclave', false],
+    ['ArnNotEquals', ROLE, false],
+    ['ArnNotLike', 'arn:aws:iam::111122223333:user/*', true],
+  ] as const)('%s %s: %s', (operator, wanted, outcome) => {
+    const condition = { [operator]: { 'aws:PrincipalArn': wanted } };
+    expect(holds(condition, { 'aws:PrincipalArn': [ROLE] })).toBe(outcome);
+    expect(holds(condition)).toBe(operator.includes('Not'));
+  });
+
   it('must all hold', () => {
     const condition = { StringEquals: { [PCR0]: 'ab', 'kms:RecipientAttestation:PCR3': 'cd' } };
     expect(holds(condition, attested)).toBe(false);
@@ -142,6 +157,19 @@ describe('conditions', () => {
     expect(ask(statements)).toBe('explicit deny');
     expect(ask(statements, { facts: { [PCR0]: ['ef'] } })).toBe('explicit deny');
     expect(ask(statements, { facts: { [PCR0]: ['cd'] } })).toBe('allowed');
+  });
+});
+
+describe('an identity policy', () => {
+  const statement = { Effect: 'Allow', Action: 'kms:Decrypt', Resource: KEY };
+
+  it('speaks of its owner, and names no principal', () => {
+    const policy = parsePolicy(JSON.stringify({ Statement: statement }), 'identity');
+    const request = { action: 'kms:Decrypt', principalArn: ROLE, keyArn: KEY, facts: new Map() };
+    expect(evaluate(policy, request)).toBe('allowed');
+    expect(evaluate(policy, { ...request, keyArn: `${KEY}2` })).toBe('no allow');
+    const named = JSON.stringify({ Statement: { ...statement, Principal: '*' } });
+    expect(() => parsePolicy(named, 'identity')).toThrow(KmsError);
   });
 });
 

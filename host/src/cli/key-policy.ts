@@ -2,6 +2,10 @@
  * The KMS key policy (design 1, 4): the instance role may Decrypt and GenerateDataKey, and only with an attestation
  * of an allowed image; what attestation conditions do not cover is denied to everybody; whoever may change the policy
  * holds the power over every key, so that is a break-glass role, never the instance role.
+ *
+ * The account itself (its `root`) is named nowhere, so no IAM policy of that account reaches the key. KMS lets nobody
+ * change a key of another account: the key is in the break-glass role's account, and the instance in another one.
+ * host/deploy/cloudformation/kms-key.json holds the same document; test/host/deploy compares them.
  */
 import { QvError } from '@quantumvault/shared/errors.ts';
 
@@ -24,11 +28,13 @@ const DENIED = [
   'kms:ReEncrypt*',
   'kms:CreateGrant',
   'kms:DeriveSharedSecret',
-  'kms:GenerateDataKeyWithoutPlaintext',
-  'kms:GenerateDataKeyPair',
-  'kms:GenerateDataKeyPairWithoutPlaintext',
+  'kms:GenerateDataKey*WithoutPlaintext',
+  'kms:GenerateDataKeyPair*',
   'kms:ReplicateKey',
 ];
+
+/** Whoever may do one of these can end or take over every key of the deployment. */
+const POWERS = ['kms:PutKeyPolicy', 'kms:ScheduleKeyDeletion', 'kms:DisableKey'];
 
 export type KeyPolicyDocument = Readonly<Record<string, unknown>>;
 
@@ -39,12 +45,14 @@ const administers = (breakGlassArn: string): KeyPolicyDocument => ({
   Action: [
     'kms:DescribeKey',
     'kms:GetKeyPolicy',
-    'kms:PutKeyPolicy',
+    'kms:GetKeyRotationStatus',
+    'kms:ListResourceTags',
+    'kms:ListGrants',
     'kms:EnableKey',
-    'kms:DisableKey',
-    'kms:ScheduleKeyDeletion',
+    'kms:EnableKeyRotation',
     'kms:CancelKeyDeletion',
     'kms:TagResource',
+    ...POWERS,
   ],
   Resource: '*',
 });
@@ -57,19 +65,33 @@ const denied = (sid: string, actions: readonly string[]): KeyPolicyDocument => (
   Resource: '*',
 });
 
+/** An explicit denial outlives any statement or grant that somebody adds later. */
+const nobodyElseAdministers = (breakGlassArn: string): KeyPolicyDocument => ({
+  ...denied('NobodyElseAdministers', POWERS),
+  Condition: { ArnNotEquals: { 'aws:PrincipalArn': breakGlassArn } },
+});
+
 /**
  * For a key whose image is not measured yet: nobody uses it. The enclave's configuration names the key and is itself
  * measured, so the key has to exist before there is a PCR0 to allow.
  */
 export function unusedKeyPolicy(breakGlassArn: string): KeyPolicyDocument {
-  return { Version: VERSION, Statement: [administers(breakGlassArn), denied('NobodyUses', [...USE, ...DENIED])] };
+  return {
+    Version: VERSION,
+    Statement: [
+      administers(breakGlassArn),
+      nobodyElseAdministers(breakGlassArn),
+      denied('NobodyUses', USE),
+      denied('NothingUnattested', DENIED),
+    ],
+  };
 }
 
 /** The policy document. @throws QvError field_malformed: no image, a malformed PCR0, a debug enclave's zeros */
 export function keyPolicy({ breakGlassArn, instanceRoleArn, pcr0s }: KeyPolicyInput): KeyPolicyDocument {
   if (pcr0s.length === 0) throw new QvError('field_malformed', { path: 'pcr0', value: 'none' });
   for (const pcr0 of pcr0s) {
-    // A policy pinned to zeros accepts any debug enclave, whose memory its host can read.
+    // A policy pinned to zeros would accept any debug enclave.
     if (!/^[0-9a-f]{96}$/.test(pcr0) || pcr0 === ZERO)
       throw new QvError('field_malformed', { path: 'pcr0', value: pcr0 });
   }
@@ -77,6 +99,7 @@ export function keyPolicy({ breakGlassArn, instanceRoleArn, pcr0s }: KeyPolicyIn
     Version: VERSION,
     Statement: [
       administers(breakGlassArn),
+      nobodyElseAdministers(breakGlassArn),
       {
         Sid: 'AttestedImagesUse',
         Effect: 'Allow',
@@ -86,9 +109,14 @@ export function keyPolicy({ breakGlassArn, instanceRoleArn, pcr0s }: KeyPolicyIn
         Condition: { StringEqualsIgnoreCase: { 'kms:RecipientAttestation:ImageSha384': [...pcr0s] } },
       },
       {
-        // An explicit denial outlives any grant or IAM policy that somebody adds later.
+        // A negated operator holds for an absent key, too: this is also what stops a call without a recipient.
         ...denied('NobodyElseUses', USE),
         Condition: { StringNotEqualsIgnoreCase: { 'kms:RecipientAttestation:ImageSha384': [...pcr0s] } },
+      },
+      {
+        // Debug enclaves attest zeros, whatever they run, and their host can read their console.
+        ...denied('NoDebugEnclaveUses', USE),
+        Condition: { StringEquals: { 'kms:RecipientAttestation:ImageSha384': ZERO } },
       },
       denied('NothingUnattested', DENIED),
     ],

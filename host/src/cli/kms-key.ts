@@ -49,7 +49,8 @@ export async function putKmsPolicy(client: KMSClient, keyArn: string, policy: Ke
 
 /** arn:aws:kms:<region>:<account>:key/<id>: an alias could be moved to another key. */
 const KEY_ARN = /^arn:aws[a-z-]*:kms:([a-z0-9-]{1,32}):[0-9]{12}:key\/[A-Za-z0-9-]{1,64}$/;
-const ROLE_ARN = /^arn:aws[a-z-]*:(?:iam|sts)::[0-9]{12}:[A-Za-z0-9/+=,.@_-]{1,512}$/;
+/** A session is not named: the policy compares `aws:PrincipalArn`, which is the role's ARN for all of its sessions. */
+const PRINCIPAL_ARN = /^arn:aws[a-z-]*:iam::[0-9]{12}:(?:role|user)\/[A-Za-z0-9/+=,.@_-]{1,512}$/;
 
 /** @returns its Region. @throws QvError field_malformed */
 export function regionOfKey(arn: string): string {
@@ -58,10 +59,10 @@ export function regionOfKey(arn: string): string {
   return region;
 }
 
-/** One principal. @throws QvError field_malformed: no ARN, or one that stands for a whole account */
+/** One principal. @throws QvError field_malformed: no ARN, or one that stands for a whole account or one session */
 export function principalArn(arn: string, path: string): string {
-  if (!ROLE_ARN.test(arn) || arn.endsWith(':root')) {
-    throw new QvError('field_malformed', { path, value: 'not the ARN of one IAM principal' });
+  if (!PRINCIPAL_ARN.test(arn)) {
+    throw new QvError('field_malformed', { path, value: 'not the ARN of one IAM role or user' });
   }
   return arn;
 }

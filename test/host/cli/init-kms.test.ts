@@ -109,7 +109,13 @@ describe('qv init kms-key', () => {
     expect(await call(argv)).toMatchObject({ exit: 4, error: { code: 'kms_unavailable', retryable: true } });
   });
 
-  test.each(['nonsense', 'arn:aws:iam::000000000000:root', '*'])('%s is no break-glass role', async (arn) => {
+  test.each([
+    'nonsense',
+    '*',
+    'arn:aws:iam::000000000000:root',
+    'arn:aws:iam::000000000000:role/*',
+    'arn:aws:sts::000000000000:assumed-role/qv/ann',
+  ])('%s is no break-glass role', async (arn) => {
     const answer = await qvJson('init', 'kms-key', '--region', 'eu-central-1', '--break-glass', arn);
     expect(answer).toMatchObject({ exit: 2, error: { code: 'field_malformed', path: '--break-glass' } });
   });

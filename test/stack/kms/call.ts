@@ -1,12 +1,13 @@
 /** One authenticated call: its parameters, its facts for the key policy, and the checks every operation shares. */
 import { randomBytes } from 'node:crypto';
 import { toBase64 } from '@quantumvault/shared/bytes.ts';
+import { authorize } from './authorize.ts';
 import { sealForRecipient } from './envelope.ts';
 import { KmsError } from './errors.ts';
 import type { Fault } from './faults.ts';
-import type { EncryptionContext, KeyStore, KmsKey } from './keys.ts';
+import type { EncryptionContext, Grant, KeyStore, KmsKey } from './keys.ts';
 import type { Parameters } from './parameters.ts';
-import { evaluate, type Policy, parsePolicy } from './policy.ts';
+import { accountOf, type Policy, parsePolicy, roleOf, type Verdict } from './policy.ts';
 import { type Recipient, readRecipient } from './recipient.ts';
 import type { Principal } from './sigv4.ts';
 
@@ -19,6 +20,7 @@ export interface CallInput {
   readonly keys: KeyStore;
   readonly accountId: string;
   readonly nsmRootDer: Uint8Array;
+  readonly unsafeAcceptUnsignedDocuments: boolean | undefined;
   readonly now: number;
   readonly faults: readonly Fault[];
 }
@@ -47,8 +49,9 @@ export class Call {
   }
 
   async recipient(): Promise<Recipient | undefined> {
-    const { nsmRootDer, now } = this.input;
-    const recipient = await readRecipient(this.parameters, { rootCertificateDer: nsmRootDer, now });
+    const { nsmRootDer: rootCertificateDer, unsafeAcceptUnsignedDocuments, now } = this.input;
+    const trust = { rootCertificateDer, unsafeAcceptUnsignedDocuments, now };
+    const recipient = await readRecipient(this.parameters, trust);
     this.trace.moduleId = recipient?.moduleId ?? null;
     return recipient;
   }
@@ -65,7 +68,12 @@ export class Call {
     action: string,
     facts: { context?: EncryptionContext; recipient?: Recipient | undefined } = {},
   ): KmsKey {
-    const key = this.input.keys.find(this.parameters.text('KeyId'));
+    const name = this.parameters.text('KeyId');
+    // A bare id is one of the caller's own account.
+    if (!name.startsWith('arn:') && accountOf(this.input.principal.arn) !== this.input.accountId) {
+      throw new KmsError('NotFoundException', `Key '${name}' does not exist`);
+    }
+    const key = this.input.keys.find(name);
     this.authorize(key, action, facts);
     return key;
   }
@@ -76,7 +84,7 @@ export class Call {
     facts: { context?: EncryptionContext; recipient?: Recipient | undefined } = {},
   ): void {
     this.trace.keyArn = key.arn;
-    const verdict = this.verdict(parsePolicy(key.policy), key.arn, action, facts);
+    const verdict = this.verdict(parsePolicy(key.policy), key.arn, action, { ...facts, grants: key.grants });
     if (verdict === 'allowed') return;
     // AWS's wording, as callers and logs see it.
     const why =
@@ -93,20 +101,25 @@ export class Call {
     policy: Policy,
     keyArn: string,
     action: string,
-    facts: { context?: EncryptionContext; recipient?: Recipient | undefined } = {},
-  ): ReturnType<typeof evaluate> {
-    const { arn } = this.input.principal;
+    facts: {
+      context?: EncryptionContext;
+      recipient?: Recipient | undefined;
+      grants?: readonly Grant[] | undefined;
+    } = {},
+  ): Verdict {
+    const { arn, identityPolicy } = this.input.principal;
     const conditions = new Map<string, readonly string[]>(facts.recipient?.facts);
-    conditions.set('aws:principalarn', [arn]);
+    conditions.set('aws:principalarn', [roleOf(arn)]);
     conditions.set('aws:securetransport', ['true']);
-    conditions.set('kms:calleraccount', [arn.split(':')[4] ?? '']);
+    conditions.set('kms:calleraccount', [accountOf(arn)]);
     for (const [name, value] of facts.context ?? []) {
       conditions.set(`kms:encryptioncontext:${name.toLowerCase()}`, [value]);
     }
     if (facts.context !== undefined && facts.context.size > 0) {
       conditions.set('kms:encryptioncontextkeys', [...facts.context.keys()]);
     }
-    return evaluate(policy, { action, principalArn: arn, keyArn, facts: conditions });
+    const request = { action, principalArn: arn, keyArn, facts: conditions };
+    return authorize({ ...request, keyPolicy: policy, identityPolicy, grants: facts.grants });
   }
 
   /** After every other check, as AWS: the caller was allowed, and nothing is done. */

@@ -12,6 +12,8 @@ export interface KmsConfig {
   readonly port?: number;
   /** PEM file of the root under which attestation documents count. */
   readonly nsmRootPem: string;
+  /** Default false; see LocalKmsOptions. */
+  readonly unsafeAcceptUnsignedDocuments?: boolean;
   /** Where tests inject faults: `unix:/path`. Without it there is no side door. */
   readonly adminSocket?: string;
   readonly region?: string;
@@ -23,10 +25,12 @@ export interface KmsConfig {
 
 export async function readKmsConfig(path: string): Promise<KmsConfig> {
   const fields = new JsonFields(parseStrictJson(await readFile(path)));
+  const unsigned = fields.optionalBoolean('unsafeAcceptUnsignedDocuments');
   const config: KmsConfig = {
     dir: fields.text('dir'),
     nsmRootPem: fields.text('nsmRootPem'),
     principals: fields.list('principals').map(parsePrincipal),
+    ...(unsigned !== undefined && { unsafeAcceptUnsignedDocuments: unsigned }),
     ...(fields.optional('port') === undefined ? {} : { port: fields.integer('port', 65_535) }),
     ...optionalTexts(fields, ['host', 'adminSocket', 'region', 'accountId']),
     ...(fields.optional('serverNames') === undefined ? {} : { serverNames: fields.list('serverNames').map(String) }),
@@ -41,7 +45,7 @@ function parsePrincipal(value: JsonValue, index: number): Principal {
     accessKeyId: fields.text('accessKeyId'),
     secretAccessKey: fields.text('secretAccessKey'),
     arn: fields.text('arn'),
-    ...optionalTexts(fields, ['sessionToken', 'expires']),
+    ...optionalTexts(fields, ['sessionToken', 'expires', 'identityPolicy']),
   };
   fields.end();
   return principal;

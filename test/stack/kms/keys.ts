@@ -14,6 +14,21 @@ import { KmsError } from './errors.ts';
 export type KeyState = 'Enabled' | 'Disabled' | 'PendingDeletion';
 export type EncryptionContext = ReadonlyMap<string, string>;
 
+export interface Grant {
+  readonly id: string;
+  readonly token: string;
+  readonly name?: string;
+  /** ARN of the principal that may use the key by it. */
+  readonly grantee: string;
+  readonly issuingAccount: string;
+  /** `Decrypt`, `ReEncryptFrom` … */
+  readonly operations: readonly string[];
+  /** Pairs that the encryption context has to hold. */
+  readonly context: Readonly<Record<string, string>>;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+}
+
 export interface KmsKey {
   /** A UUID. */
   readonly id: string;
@@ -25,6 +40,7 @@ export interface KmsKey {
   readonly deletionAt?: number;
   /** The policy's text as it was put. */
   readonly policy: string;
+  readonly grants?: readonly Grant[];
   /** 32 bytes in hex. */
   readonly material: string;
 }

@@ -52,6 +52,15 @@ export class Parameters {
     return known;
   }
 
+  /** A list of at least one, each of `allowed`. */
+  texts<T extends string>(key: string, allowed: readonly T[]): readonly T[] {
+    const values = required(key, this.#member(key));
+    if (!Array.isArray(values)) throw new KmsError('SerializationException', key);
+    const items = (values as readonly JsonValue[]).map((value) => new Parameters({ [key]: value }));
+    if (items.length === 0) throw validation(`Value at '${memberName(key)}' failed to satisfy constraint`);
+    return items.map((item) => item.choice(key, allowed, '' as T));
+  }
+
   optionalInteger(key: string, least: number, most: number): number | undefined {
     const value = this.#member(key);
     if (value === undefined) return undefined;

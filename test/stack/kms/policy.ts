@@ -3,7 +3,7 @@
  *
  * Subset: Effect, Principal, Action and Resource, each as text or list, and the condition operators below, with
  * `IfExists`, `ForAllValues:` and `ForAnyValue:`. What is not understood makes the policy malformed, never ignored.
- * There are no identity policies: a statement for the account's root speaks for every principal of the account.
+ * How key policy, identity policy and grants decide together: authorize.ts.
  */
 import type { JsonObject, JsonValue } from '@quantumvault/shared/json.ts';
 import { parseStrictJson } from '@quantumvault/shared/json.ts';
@@ -15,6 +15,9 @@ const POSITIVE: Readonly<Record<string, Operator>> = {
   StringEquals: (actual, wanted) => actual === wanted,
   StringEqualsIgnoreCase: (actual, wanted) => actual.toLowerCase() === wanted.toLowerCase(),
   StringLike: (actual, wanted) => glob(wanted, false).test(actual),
+  ArnEquals: arnLike,
+  // "ArnEquals and ArnLike behave identically" (IAM user guide).
+  ArnLike: arnLike,
   Bool: (actual, wanted) => actual.toLowerCase() === wanted.toLowerCase(),
 };
 /** True when the positive operator is true for none of the wanted values; also when the key is absent. */
@@ -22,7 +25,20 @@ const NEGATIVE: Readonly<Record<string, Operator | undefined>> = {
   StringNotEquals: POSITIVE['StringEquals'],
   StringNotEqualsIgnoreCase: POSITIVE['StringEqualsIgnoreCase'],
   StringNotLike: POSITIVE['StringLike'],
+  ArnNotEquals: arnLike,
+  ArnNotLike: arnLike,
 };
+
+/** Each of the six parts between colons by itself, with wildcards. */
+function arnLike(actual: string, wanted: string): boolean {
+  const [have, want] = [arnParts(actual), arnParts(wanted)];
+  return want.length === 6 && want.every((part, index) => glob(part, false).test(have[index] ?? ''));
+}
+
+function arnParts(arn: string): readonly string[] {
+  const parts = arn.split(':');
+  return [...parts.slice(0, 5), parts.slice(5).join(':')];
+}
 
 /** Condition keys in lower case, because AWS compares their names without case; absent keys are not listed. */
 export type ConditionFacts = ReadonlyMap<string, readonly string[]>;
@@ -59,7 +75,8 @@ function glob(pattern: string, ignoreCase: boolean): RegExp {
   return new RegExp(`^${escaped.replace(/\*/g, '[^]*').replace(/\?/g, '[^]')}$`, ignoreCase ? 'i' : '');
 }
 
-export function parsePolicy(text: string): Policy {
+/** A key policy; `identity`: one of a user or role, whose statements have no principal, because it is whose policy it is. */
+export function parsePolicy(text: string, kind: 'key' | 'identity' = 'key'): Policy {
   let value: JsonValue;
   try {
     value = parseStrictJson(Buffer.from(text));
@@ -72,18 +89,19 @@ export function parsePolicy(text: string): Policy {
   const statements = policy['Statement'];
   const list = Array.isArray(statements) ? (statements as readonly JsonValue[]) : [statements];
   if (list.length === 0) throw malformed('no statement');
-  return list.map(parseStatement);
+  return list.map((statement) => parseStatement(statement, kind));
 }
 
-function parseStatement(value: JsonValue | undefined): Statement {
+function parseStatement(value: JsonValue | undefined, kind: 'key' | 'identity'): Statement {
   const statement = object(value, 'a statement');
-  onlyKeys(statement, ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'Condition']);
+  const isKey = kind === 'key';
+  onlyKeys(statement, ['Sid', 'Effect', ...(isKey ? ['Principal'] : []), 'Action', 'Resource', 'Condition']);
   const effect = statement['Effect'];
   if (effect !== 'Allow' && effect !== 'Deny') throw malformed('Effect');
   const conditions = statement['Condition'] === undefined ? {} : object(statement['Condition'], 'Condition');
   return {
     effect,
-    principals: parsePrincipals(statement['Principal']),
+    principals: isKey ? parsePrincipals(statement['Principal']) : ['*'],
     actions: texts(statement['Action'], 'Action').map((action) => glob(action, true)),
     resources: texts(statement['Resource'], 'Resource').map((resource) => glob(resource, false)),
     conditions: Object.entries(conditions).flatMap(([operator, keys]) =>
@@ -141,14 +159,14 @@ function onlyKeys(value: JsonObject, known: readonly string[]): void {
   for (const key of Object.keys(value)) if (!known.includes(key)) throw malformed(`element ${key}`);
 }
 
-export function evaluate(policy: Policy, request: AccessRequest): Verdict {
-  const matching = policy.filter((statement) => applies(statement, request));
+/** `as`: the names under which the principal is looked for; all of its names by default. */
+export function evaluate(policy: Policy, request: AccessRequest, as = principalNames(request.principalArn)): Verdict {
+  const matching = policy.filter((statement) => applies(statement, request, as));
   if (matching.some((statement) => statement.effect === 'Deny')) return 'explicit deny';
   return matching.length > 0 ? 'allowed' : 'no allow';
 }
 
-function applies(statement: Statement, request: AccessRequest): boolean {
-  const names = principalNames(request.principalArn);
+function applies(statement: Statement, request: AccessRequest, names: readonly string[]): boolean {
   return (
     statement.principals.some((principal) => names.includes(principal)) &&
     statement.actions.some((action) => action.test(request.action)) &&
@@ -157,11 +175,25 @@ function applies(statement: Statement, request: AccessRequest): boolean {
   );
 }
 
-/** How a policy may name a principal: itself, its account, everybody, and the role behind a role session. */
+const SESSION = /^arn:(aws[a-z-]*):sts::(\d{12}):assumed-role\/([^/]+)\/[^/]+$/;
+
+/** The role behind a role session, as `aws:PrincipalArn` has it; every other principal itself. */
+export function roleOf(arn: string): string {
+  const [, partition, account, role] = SESSION.exec(arn) ?? [];
+  return role === undefined ? arn : `arn:${partition}:iam::${account}:role/${role}`;
+}
+
+export function accountOf(arn: string): string {
+  return arn.split(':')[4] ?? '';
+}
+
+/** How a policy names the principal and nobody else of its account: itself, the role behind a session, everybody. */
+export function ownNames(arn: string): readonly string[] {
+  return ['*', arn, roleOf(arn)];
+}
+
+/** Those, and its whole account. */
 function principalNames(arn: string): readonly string[] {
-  const account = arn.split(':')[4] ?? '';
-  const names = ['*', arn, account, `arn:aws:iam::${account}:root`];
-  const session = /^arn:aws:sts::(\d+):assumed-role\/([^/]+)\/[^/]+$/.exec(arn);
-  if (session !== null) names.push(`arn:aws:iam::${session[1]}:role/${session[2]}`);
-  return names;
+  const account = accountOf(arn);
+  return [...ownNames(arn), account, `arn:aws:iam::${account}:root`];
 }

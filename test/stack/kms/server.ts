@@ -12,6 +12,8 @@ import { type Answer, Call } from './call.ts';
 import * as cryptography from './cryptography.ts';
 import { KmsError } from './errors.ts';
 import { CallLog, type Fault, Faults } from './faults.ts';
+import * as grants from './grants.ts';
+import * as keyPairs from './key-pairs.ts';
 import { KeyStore } from './keys.ts';
 import { Parameters } from './parameters.ts';
 import { authenticate, type Principal } from './sigv4.ts';
@@ -38,6 +40,12 @@ const OPERATIONS: Readonly<Record<string, (call: Call) => Promise<Answer>>> = {
   GenerateDataKey: cryptography.generateDataKey,
   GenerateDataKeyWithoutPlaintext: cryptography.generateDataKeyWithoutPlaintext,
   GenerateRandom: cryptography.generateRandom,
+  GenerateDataKeyPair: keyPairs.generateDataKeyPair,
+  GenerateDataKeyPairWithoutPlaintext: keyPairs.generateDataKeyPairWithoutPlaintext,
+  DeriveSharedSecret: keyPairs.deriveSharedSecret,
+  CreateGrant: grants.createGrant,
+  ListGrants: grants.listGrants,
+  RevokeGrant: grants.revokeGrant,
 };
 
 export interface LocalKmsOptions {
@@ -45,6 +53,11 @@ export interface LocalKmsOptions {
   readonly dir: string;
   /** The one root whose attestation documents count. */
   readonly nsmRootDer: Uint8Array;
+  /**
+   * Takes documents that nobody signed, as QEMU's security module writes them, in place of signed ones. Default false.
+   * Hazard: whoever holds the role's credentials can write one himself and name any image in it.
+   */
+  readonly unsafeAcceptUnsignedDocuments?: boolean;
   readonly principals: readonly Principal[];
   readonly region?: string;
   /** Twelve digits. */
@@ -190,8 +203,9 @@ export class LocalKms {
       if (perform === undefined || method !== 'POST') throw new KmsError('UnknownOperationException');
       refuse(faults);
       const parameters = Parameters.parse(body);
-      const { nsmRootDer } = options;
-      call = new Call({ operation, principal, parameters, keys, accountId, nsmRootDer, now, faults });
+      const { nsmRootDer, unsafeAcceptUnsignedDocuments } = options;
+      const trust = { nsmRootDer, unsafeAcceptUnsignedDocuments };
+      call = new Call({ operation, principal, parameters, keys, accountId, ...trust, now, faults });
       reply = { status: 200, body: JSON.stringify(await perform(call)) };
     } catch (error) {
       const refusal = error instanceof KmsError ? error : new KmsError('KMSInternalException', String(error));

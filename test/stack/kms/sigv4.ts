@@ -17,6 +17,8 @@ export interface Principal {
   readonly expires?: string;
   /** `arn:aws:iam::111122223333:role/name`, or the ARN of a role session. */
   readonly arn: string;
+  /** His identity policy as text; without one he is an administrator of his account. */
+  readonly identityPolicy?: string;
 }
 
 export interface HttpRequest {

@@ -52,11 +52,14 @@ export interface HostConfig {
   /**
    * The byte tunnel for the enclave's TLS: where the enclave reaches us, and the only endpoint we connect it to.
    * `listen` is written as the enclave's measured configuration has it, for vsock with this instance's own CID, which
-   * is 3 on Nitro: `vsock:3:5002`. The kernel listens on the port; who connects must have the CID of `enclave.data`.
+   * is 3 on Nitro: `vsock:3:5002`. The kernel listens on the port; who connects must have the CID of `enclave.data`, or
+   * one of `alsoFrom`: CIDs of this instance's other enclaves, default none. Every enclave dials the same port, so of two
+   * hosts on one instance one carries both enclaves' bytes, and the other takes the port when the first one ends.
    */
   readonly kmsTunnel: {
     readonly listen: TransportAddress;
     readonly endpoint: { readonly host: string; readonly port: number };
+    readonly alsoFrom: readonly number[];
   };
   /**
    * Where the instance role's credentials come from, which are handed to the enclave; exactly one of two in the file:
@@ -84,6 +87,11 @@ export interface HostConfig {
 
 /** VMADDR_CID_LOCAL (vsock(7)): host and enclave are two processes of one machine, for tests. */
 const LOOPBACK_CID = 1;
+/** The instance itself, as its enclaves see it. */
+const PARENT_CID = 3;
+/** VMADDR_CID_ANY: nobody's own. */
+const ANY_CID = 0xffff_ffff;
+const MAX_ENCLAVES = 4;
 /** Host name or address, and port. */
 const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
 
@@ -131,6 +139,7 @@ function readConfig(fields: JsonFields): HostConfig {
     kmsTunnel: nested(fields, 'kmsTunnel', (inner) => ({
       listen: transportAddress(inner, 'listen'),
       endpoint: endpoint(inner, 'endpoint'),
+      alsoFrom: enclaveCids(inner, 'alsoFrom'),
     })),
     credentials: credentials(fields),
     ...(fields.optional('operatorsFile') === undefined ? {} : { operatorsFile: absolutePath(fields, 'operatorsFile') }),
@@ -210,6 +219,18 @@ function endpoint(fields: JsonFields, key: string): { host: string; port: number
   const port = Number(match?.[2]);
   if (match?.[1] === undefined || port > 0xffff) throw fields.fault(key, 'not host:port');
   return { host: match[1], port };
+}
+
+/** At most as many enclaves as EC2 lets run beside each other; 0 to 3 are the kernel's and the instance's own. */
+function enclaveCids(fields: JsonFields, key: string): readonly number[] {
+  if (fields.optional(key) === undefined) return [];
+  const cids = fields.list(key);
+  if (cids.length > MAX_ENCLAVES || new Set(cids).size !== cids.length) throw fields.fault(key, 'too many, or twice');
+  return cids.map((cid) => {
+    if (typeof cid !== 'number' || !Number.isInteger(cid) || cid <= PARENT_CID || cid >= ANY_CID)
+      throw fields.fault(key, 'not the CID of an enclave');
+    return cid;
+  });
 }
 
 function witnesses(parent: JsonFields): readonly WitnessEndpoint[] {

@@ -1,6 +1,9 @@
 /**
  * The way out for the enclave's TLS: connections from the enclave are carried, byte for byte, to the one configured
  * endpoint. The host sees ciphertext. Nobody who reaches the tunnel can choose another destination.
+ *
+ * Every enclave of an instance dials the same vsock port. While wallets move from one to another there are two hosts:
+ * the one that holds the port carries both enclaves' bytes (`kmsTunnel.alsoFrom`), and the other waits for it to end.
  */
 import { createConnection } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -14,12 +17,17 @@ export interface KmsTunnelOptions {
   readonly endpoint: { readonly host: string; readonly port: number };
   readonly log: Log;
   readonly connections?: number;
+  /** Between tries for a port that another host holds. Default RETRY_MILLISECONDS. */
+  readonly retryMilliseconds?: number;
 }
 
+const RETRY_MILLISECONDS = 1000;
+
+/** @throws Error of the transport; not when a vsock port is in use, which is waited for */
 export async function startKmsTunnel(options: KmsTunnelOptions): Promise<Listener> {
   const limit = options.connections ?? LIMITS.kmsTunnelConnections;
   const open = new Set<Duplex>();
-  const listener = await options.transport.listen(options.listen, (near) => {
+  const take = (near: Duplex): void => {
     near.on('error', (error) => options.log.debug({ reason: error.message }, 'kms tunnel, enclave side'));
     if (open.size >= limit) {
       options.log.warn({ limit }, 'kms tunnel is full');
@@ -29,11 +37,51 @@ export async function startKmsTunnel(options: KmsTunnelOptions): Promise<Listene
     open.add(near);
     near.on('close', () => open.delete(near));
     carry(near, options);
-  });
+  };
+  const listening = await listenWhenFree(options, take);
   return {
     async close() {
       for (const near of open) near.destroy();
-      await listener.close();
+      await listening.close();
+    },
+  };
+}
+
+async function listenWhenFree(options: KmsTunnelOptions, take: (near: Duplex) => void): Promise<Listener> {
+  const { transport, listen, log, retryMilliseconds = RETRY_MILLISECONDS } = options;
+  let listener: Listener | undefined;
+  let retry: NodeJS.Timeout | undefined;
+  let isClosed = false;
+  const attempt = async (): Promise<boolean> => {
+    try {
+      listener = await transport.listen(listen, take);
+    } catch (error) {
+      if (listen.kind !== 'vsock' || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      return false;
+    }
+    if (isClosed) await listener.close();
+    return true;
+  };
+  const again = async (): Promise<void> => {
+    try {
+      if (await attempt()) {
+        log.info({}, 'kms tunnel: the port is free, this host carries it now');
+        return;
+      }
+    } catch (error) {
+      log.error({ reason: (error as Error).message }, 'kms tunnel: still not listening');
+    }
+    if (!isClosed) retry = setTimeout(() => void again(), retryMilliseconds);
+  };
+  if (!(await attempt())) {
+    log.warn({}, 'kms tunnel: another host holds the port and has to carry this enclave until it ends');
+    retry = setTimeout(() => void again(), retryMilliseconds);
+  }
+  return {
+    async close() {
+      isClosed = true;
+      clearTimeout(retry);
+      await listener?.close();
     },
   };
 }

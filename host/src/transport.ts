@@ -12,8 +12,8 @@ import type { HostConfig } from './config.ts';
 const ADDON = join(import.meta.dirname, '..', '..', 'shared', 'native', 'qv-native.node');
 
 export interface HostTransportOptions {
-  /** The one CID that vsock listeners take connections from. Default: none, for who only connects. */
-  readonly acceptFrom?: number;
+  /** The CIDs that vsock listeners take connections from. Default: none, for who only connects. */
+  readonly acceptFrom?: number | readonly number[];
   readonly addon?: string;
 }
 
@@ -31,7 +31,7 @@ export function hostTransport({ acceptFrom, addon = ADDON }: HostTransportOption
   };
 }
 
-/** Takes connections from the enclave alone, as far as that is for the transport to say: Unix sockets have file modes. */
-export function transportFor({ enclave: { data } }: HostConfig): Transport {
-  return hostTransport(data.kind === 'vsock' ? { acceptFrom: data.cid } : {});
+/** Takes connections from enclaves alone, as far as that is for the transport to say: Unix sockets have file modes. */
+export function transportFor({ enclave: { data }, kmsTunnel: { alsoFrom } }: HostConfig): Transport {
+  return hostTransport(data.kind === 'vsock' ? { acceptFrom: [data.cid, ...alsoFrom] } : {});
 }

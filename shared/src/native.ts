@@ -189,8 +189,8 @@ function failedStream(error: Error): Duplex {
 }
 
 export interface VsockOptions {
-  /** The only CID whose connections are taken; a listener without one takes none. */
-  readonly acceptFrom?: number;
+  /** The only CID, or CIDs, whose connections are taken; a listener without one takes none. */
+  readonly acceptFrom?: number | readonly number[];
 }
 
 /**
@@ -198,10 +198,10 @@ export interface VsockOptions {
  * not `acceptFrom`. Its streams end in each direction by itself, never hand more than 32 KiB to the kernel in one
  * call, and never block.
  */
-export function vsockTransport(native: Native, { acceptFrom }: VsockOptions = {}): Transport {
+export function vsockTransport(native: Native, { acceptFrom = [] }: VsockOptions = {}): Transport {
   return {
     listen: async (address, onConnection) =>
-      new VsockListener(native, vsockAddress(address).port, acceptFrom, onConnection),
+      new VsockListener(native, vsockAddress(address).port, [acceptFrom].flat(), onConnection),
     connect(address) {
       const { cid, port } = vsockAddress(address);
       const stream = streamOf(native, (onEvent) => native.connect(cid, port, onEvent), true);
@@ -213,7 +213,7 @@ export function vsockTransport(native: Native, { acceptFrom }: VsockOptions = {}
 class VsockListener implements Listener {
   readonly #native: Native;
   readonly #socket: Socket;
-  readonly #acceptFrom: number | undefined;
+  readonly #acceptFrom: readonly number[];
   readonly #onConnection: (stream: Duplex) => void;
   readonly #open = new Set<Duplex>();
   readonly #peer = new Uint32Array(2);
@@ -221,7 +221,7 @@ class VsockListener implements Listener {
   #closed = false;
 
   /** @throws Error with the errno, such as EADDRINUSE */
-  constructor(native: Native, port: number, acceptFrom: number | undefined, onConnection: (stream: Duplex) => void) {
+  constructor(native: Native, port: number, acceptFrom: readonly number[], onConnection: (stream: Duplex) => void) {
     this.#native = native;
     this.#acceptFrom = acceptFrom;
     this.#onConnection = onConnection;
@@ -256,7 +256,8 @@ class VsockListener implements Listener {
   #acceptOne(): number {
     const stream = streamOf(this.#native, (onEvent) => this.#native.accept(this.#socket, this.#peer, onEvent), false);
     if (typeof stream === 'number') return stream;
-    if (this.#peer[0] !== this.#acceptFrom) {
+    const [cid] = this.#peer;
+    if (cid === undefined || !this.#acceptFrom.includes(cid)) {
       stream.destroy();
       return 0;
     }

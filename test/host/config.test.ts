@@ -71,6 +71,16 @@ describe('host configuration', () => {
       'kmsTunnel.listen',
       { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, listen: 'vsock:16:5002' } },
     ],
+    ...[3, 0xffff_ffff, 1.5, '17'].map((cid): [string, string, unknown] => [
+      `a tunnel also from ${JSON.stringify(cid)}`,
+      'kmsTunnel.alsoFrom',
+      { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, alsoFrom: [cid] } },
+    ]),
+    [
+      'a tunnel also from one enclave twice',
+      'kmsTunnel.alsoFrom',
+      { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, alsoFrom: [17, 17] } },
+    ],
     ['logins in place of a path', 'operatorsFile', { ...GOOD, operatorsFile: { logins: [] } }],
     ['a relative operators file', 'operatorsFile', { ...GOOD, operatorsFile: 'operators.json' }],
     ['a list', '(body)', []],
@@ -101,6 +111,12 @@ describe('host configuration', () => {
       { kind: 'vsock', cid: 1, port: 5001 },
       { kind: 'vsock', cid: 1, port: 5002 },
     ]);
+  });
+
+  it('lets the other enclaves of the instance through its tunnel when it names them', () => {
+    expect(parse(GOOD).kmsTunnel.alsoFrom).toEqual([]);
+    const { kmsTunnel } = parse({ ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, alsoFrom: [16, 17] } });
+    expect(kmsTunnel.alsoFrom).toEqual([16, 17]);
   });
 
   it('reads witnesses, each key once', async () => {

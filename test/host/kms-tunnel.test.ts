@@ -2,7 +2,7 @@ import { type AddressInfo, createConnection, createServer, type Server, type Soc
 import { join } from 'node:path';
 import { startKmsTunnel } from '@quantumvault/host/kms-tunnel.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
-import { type Listener, parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { type Listener, parseTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder, until } from '../support/temporary.ts';
@@ -98,5 +98,54 @@ describe('kms tunnel', () => {
     await tunnel.close();
     await start(1);
     await closed(connect());
+  });
+});
+
+describe('the port that another host of this instance holds', () => {
+  const VSOCK = parseTransportAddress('vsock:3:5002');
+  const inUse = Object.assign(new Error('listen EADDRINUSE'), { code: 'EADDRINUSE' });
+
+  /** Refuses as often as there are faults, then listens. */
+  function transportAfter(...faults: readonly Error[]) {
+    const seen = { tries: 0, closed: 0 };
+    const listen: Transport['listen'] = async () => {
+      const fault = faults[seen.tries++];
+      if (fault !== undefined) throw fault;
+      return { close: async () => void seen.closed++ };
+    };
+    return { seen, transport: { ...unixTransport, listen } };
+  }
+  const startOn = (transport: Transport, listen = VSOCK): Promise<Listener> =>
+    startKmsTunnel({
+      transport,
+      listen,
+      endpoint: { host: '127.0.0.1', port: 1 },
+      log: silentLog,
+      retryMilliseconds: 1,
+    });
+
+  it('is waited for, and taken when it is free', async () => {
+    const { seen, transport } = transportAfter(inUse, inUse, new Error('another fault, later'));
+    const waiting = await startOn(transport);
+    expect(seen.tries).toBe(1);
+    await until('it listens', () => seen.tries === 4);
+    await waiting.close();
+    expect(seen).toEqual({ tries: 4, closed: 1 });
+  });
+
+  it('is left alone by a host that has ended', async () => {
+    const { seen, transport } = transportAfter(...Array.from({ length: 1000 }, () => inUse));
+    const waiting = await startOn(transport);
+    await waiting.close();
+    const { tries } = seen;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(seen).toEqual({ tries, closed: 0 });
+  });
+
+  it('is the only fault that is waited for', async () => {
+    const denied = Object.assign(new Error('listen EACCES'), { code: 'EACCES' });
+    await expect(startOn(transportAfter(denied).transport)).rejects.toThrow('EACCES');
+    const onSocket = parseTransportAddress('unix:/somewhere');
+    await expect(startOn(transportAfter(inUse).transport, onSocket)).rejects.toThrow('EADDRINUSE');
   });
 });

@@ -25,7 +25,7 @@ import { Recipients } from './recipient.ts';
 import { leaseShow, release } from './release.ts';
 import { createRowKey, unwrapRowKey } from './row-key.ts';
 import { Connections, type Handlers, InFlight, serve } from './server.ts';
-import { sign } from './sign.ts';
+import { sign, signBatch } from './sign.ts';
 import { take } from './take.ts';
 import { TrustedTime } from './time.ts';
 import { Unwrapper } from './unwrap.ts';
@@ -163,6 +163,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     walletCreate: (request) => createWallet(context, creations, request),
     policyEnable: (request) => enablePolicy(context, request),
     sign: (request) => sign(context, request),
+    signBatch: (request) => signBatch(context, request),
     freeze: (request) => freeze(context, request),
     resume: (request) => resume(context, request),
     freezesGet: () => context.freeze.list(),

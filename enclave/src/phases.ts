@@ -33,7 +33,7 @@ const WITH_KMS = [
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
   booting: ['status'],
   ready: [...ALWAYS, 'credentials'],
-  serving: [...ALWAYS, 'credentials', ...WITH_KMS, 'rowKeyCreate', 'sign'],
+  serving: [...ALWAYS, 'credentials', ...WITH_KMS, 'rowKeyCreate', 'sign', 'signBatch'],
   frozen: [...ALWAYS, 'credentials', ...WITH_KMS],
 };
 

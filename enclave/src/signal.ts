@@ -11,7 +11,11 @@ import { parseTimestamp, type SignBody, signedContent } from '@quantumvault/shar
 import { verifyEd25519 } from './vault.ts';
 
 /** @throws QvError signal_missing, signal_signature_invalid */
-export function readSignal(policy: Policy, body: SignBody, message: SignalMessage | undefined): Signal | undefined {
+export function readSignal(
+  policy: Policy,
+  body: Pick<SignBody, 'signal'>,
+  message: SignalMessage | undefined,
+): Signal | undefined {
   // The requester named the signal inside what he signed; the host may only bring that one.
   if (body.signal !== message?.id) throw new QvError('signal_missing', { path: 'signal' });
   if (message === undefined) return undefined;

@@ -84,6 +84,13 @@ export const LIMITS = {
   // Signing requests (design 6).
   /** A version 1 transaction of 4,096 bytes in base64, and its envelope. */
   requestBodyBytes: 8 * 1024,
+  /** Transactions of one batch, and the bytes of all of them together. */
+  batchTransactions: 32,
+  batchTransactionBytes: 24 * 1024,
+  /** These in base64, and their envelope. */
+  batchBodyBytes: 34 * 1024,
+  /** Receipts of one batch, which have to fit one frame. */
+  batchReceiptBytes: 56 * 1024,
   requestIdCharacters: 64,
   requestMaxAgeSeconds: 300,
   requestMaxFutureSeconds: 30,

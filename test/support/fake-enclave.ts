@@ -288,6 +288,27 @@ export class FakeEnclave {
         receipt,
       };
     },
+    signBatch: ({ id, body }) => {
+      if (this.phase === 'frozen') throw new QvError('frozen');
+      const { transactions, dryRun } = JSON.parse(new TextDecoder().decode(body)) as {
+        transactions: readonly string[];
+        dryRun?: boolean;
+      };
+      const amounts = { lamportsOut: 1_000_000n, feeLamports: 5_000n };
+      const verdicts = transactions.map((transaction) => {
+        const messageHash = sha256(new TextEncoder().encode(transaction));
+        if (dryRun === true) return { messageHash, allow: true };
+        const receipt = this.leaf({ kind: 'signed', requestId: id, messageHash, amounts });
+        const version = ++this.stateVersion;
+        return {
+          ...{ messageHash, allow: true, receipt },
+          signature: new Uint8Array(64).fill(Number(version % 251n)) as Signature,
+        };
+      });
+      const version = this.stateVersion;
+      const state = { blob: new Uint8Array(90).fill(Number(version % 251n)), version };
+      return dryRun === true ? { verdicts } : { verdicts, state };
+    },
     freeze: ({ scope, reason }) => {
       const freezeId = this.holdFreeze(scope);
       const receipt = this.leaf({ kind: 'frozen', freezeId, scope, reason });

@@ -15,6 +15,8 @@ import type { Transaction } from '@solana/web3.js';
 import { KmsAdmin } from '../stack/kms/admin.ts';
 import { type Backend, type StackOptions, startBackend } from '../stack/stack.ts';
 import {
+  type BatchFacts,
+  batchSigning,
   creation,
   enabling,
   type Party,
@@ -103,10 +105,13 @@ export class MaliciousHost {
   /** A wallet with a policy: transfers of at most a million lamports to one destination, and what `more` adds. */
   async openWallet(more: Record<string, unknown> = {}): Promise<KitWallet> {
     const wallet = await this.createWallet();
-    const request = enabling(wallet.owner, wallet.blobs, {
-      deployment: this.backend.deployment,
-      document: { ...this.documentFor(wallet), ...more },
-    });
+    return this.enable(wallet, { ...this.documentFor(wallet), ...more });
+  }
+
+  /** A wallet's first policy. */
+  async enable(wallet: Omit<KitWallet, 'policy'>, document: Record<string, unknown>): Promise<KitWallet> {
+    const { deployment } = this.backend;
+    const request = enabling(wallet.owner, wallet.blobs, { deployment, document });
     const enabled = await this.data.request('policyEnable', request);
     return {
       ...wallet,
@@ -134,6 +139,24 @@ export class MaliciousHost {
       deployment: this.backend.deployment,
       wallet: wallet.address,
       transaction: change.transaction ?? transfer(wallet.address, wallet.destination, change.lamports ?? 1_000n),
+      policy: wallet.policy,
+      blobs: wallet.blobs,
+      ...change,
+    });
+  }
+
+  /** A batch of transfers of so many lamports each, or of these transactions. */
+  batch(
+    wallet: KitWallet,
+    what: readonly (bigint | Transaction)[],
+    change: Partial<BatchFacts> & { signer?: Party } = {},
+  ) {
+    return batchSigning(change.signer ?? wallet.requester, {
+      deployment: this.backend.deployment,
+      wallet: wallet.address,
+      transactions: what.map((each) =>
+        typeof each === 'bigint' ? transfer(wallet.address, wallet.destination, each) : each,
+      ),
       policy: wallet.policy,
       blobs: wallet.blobs,
       ...change,

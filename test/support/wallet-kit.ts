@@ -163,24 +163,31 @@ export interface RequestFacts {
 
 let counter = 0;
 
-export function signing(requester: Party, facts: RequestFacts): RequestOf<'sign'> {
+function signedRequest(requester: Party, facts: Omit<RequestFacts, 'transaction'>, members: Record<string, unknown>) {
   const id = facts.id ?? `request-${process.pid}-${counter++}`;
   const timestamp = String(facts.timestamp ?? Math.floor(Date.now() / 1000));
-  const body = utf8(
-    JSON.stringify({
-      purpose: 'qv/sign/v1',
-      audience: facts.deployment,
-      wallet: facts.wallet,
-      transaction: toBase64(wireOf(facts.transaction)),
-      ...facts.body,
-    }),
-  );
+  const body = utf8(JSON.stringify({ audience: facts.deployment, wallet: facts.wallet, ...members, ...facts.body }));
   return {
     id: id as RequestId,
     timestamp,
     body,
     signature: requester.sign(signedContent(id, timestamp, body)),
     policy: facts.policy,
-    blobs: facts.blobs,
   };
+}
+
+export function signing(requester: Party, facts: RequestFacts): RequestOf<'sign'> {
+  const members = { purpose: 'qv/sign/v1', transaction: toBase64(wireOf(facts.transaction)) };
+  return { ...signedRequest(requester, facts, members), blobs: facts.blobs };
+}
+
+export interface BatchFacts extends Omit<RequestFacts, 'transaction'> {
+  readonly transactions: readonly Transaction[];
+}
+
+export function batchSigning(requester: Party, facts: BatchFacts): RequestOf<'signBatch'> {
+  const transactions = facts.transactions.map((transaction) => toBase64(wireOf(transaction)));
+  const { salt, executionKey, sealedSeed } = facts.blobs;
+  const request = signedRequest(requester, facts, { purpose: 'qv/sign-batch/v1', transactions });
+  return { ...request, blobs: { salt, executionKey, sealedSeed } };
 }

@@ -37,14 +37,19 @@ const sealedState = struct({
   version: field(1, u64),
 });
 
-/** A wallet's row as far as the enclave reads it. Wallet and owner are missing on purpose: they come from the policy. */
-export const walletBlobs = struct({
+const keyBlobs = {
   salt: field(0, fixed(LIMITS.saltBytes)),
   executionKey: field(1, bytes(1, LIMITS.kmsCiphertextBytes)),
   sealedSeed: field(2, bytes(1, 256)),
-  sealedState: field(3, bytes(1, LIMITS.sealedStateBytes)),
-});
+};
+
+/** A wallet's row as far as the enclave reads it. Wallet and owner are missing on purpose: they come from the policy. */
+export const walletBlobs = struct({ ...keyBlobs, sealedState: field(3, bytes(1, LIMITS.sealedStateBytes)) });
 export type WalletBlobs = Infer<typeof walletBlobs>;
+
+/** Without the sealed state, for which a batch leaves no room in its frame: the holder's memory is what counts. */
+const walletKeyBlobs = struct(keyBlobs);
+export type WalletKeyBlobs = Infer<typeof walletKeyBlobs>;
 
 export const enabledPolicy = struct({
   bytes: field(0, bytes(1, LIMITS.policyBytes)),
@@ -77,6 +82,32 @@ const ruleOutcome = struct({
   rule: field(0, text(64, FACT)),
   outcome: field(1, oneOf('allow', 'deny')),
   value: maybe(2, text(128, FACT)),
+});
+
+/** Who asks for signatures, in the bytes he signed. */
+const signing = (bodyBytes: number) => ({
+  id: field(0, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
+  /** Seconds since 1970, as the text that was signed. */
+  timestamp: field(1, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
+  /** The HTTP body, byte for byte. */
+  body: field(2, bytes(1, bodyBytes)),
+  signature: field(3, fixed<Signature>(64)),
+  policy: field(4, enabledPolicy),
+  /** The signal that the signed body names. */
+  signal: maybe(6, signalCodec),
+});
+
+/** One transaction of a batch. */
+const batchVerdict = struct({
+  messageHash: field(0, fixed<Hash>(32)),
+  allow: field(1, bool),
+  /** The rule that denied it, and what broke it. */
+  rule: maybe(2, text(64, FACT)),
+  value: maybe(3, text(128, FACT)),
+  /** When the whole batch is signed. */
+  signature: maybe(4, fixed<Signature>(64)),
+  /** Of its signature or of its denial. A transaction that only others kept from being signed has none. */
+  receipt: maybe(5, receiptCodec),
 });
 
 /** Body and reply of each kind. The order of kinds is their number on the wire: append, never reorder. */
@@ -160,18 +191,7 @@ export const MESSAGES = {
   },
   sign: {
     kind: 8,
-    request: struct({
-      id: field(0, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
-      /** Seconds since 1970, as the text that was signed. */
-      timestamp: field(1, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
-      /** The HTTP body, byte for byte. */
-      body: field(2, bytes(1, LIMITS.requestBodyBytes)),
-      signature: field(3, fixed<Signature>(64)),
-      policy: field(4, enabledPolicy),
-      blobs: field(5, walletBlobs),
-      /** The signal that the signed body names. */
-      signal: maybe(6, signalCodec),
-    }),
+    request: struct({ ...signing(LIMITS.requestBodyBytes), blobs: field(5, walletBlobs) }),
     /** A dry run answers `rules` and `allow`; a signed request `signature`, `state` and `receipt`. */
     reply: struct({
       messageHash: field(0, fixed<Hash>(32)),
@@ -181,6 +201,15 @@ export const MESSAGES = {
       receipt: maybe(4, receiptCodec),
       allow: maybe(5, bool),
       rules: maybe(6, list(ruleOutcome, 0, LIMITS.ruleOutcomes)),
+    }),
+  },
+  /** Several transactions of one wallet, judged in order against one reservation: all are signed, or none. */
+  signBatch: {
+    kind: 21,
+    request: struct({ ...signing(LIMITS.batchBodyBytes), blobs: field(5, walletKeyBlobs) }),
+    reply: struct({
+      verdicts: field(0, list(batchVerdict, 1, LIMITS.batchTransactions)),
+      state: maybe(1, sealedState),
     }),
   },
   /** Sets the latch. Travels on the control connection (design 9). */

@@ -10,15 +10,24 @@ import { JsonFields, parseStrictJson } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 
 export const SIGN_PURPOSE = 'qv/sign/v1';
+export const BATCH_PURPOSE = 'qv/sign-batch/v1';
 
-export interface SignBody {
+interface BodyHead {
   readonly audience: string;
   readonly wallet: Address;
-  /** Wire transaction: signature slots, then the message. */
-  readonly transaction: Uint8Array;
   /** The id of the signal that triggers this request. */
   readonly signal?: RequestId;
   readonly dryRun: boolean;
+}
+
+export interface SignBody extends BodyHead {
+  /** Wire transaction: signature slots, then the message. */
+  readonly transaction: Uint8Array;
+}
+
+export interface BatchBody extends BodyHead {
+  /** In the order in which they are judged. All are signed, or none. */
+  readonly transactions: readonly Uint8Array[];
 }
 
 /**
@@ -26,19 +35,52 @@ export interface SignBody {
  * @throws QvError body_too_large, json_malformed, field_malformed, purpose_mismatch, base58_malformed, base64_malformed
  */
 export function parseSignBody(body: Uint8Array): SignBody {
-  if (body.length > LIMITS.requestBodyBytes) throw new QvError('body_too_large');
+  const fields = readFields(body, LIMITS.requestBodyBytes, SIGN_PURPOSE);
+  const head = readHead(fields);
+  const transaction = fromBase64(fields.text('transaction'), 'transaction');
+  fields.end();
+  return { ...head, transaction };
+}
+
+/**
+ * As above, with the purpose `qv/sign-batch/v1` and `"transactions": [base64, …]`, 1 to LIMITS.batchTransactions of
+ * them and LIMITS.batchTransactionBytes together.
+ * @throws as above
+ */
+export function parseBatchBody(body: Uint8Array): BatchBody {
+  const fields = readFields(body, LIMITS.batchBodyBytes, BATCH_PURPOSE);
+  const head = readHead(fields);
+  const listed = fields.list('transactions');
+  if (listed.length === 0 || listed.length > LIMITS.batchTransactions) {
+    throw fields.fault('transactions', `not 1 to ${LIMITS.batchTransactions}`);
+  }
+  const transactions = listed.map((value, index) => {
+    const path = `transactions[${index}]`;
+    if (typeof value !== 'string') throw new QvError('field_malformed', { path, value: 'not a string' });
+    return fromBase64(value, path);
+  });
+  const bytes = transactions.reduce((sum, { length }) => sum + length, 0);
+  if (bytes > LIMITS.batchTransactionBytes) throw new QvError('body_too_large', { path: 'transactions' });
+  fields.end();
+  return { ...head, transactions };
+}
+
+function readFields(body: Uint8Array, limit: number, purpose: string): JsonFields {
+  if (body.length > limit) throw new QvError('body_too_large');
   const fields = new JsonFields(parseStrictJson(body));
-  if (fields.text('purpose') !== SIGN_PURPOSE) throw new QvError('purpose_mismatch', { path: 'purpose' });
+  if (fields.text('purpose') !== purpose) throw new QvError('purpose_mismatch', { path: 'purpose' });
+  return fields;
+}
+
+function readHead(fields: JsonFields): BodyHead {
   const audience = fields.text('audience');
   const wallet = address(fields.text('wallet'), 'wallet');
-  const transaction = fromBase64(fields.text('transaction'), 'transaction');
   const signal = fields.optional('signal');
   if (signal !== undefined && (typeof signal !== 'string' || !REQUEST_ID.test(signal))) {
     throw fields.fault('signal', 'not an id');
   }
   const dryRun = fields.optionalBoolean('dryRun') ?? false;
-  fields.end();
-  return { audience, wallet, transaction, dryRun, ...(signal !== undefined && { signal: signal as RequestId }) };
+  return { audience, wallet, dryRun, ...(signal !== undefined && { signal: signal as RequestId }) };
 }
 
 /** @throws QvError request_id_malformed */

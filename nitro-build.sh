@@ -29,8 +29,8 @@ usage: nitro-build.sh --base NAME@sha256:DIGEST --config FILE --out DIR [options
   --signing-certificate FILE, --private-key FILE|ARN    both or neither; handed to nitro-cli, which adds PCR8
   --npmrc FILE     npm's settings, when packages come from another registry
   --ca FILE        certificates (PEM) to trust besides Node's own while packages are fetched
-  HTTP_PROXY, HTTPS_PROXY, NO_PROXY are handed to the build as they are. BUILD_TOOL may be podman or buildah instead
-  of docker: the image is then handed to docker for nitro-cli. NITRO_CLI_BLOBS as for nitro-cli.
+  HTTP_PROXY, HTTPS_PROXY, NO_PROXY are handed to the build as they are. With BUILD_TOOL=buildah the image is built by
+  buildah and then handed to docker, for nitro-cli. NITRO_CLI_BLOBS as for nitro-cli.
 
 exit status: 0 built, or the same again; $E_USAGE usage; $E_BASE base refused; $E_CONFIG configuration; $E_CHECKOUT not a clean checkout;
 $E_MISSING a program is missing; $E_DAEMON docker's daemon does not answer; $E_VERSION not nitro-cli's version; $E_IMAGE the image was not
@@ -79,11 +79,17 @@ field() {
   printf '%s' "$value"
 }
 
+# Of nitro-cli's output, and of what this script writes.
+has_pcrs() {
+  jq --exit-status '.Measurements | [.PCR0, .PCR1, .PCR2] | all(type == "string" and test("^[0-9a-f]{96}$"))' \
+    "$1" >/dev/null 2>&1
+}
+
 # What the build needs of the commit, and the configuration: nothing else is in reach of the build.
 make_context() {
   git archive --format=tar "$commit" -- .toolchain/run.mjs .toolchain/package.json .toolchain/package-lock.json \
     package.json pnpm-lock.yaml pnpm-workspace.yaml tsconfig.json tsconfig.base.json \
-    enclave.Dockerfile shared enclave ':(exclude)*.md' |
+    enclave.Dockerfile shared enclave ':(exclude)*.md' ':(exclude)enclave/config' |
     tar --extract --directory "$1"
   cp -- "$config" "$1/enclave-config.json"
 }
@@ -104,7 +110,6 @@ build_image() {
 save_image() {
   case $build_tool in
     docker) docker save --output "$1" "$image" ;;
-    podman) podman save --quiet --format docker-archive --output "$1" "$image" ;;
     buildah) buildah push --quiet "$image" "docker-archive:$1:$image" ;;
   esac >&2 || stop "$E_IMAGE" "$build_tool did not save the image"
   [ "$build_tool" = docker ] || docker load --quiet --input "$1" >&2 ||
@@ -140,7 +145,7 @@ build_eif() {
   # Its folder for intermediate files is shared by all builds of a user otherwise.
   NITRO_CLI_ARTIFACTS=$work/artifacts nitro-cli build-enclave --docker-uri "$image" --output-file "$1" \
     "${options[@]}" >"$2" || stop "$E_EIF" "nitro-cli did not build the EIF (status $?)"
-  jq --exit-status '.Measurements | .PCR0, .PCR1, .PCR2 | strings | test("^[0-9a-f]{96}$")' "$2" >/dev/null ||
+  has_pcrs "$2" ||
     stop "$E_EIF" "nitro-cli printed no PCR0, PCR1 and PCR2"
 }
 
@@ -214,7 +219,7 @@ blobs=${NITRO_CLI_BLOBS:-/usr/share/nitro_enclaves/blobs}
 nitro_version=$NITRO_CLI_VERSION
 docker_version=''
 
-case $build_tool in docker | podman | buildah) ;; *) stop "$E_USAGE" "BUILD_TOOL is docker, podman or buildah" ;; esac
+case $build_tool in docker | buildah) ;; *) stop "$E_USAGE" "BUILD_TOOL is docker or buildah" ;; esac
 if [ -n "$verify" ]; then
   [ -z "$base" ] || stop "$E_USAGE" "--verify takes the base from the measurements"
   [ -f "$verify" ] || stop "$E_MEASUREMENTS" "$verify is not a file"
@@ -250,14 +255,18 @@ if [ -n "$verify" ]; then
   need jq "it is a package of every distribution"
   jq --exit-status ".Build.format == $FORMAT" "$verify" >/dev/null 2>&1 ||
     stop "$E_MEASUREMENTS" "$verify is not of this script, or of another version of it"
+  has_pcrs "$verify" || stop "$E_MEASUREMENTS" "$verify lacks PCR0, PCR1 or PCR2"
+  jq --exit-status '.Build.tree | all(type == "string")' "$verify" >/dev/null 2>&1 ||
+    stop "$E_MEASUREMENTS" "$verify lacks the list of files"
   commit=$(field .Build.commit '[0-9a-f]{40}')
   base=$(field .Build.base '.+')
   check_base "$base"
   nitro_version=$(field '.Build.versions["nitro-cli"]' '[0-9]+\.[0-9]+\.[0-9]+')
-  [ "$(sha256_of "$config")" = "$(field .Build.configSha256 '[0-9a-f]{64}')" ] ||
+  config_hash=$(field .Build.configSha256 '[0-9a-f]{64}')
+  machine=$(field .Build.machine '[a-z0-9_]+')
+  [ "$(sha256_of "$config")" = "$config_hash" ] ||
     stop "$E_CONFIG" "$config is not the configuration of these measurements: its SHA-256 differs"
-  [ "$(uname -m)" = "$(field .Build.machine '[a-z0-9_]+')" ] ||
-    stop "$E_MEASUREMENTS" "these measurements are of another kind of machine"
+  [ "$(uname -m)" = "$machine" ] || stop "$E_MEASUREMENTS" "these measurements are of another kind of machine: $machine"
   git cat-file -e "$commit^{commit}" 2>/dev/null ||
     stop "$E_CHECKOUT" "commit $commit is not in this checkout: git fetch it"
 else
@@ -268,7 +277,7 @@ check_tools "$nitro_version"
 work=$(mktemp --directory)
 trap 'rm -rf -- "$work"' EXIT
 image=quantumvault-enclave:${commit:0:12}-$(sha256_of "$config" | cut -c1-12)
-# The others call what they build by that name; docker keeps it when it takes the image from them.
+# Buildah calls what it builds by that name; docker keeps it when it takes the image over.
 [ "$build_tool" = docker ] || image=localhost/$image
 mkdir "$work/context"
 make_context "$work/context"

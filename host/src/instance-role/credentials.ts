@@ -87,6 +87,11 @@ export class InstanceRoleCredentials implements CredentialsSource {
   async #look(): Promise<void> {
     try {
       const { stamp, body } = await readInstanceRole(this.#endpoint, this.#closing.signal, this.#stamp);
+      // Ended meanwhile: nobody would wipe them later.
+      if (this.#closing.signal.aborted) {
+        if (body !== undefined) wipeCredentials(body);
+        return;
+      }
       if (this.#fault !== undefined) this.#log.info({}, 'instance metadata answers again');
       this.#fault = undefined;
       this.#failures = 0;

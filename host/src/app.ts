@@ -35,8 +35,10 @@ import { logRoutes } from './routes/log.ts';
 import { policyRoutes } from './routes/policy.ts';
 import { receiptRoute } from './routes/receipts.ts';
 import { signRoute } from './routes/sign.ts';
+import { signBatchRoute } from './routes/sign-batch.ts';
 import { verifyPageRoute } from './routes/verify-page.ts';
 import { walletRoutes } from './routes/wallets.ts';
+import { Signing } from './signing.ts';
 import type { Store } from './store/store.ts';
 
 export interface AppDeps {
@@ -128,7 +130,9 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   healthRoutes(app, deps);
   walletRoutes(app, deps);
   policyRoutes(app, deps);
-  signRoute(app, deps);
+  const signing = new Signing(deps);
+  signRoute(app, deps, signing);
+  signBatchRoute(app, deps, signing);
   freezeRoute(app, deps);
   logRoutes(app, deps);
   receiptRoute(app, deps);

@@ -5,10 +5,9 @@
 import type { Address, Hash, RequestId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
-import { DeniedError } from './problem.ts';
+import { type Denial, DeniedError } from './problem.ts';
 import type { RowMac } from './row-mac.ts';
 import type { Store } from './store/store.ts';
-import type { ReceiptJson } from './wire-json.ts';
 
 export interface RequestKey {
   readonly wallet: Address;
@@ -59,7 +58,7 @@ export class Idempotency {
     const kept = this.#rowMac().openReply(stored);
     if (!equalBytes(kept.bodyHash, bodyHash)) throw new QvError('request_id_reused');
     if (kept.status === 200) return kept.reply;
-    const { facts, receipt } = JSON.parse(kept.reply) as { facts: ErrorFacts; receipt: ReceiptJson };
-    throw new DeniedError(facts, receipt);
+    const { facts, ...denial } = JSON.parse(kept.reply) as { facts: ErrorFacts } & Denial;
+    throw new DeniedError(facts, denial);
   }
 }

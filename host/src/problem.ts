@@ -14,17 +14,36 @@ export interface Problem {
   readonly rule?: string;
   readonly value?: string;
   readonly receipt?: ReceiptJson;
+  /** Of a batch that was denied: the position of the first transaction that was, and a verdict on each. */
+  readonly index?: number;
+  readonly verdicts?: readonly VerdictJson[];
   readonly requestId: string;
+}
+
+/** Of one transaction of a batch. */
+export interface VerdictJson {
+  readonly verdict: 'allow' | 'deny';
+  readonly messageHash: string;
+  readonly rule?: string;
+  readonly value?: string;
+  readonly receipt?: ReceiptJson;
+}
+
+/** What a denial says besides rule and value: its signed leaf; of a batch which transaction it was, and all verdicts. */
+export interface Denial {
+  readonly receipt: ReceiptJson;
+  readonly index?: number;
+  readonly verdicts?: readonly VerdictJson[];
 }
 
 /** The policy said no, and here is the signed leaf that says so. */
 export class DeniedError extends QvError {
-  readonly receipt: ReceiptJson;
+  readonly denial: Denial;
 
-  constructor(facts: ErrorFacts, receipt: ReceiptJson) {
+  constructor(facts: ErrorFacts, denial: Denial) {
     super('policy_denied', facts);
     this.name = 'DeniedError';
-    this.receipt = receipt;
+    this.denial = denial;
   }
 }
 
@@ -42,7 +61,7 @@ export function problemOf(error: unknown, requestId: string): Problem {
     retryable,
     ...(path === undefined ? {} : code === 'policy_denied' ? { rule: path } : { path }),
     ...(value === undefined ? {} : { value }),
-    ...(error instanceof DeniedError ? { receipt: error.receipt } : {}),
+    ...(error instanceof DeniedError ? error.denial : {}),
     requestId,
   };
 }

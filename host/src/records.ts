@@ -17,12 +17,13 @@ export interface SignedRecord {
   /** The row as it was read for this request. */
   readonly row: WalletRow;
   readonly state: NonNullable<ReplyOf<'sign'>['state']>;
-  readonly receipt: Receipt;
+  /** One, or those of a batch. */
+  readonly receipts: readonly Receipt[];
   readonly reply: ReplyRecord;
 }
 
 /** A wallet that came to this boot, or left it: the state that it came or left with. */
-export type MovedRecord = Pick<SignedRecord, 'row' | 'state' | 'receipt'>;
+export type MovedRecord = Pick<SignedRecord, 'row' | 'state' | 'receipts'>;
 
 export interface EnabledRecord {
   readonly row: WalletRow;
@@ -64,14 +65,14 @@ export class Records {
     return this.#backlog.length;
   }
 
-  /** State, leaf and reply in one transaction. @throws QvError store_*, row_tampered, overloaded */
+  /** State, leaves and reply in one transaction. @throws QvError store_*, row_tampered, overloaded */
   signed(record: SignedRecord): Promise<void> {
-    return this.#write(() => this.#applySigned(record), record.receipt);
+    return this.#write(() => this.#applySigned(record), record.receipts);
   }
 
   /** State and leaf in one transaction. @throws QvError store_*, row_tampered, overloaded */
   moved(record: MovedRecord): Promise<void> {
-    return this.#write(() => this.#applySigned(record), record.receipt);
+    return this.#write(() => this.#applySigned(record), record.receipts);
   }
 
   /** States given to `state` that are not written yet. */
@@ -92,34 +93,37 @@ export class Records {
 
   /** @throws QvError store_*, row_tampered, overloaded */
   enabled(record: EnabledRecord): Promise<void> {
-    return this.#write(() => this.#enable(record), record.reply.receipt);
+    return this.#write(() => this.#enable(record), [record.reply.receipt]);
   }
 
-  /** A denial's leaf and reply. @throws QvError store_*, overloaded */
-  denied(receipt: Receipt, reply: ReplyRecord): Promise<void> {
-    return this.#write(() => this.#store.putLeaf(leafRecord(receipt), this.#rowMac().sealReply(reply)), receipt);
+  /** Denials' leaves and their reply. @throws QvError store_*, overloaded */
+  denied(receipts: readonly Receipt[], reply: ReplyRecord): Promise<void> {
+    return this.#write(
+      () => this.#store.putLeaves(receipts.map(leafRecord), this.#rowMac().sealReply(reply)),
+      receipts,
+    );
   }
 
   /** Leaves that no reply has brought yet. Written as soon as the database allows; nobody waits. */
   recovered(receipts: readonly Receipt[]): void {
-    const writes = receipts.map((receipt) => this.#write(() => this.#store.putLeaf(leafRecord(receipt))));
+    const writes = receipts.map((receipt) => this.#write(() => this.#store.putLeaves([leafRecord(receipt)])));
     Promise.all(writes).catch((error) => this.#log.error({ code: codeOf(error) }, 'leaves are not stored yet'));
   }
 
   /** A leaf nobody waits for. */
   leaf(receipt: Receipt): void {
-    this.#write(() => this.#store.putLeaf(leafRecord(receipt))).catch((error) =>
+    this.#write(() => this.#store.putLeaves([leafRecord(receipt)])).catch((error) =>
       this.#log.error({ code: codeOf(error) }, 'a leaf is not stored yet'),
     );
   }
 
-  async #write(task: () => Promise<void>, receipt?: Receipt): Promise<void> {
+  async #write(task: () => Promise<void>, receipts: readonly Receipt[] = []): Promise<void> {
     try {
       await task();
     } catch (error) {
       if (isPassing(error)) this.#keep(task);
-      // The decision was made: what cannot be written whole leaves its leaf at least.
-      else if (receipt !== undefined) this.leaf(receipt);
+      // The decision was made: what cannot be written whole leaves its leaves at least.
+      else for (const receipt of receipts) this.leaf(receipt);
       throw error;
     }
   }
@@ -137,7 +141,7 @@ export class Records {
     }
   }
 
-  async #applySigned({ row, state, receipt, reply }: StateRecord): Promise<void> {
+  async #applySigned({ row, state, receipts, reply }: StateRecord): Promise<void> {
     let current = row;
     for (let round = 0; round < ROUNDS; round++) {
       const next = this.#rowMac().seal({ ...unsealed(current), sealedState: state.blob, stateVersion: state.version });
@@ -147,7 +151,7 @@ export class Records {
         sealedState: next.sealedState,
         stateVersion: next.stateVersion,
         rowMac: next.rowMac,
-        ...(receipt && { leaf: leafRecord(receipt) }),
+        ...(receipts && { leaves: receipts.map(leafRecord) }),
         ...(reply && { reply: this.#rowMac().sealReply(reply) }),
       });
       if (outcome !== 'changed') return;

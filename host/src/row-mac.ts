@@ -3,6 +3,7 @@
  * and no disk holds in plaintext (design 4). It finds edits by somebody who has the database and nothing else; it
  * does not find an old row put back, and no check of the enclave depends on it.
  */
+
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
@@ -22,6 +23,7 @@ import {
   u32,
   u64,
 } from '@quantumvault/shared/protocol/wire.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { CreationRecord, ReplyRecord, WalletRow } from './store/store.ts';
 
 /** Every column but the MAC itself, each under its own key: no two rows share an encoding. */
@@ -40,14 +42,17 @@ const rowCodec = purposeStruct('qv/row/v1', {
   createdAt: field(12, time),
 });
 
-/** What a stored reply answers: without it one wallet's reply could stand in another one's place. */
-const replyCodec = purposeStruct('qv/stored-reply/v1', {
+/**
+ * What a stored reply answers: without it one wallet's reply could stand in another one's place. Of the text its hash,
+ * since a batch's is larger than what CBOR here may be.
+ */
+const replyCodec = purposeStruct('qv/stored-reply/v2', {
   wallet: field(1, publicKey),
   requester: field(2, publicKey),
   id: field(3, text(LIMITS.requestIdCharacters, REQUEST_ID)),
   bodyHash: field(4, fixed(32)),
   status: field(5, u32),
-  reply: field(6, bytes(1, LIMITS.frameBytes)),
+  replyHash: field(6, fixed(32)),
 });
 const creationCodec = purposeStruct('qv/stored-creation/v1', {
   wallet: field(1, publicKey),
@@ -59,6 +64,11 @@ const creationCodec = purposeStruct('qv/stored-creation/v1', {
 
 /** Stored in front of a reply's text, in hex. */
 const TEXT_MAC = /^[0-9a-f]{64}/;
+
+function encodeReply(record: ReplyRecord, reply: Uint8Array): Uint8Array {
+  if (reply.length > LIMITS.storedReplyBytes) throw new RangeError('a reply is longer than any that is stored');
+  return encodeAs(replyCodec, { ...record, replyHash: sha256(reply) });
+}
 
 export type UnsealedRow = Omit<WalletRow, 'rowMac'>;
 
@@ -93,12 +103,12 @@ export class RowMac {
   }
 
   sealReply(record: ReplyRecord): ReplyRecord {
-    return { ...record, reply: this.#sealText(record.reply, (reply) => encodeAs(replyCodec, { ...record, reply })) };
+    return { ...record, reply: this.#sealText(record.reply, (reply) => encodeReply(record, reply)) };
   }
 
   /** @throws QvError row_tampered */
   openReply(record: ReplyRecord): ReplyRecord {
-    return { ...record, reply: this.#openText(record.reply, (reply) => encodeAs(replyCodec, { ...record, reply })) };
+    return { ...record, reply: this.#openText(record.reply, (reply) => encodeReply(record, reply)) };
   }
 
   sealCreation(record: CreationRecord): CreationRecord {

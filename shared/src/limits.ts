@@ -91,6 +91,8 @@ export const LIMITS = {
   batchBodyBytes: 34 * 1024,
   /** Receipts of one batch, which have to fit one frame. */
   batchReceiptBytes: 56 * 1024,
+  /** The JSON text of a reply that is stored: such receipts in base64, and what stands around them. */
+  storedReplyBytes: 160 * 1024,
   requestIdCharacters: 64,
   requestMaxAgeSeconds: 300,
   requestMaxFutureSeconds: 30,

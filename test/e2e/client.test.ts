@@ -1,5 +1,6 @@
 /** The SDK with a whole appliance behind it, and a network in between that changes one thing of an answer. */
 import {
+  BatchDenied,
   type Client,
   connectionTo,
   createClient,
@@ -18,7 +19,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { firstPolicy, LIMIT_LAMPORTS, pcrSetOf, transfer } from '../stack/scenario.ts';
 import { type Stack, startStack } from '../stack/stack.ts';
 import { throwawayKey } from '../stack/throwaway.ts';
-import { expectCode } from '../support/codes.ts';
+import { expectCode, expectProblem } from '../support/codes.ts';
 import { ENVELOPES } from '../support/envelopes.ts';
 
 type Members = Record<string, unknown>;
@@ -166,6 +167,70 @@ describe('creating a wallet', () => {
     const unwilling = ownerFromSigner(owner.signer, () => Promise.reject(new Error('no')));
     await expect(client.createWallet({ owner: unwilling, requesters: [destination] })).rejects.toThrow('no');
     await expectCode(create(client, { nonce: new Uint8Array(15) }), 'field_malformed');
+  });
+});
+
+describe('a batch', () => {
+  const batch = (lamports: readonly bigint[], change: { id?: string } = {}) => ({
+    wallet,
+    transactions: lamports.map((each) => transfer(wallet, destination, each).wire),
+    requester: requester.signer,
+    ...change,
+  });
+
+  test('comes back signed, each with its verified receipt, and is told again by its id', async () => {
+    const options = batch([1_001n, 1_002n, 1_003n], { id: 'batch-of-three' });
+    const signed = await client.signBatch(options);
+    expect(signed.map(({ lamportsOut }) => lamportsOut)).toEqual([1_001n, 1_002n, 1_003n]);
+    for (const [index, { transaction, signature }] of signed.entries()) {
+      const sent = VersionedTransaction.deserialize(transaction);
+      expect(sent.signatures).toEqual([signature]);
+      expect(sent.message.serialize()).toEqual(
+        VersionedTransaction.deserialize(options.transactions[index] ?? new Uint8Array()).message.serialize(),
+      );
+    }
+    expect(await client.signBatch(options)).toEqual(signed);
+    // Each has a receipt of its own that verifies offline.
+    for (const [index, { receipt }] of signed.entries()) {
+      const response = await fetch(`${stack.url}/v1/receipts/batch-of-three?index=${index}`);
+      expect(await response.text()).toContain(toBase64(receipt.leaf));
+    }
+    for (const query of ['?index=3', '?index=31']) {
+      await expectProblem(await fetch(`${stack.url}/v1/receipts/batch-of-three${query}`), 'receipt_unknown');
+    }
+    for (const query of ['?index=32', '?index=-1', '?index=01', '?index=x']) {
+      await expectProblem(await fetch(`${stack.url}/v1/receipts/batch-of-three${query}`), 'field_malformed');
+    }
+  });
+
+  test('that is denied says which and why, with the receipt', async () => {
+    const denied = client.signBatch(batch([1n, LIMIT_LAMPORTS + 1n, 2n]));
+    const error = await expectCode(denied, 'policy_denied');
+    expect(error).toBeInstanceOf(BatchDenied);
+    expect(error).toMatchObject({ index: 1, leaf: { kind: 'denied', rule: 'sol.maxPerTransaction' } });
+    expect((error as BatchDenied).verdicts.map(({ verdict, rule }) => [verdict, rule])).toEqual([
+      ['allow', undefined],
+      ['deny', 'sol.maxPerTransaction'],
+      ['allow', undefined],
+    ]);
+    const verdicts = await client.dryRunBatch(batch([1n, LIMIT_LAMPORTS + 1n]));
+    expect(verdicts.map(({ verdict }) => verdict)).toEqual(['allow', 'deny']);
+  });
+
+  test.each<[string, (answer: Members) => Members, ErrorCode]>([
+    ['one fewer', ({ signed, ...rest }) => ({ ...rest, signed: (signed as Members[]).slice(1) }), 'response_malformed'],
+    ['another order', ({ signed }) => ({ signed: (signed as Members[]).toReversed() }), 'evidence_signature_invalid'],
+    [
+      'the receipt of another',
+      ({ signed }) => {
+        const [first, second] = signed as [Members, Members];
+        return { signed: [{ ...first, receipt: second['receipt'] }, second] };
+      },
+      'evidence_mismatch',
+    ],
+    ['none', () => ({}), 'response_malformed'],
+  ])('with %s is not believed', async (_, change, code) => {
+    await expectCode(connect(on('/v1/sign/batch', change)).signBatch(batch([11n, 12n])), code);
   });
 });
 

@@ -73,7 +73,7 @@ describe('SQLite store', () => {
     await store.insertWallet(insert(key(1), 1, 0));
     const unlock = lockOut(path);
     const started = performance.now();
-    const all = await Promise.allSettled(Array.from({ length: 200 }, (_, index) => store.putLeaf(leaf(index + 1))));
+    const all = await Promise.allSettled(Array.from({ length: 200 }, (_, index) => store.putLeaves([leaf(index + 1)])));
     expect(all.every((outcome) => outcome.status === 'rejected')).toBe(true);
     // One busy timeout for the group, not one for each.
     expect(performance.now() - started).toBeLessThan(2_000);
@@ -84,10 +84,10 @@ describe('SQLite store', () => {
 
   it('is overloaded beyond its queue', async () => {
     const store = await openAt(fresh(), { queue: 3 });
-    const three = [1, 2, 3].map((sequence) => store.putLeaf(leaf(sequence)));
-    await expectCode(store.putLeaf(leaf(4)), 'overloaded');
+    const three = [1, 2, 3].map((sequence) => store.putLeaves([leaf(sequence)]));
+    await expectCode(store.putLeaves([leaf(4)]), 'overloaded');
     await Promise.all(three);
-    await store.putLeaf(leaf(4));
+    await store.putLeaves([leaf(4)]);
     await store.close();
   });
 
@@ -95,7 +95,7 @@ describe('SQLite store', () => {
     const path = fresh();
     const store = await openSqliteStore({ path, log: silentLog, busyMilliseconds: 500, timeoutMilliseconds: 50 });
     const unlock = lockOut(path);
-    await expectCode(store.putLeaf(leaf(1)), 'store_unavailable');
+    await expectCode(store.putLeaves([leaf(1)]), 'store_unavailable');
     unlock();
     await store.close();
   });
@@ -151,7 +151,7 @@ describe('SQLite store', () => {
   it('finishes what is queued when it closes', async () => {
     const path = fresh();
     const store = await openAt(path);
-    const writes = Array.from({ length: 600 }, (_, index) => store.putLeaf(leaf(index)));
+    const writes = Array.from({ length: 600 }, (_, index) => store.putLeaves([leaf(index)]));
     await store.close();
     await Promise.all(writes);
     const again = await openAt(path);
@@ -168,7 +168,7 @@ describe('SQLite store', () => {
       ...leaf(at),
       leaf: encodeLeaf({ ...facts, sequence: BigInt(at), kind }),
     }));
-    for (const record of [...decisions, leaf(3)]) await store.putLeaf(record);
+    for (const record of [...decisions, leaf(3)]) await store.putLeaves([record]);
     await store.close();
     const database = new DatabaseSync(path);
     database.exec(`DROP INDEX leaves_by_request;

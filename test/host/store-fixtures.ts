@@ -48,7 +48,7 @@ export const signed = (wallet: Address, version: number, sequence = version, id 
   sealedState: bytes(90, version),
   stateVersion: BigInt(version),
   rowMac: bytes(32, version),
-  leaf: leaf(sequence),
+  leaves: [leaf(sequence)],
   reply: {
     wallet,
     requester: key(8),

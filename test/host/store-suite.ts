@@ -26,13 +26,13 @@ export function storeSuite(open: () => Promise<Store>): void {
     const other = bootIdOf(bytes(32, 10));
     expect(await store.firstMissingLeaf(BOOT, 0n)).toBe(1n);
     expect(await store.firstMissingLeaf(other, 0n)).toBe(0n);
-    for (const sequence of [1, 2, 4, 5, 7]) await store.putLeaf(leaf(sequence));
+    for (const sequence of [1, 2, 4, 5, 7]) await store.putLeaves([leaf(sequence)]);
     expect(await store.firstMissingLeaf(BOOT, 0n)).toBe(3n);
     expect(await store.firstMissingLeaf(BOOT, 4n)).toBe(6n);
     expect(await store.firstMissingLeaf(BOOT, 9n)).toBe(9n);
-    await store.putLeaf(leaf(3));
+    await store.putLeaves([leaf(3)]);
     expect(await store.firstMissingLeaf(BOOT, 2n)).toBe(6n);
-    await store.putLeaf({ ...leaf(2), boot: other });
+    await store.putLeaves([{ ...leaf(2), boot: other }]);
     expect(await store.firstMissingLeaf(other, 0n)).toBe(0n);
   });
 
@@ -53,15 +53,19 @@ export function storeSuite(open: () => Promise<Store>): void {
       generation: 0,
     });
     expect(await store.getReply(wallet, key(8), 'id-2', NOW)).toEqual(update.reply);
+    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual(update.leaves);
+    const batch = { ...signed(wallet, 5), leaves: [3, 4, 5].map((sequence) => leaf(sequence)) };
+    expect(await store.applySigned(batch)).toBe('applied');
+    expect(await store.getLeaves(BOOT, 3n, 10)).toEqual(batch.leaves);
   });
 
   it('writes a state by itself, or with its leaf, and says which versions there are', async () => {
-    const { reply: _, leaf: moved, ...state } = signed(wallet, 4);
+    const { reply: _, leaves: moved, ...state } = signed(wallet, 4);
     expect(await store.applySigned(state)).toBe('applied');
     expect(await store.applySigned(state)).toBe('older');
     expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([]);
-    expect(await store.applySigned({ ...state, stateVersion: 5n, leaf: moved })).toBe('applied');
-    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([moved]);
+    expect(await store.applySigned({ ...state, stateVersion: 5n, leaves: moved })).toBe('applied');
+    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual(moved);
     expect(await store.getStateVersions([key(99), wallet])).toEqual(new Map([[wallet, 5n]]));
     expect(await store.getStateVersions([])).toEqual(new Map());
   });
@@ -111,18 +115,18 @@ export function storeSuite(open: () => Promise<Store>): void {
   });
 
   it('refuses a second leaf in the place of a first, with all that came along', async () => {
-    await expectCode(store.applySigned({ ...signed(wallet, 2), leaf: leaf(0, 77) }), 'store_conflict');
-    await expectCode(store.putLeaf(leaf(0, 77)), 'store_conflict');
+    await expectCode(store.applySigned({ ...signed(wallet, 2), leaves: [leaf(1), leaf(0, 77)] }), 'store_conflict');
+    await expectCode(store.putLeaves([leaf(0, 77)]), 'store_conflict');
     expect(await store.getWallet(wallet)).toEqual(row(wallet));
-    await store.putLeaf(leaf(0));
+    await store.putLeaves([leaf(0)]);
     expect(await store.getLeaves(BOOT, 0n, 10)).toEqual([leaf(0)]);
   });
 
   it('one refused write does not take the others of its group along', async () => {
     const outcomes = await Promise.allSettled([
-      store.putLeaf(leaf(1)),
-      store.putLeaf(leaf(0, 77)),
-      store.putLeaf(leaf(2)),
+      store.putLeaves([leaf(1)]),
+      store.putLeaves([leaf(0, 77)]),
+      store.putLeaves([leaf(2)]),
     ]);
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     expect(await store.getLeaves(BOOT, 0n, 10)).toEqual([leaf(0), leaf(1), leaf(2)]);
@@ -130,7 +134,7 @@ export function storeSuite(open: () => Promise<Store>): void {
 
   it('keeps replies until they expire, per wallet, requester and id', async () => {
     const { reply } = signed(wallet, 2);
-    await store.putLeaf(leaf(1), reply);
+    await store.putLeaves([leaf(1)], reply);
     expect(await store.getReply(wallet, key(8), reply.id, NOW)).toEqual(reply);
     expect(await store.getReply(wallet, key(7), reply.id, NOW)).toBeUndefined();
     expect(await store.getReply(wallet, key(8), 'other', NOW)).toBeUndefined();
@@ -143,9 +147,9 @@ export function storeSuite(open: () => Promise<Store>): void {
 
   it('an id used anew after its reply expired has the new reply', async () => {
     const { reply } = signed(wallet, 2);
-    await store.putLeaf(leaf(1), reply);
+    await store.putLeaves([leaf(1)], reply);
     const next = { ...reply, bodyHash: hashOf('next'), reply: '{}', expiresAt: timeMs(reply.expiresAt + 5000) };
-    await store.putLeaf(leaf(2), next);
+    await store.putLeaves([leaf(2)], next);
     expect(await store.getReply(wallet, key(8), reply.id, timeMs(reply.expiresAt + 1))).toEqual(next);
   });
 
@@ -192,13 +196,13 @@ export function storeSuite(open: () => Promise<Store>): void {
       const { id = 'a', by = 8, of = 1 } = change;
       return { ...leaf(sequence), request: { id, wallet: key(of), requester: key(by), isSigned } };
     };
-    for (let sequence = 1; sequence <= 70; sequence++) await store.putLeaf(about(sequence, false));
+    for (let sequence = 1; sequence <= 70; sequence++) await store.putLeaves([about(sequence, false)]);
     expect(await store.findDecisions('a', undefined, undefined)).toEqual([leaf(70)]);
-    for (const record of [about(71, true), about(72, true), about(73, false)]) await store.putLeaf(record);
+    for (const record of [about(71, true), about(72, true), about(73, false)]) await store.putLeaves([record]);
     expect(await store.findDecisions('a', undefined, undefined)).toEqual([leaf(71)]);
     // Others use the same id, and so much that nobody wants to read all of it.
-    for (let by = 10; by < 20; by++) await store.putLeaf(about(70 + by, false, { by, of: by }));
-    await store.putLeaf(about(99, true, { id: 'b' }));
+    for (let by = 10; by < 20; by++) await store.putLeaves([about(70 + by, false, { by, of: by })]);
+    await store.putLeaves([about(99, true, { id: 'b' })]);
     expect(await store.findDecisions('a', undefined, undefined)).toHaveLength(2);
     expect(await store.findDecisions('a', key(1), undefined)).toEqual([leaf(71)]);
     expect(await store.findDecisions('a', undefined, key(8))).toEqual([leaf(71)]);
@@ -207,10 +211,12 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.findDecisions('b', undefined, undefined)).toEqual([leaf(99)]);
     expect(await store.findDecisions('', undefined, undefined)).toEqual([]);
     // Of leaves that name neither there is one, too.
-    await store.putLeaf({
-      ...leaf(100),
-      request: { id: 'c', wallet: undefined, requester: undefined, isSigned: true },
-    });
+    await store.putLeaves([
+      {
+        ...leaf(100),
+        request: { id: 'c', wallet: undefined, requester: undefined, isSigned: true },
+      },
+    ]);
     expect(await store.findDecisions('c', undefined, undefined)).toEqual([leaf(100)]);
   });
 

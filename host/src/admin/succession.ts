@@ -8,6 +8,7 @@ import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
 import type { JsonFields } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { AdminCommands } from '../admin-protocol.ts';
 import { signedBytesField } from '../client/wire.ts';
@@ -93,11 +94,11 @@ async function storeNewest(wallet: Address, { enclave, records }: AdminDeps): Pr
   }
 }
 
-type Moved = Omit<MovedRecord, 'row'>;
+type Moved = Pick<ReplyOf<'take'>, 'state' | 'receipt'>;
 
 /** Writes down what the enclave did, also when its answer comes too late for the caller, who asks again. */
 function keeper({ records, log }: AdminDeps, row: MovedRecord['row']) {
-  const now = ({ state, receipt }: Moved): Promise<void> => records.moved({ row, state, receipt });
+  const now = ({ state, receipt }: Moved): Promise<void> => records.moved({ row, state, receipts: [receipt] });
   const late = (reply: Moved | Error): void => {
     if (reply instanceof Error) return;
     now(reply).catch((error) => log.error({ code: codeOf(error) }, 'a wallet that moved is not stored yet'));

@@ -12,6 +12,7 @@
 import { requireExpectations } from '@quantumvault/shared/attestation/expectations.ts';
 import type { VerifyEd25519 } from '@quantumvault/shared/evidence/leaf.ts';
 import { type AttestedBoot, AttestedBoots, type Trust } from './attestation.ts';
+import { type BatchVerdict, dryRunBatch, type SignBatchOptions, signBatch } from './batch.ts';
 import { type ConnectionOptions, connectionTo } from './http.ts';
 import { verifyEd25519 } from './keys.ts';
 import { type DryRun, dryRun, type Signed, type SigningContext, type SignOptions, sign } from './signing.ts';
@@ -43,6 +44,8 @@ export interface Client {
   enablePolicy(options: EnablePolicyOptions): Promise<EnabledPolicy>;
   sign(options: SignOptions): Promise<Signed>;
   dryRun(options: SignOptions): Promise<DryRun>;
+  signBatch(options: SignBatchOptions): Promise<readonly Signed[]>;
+  dryRunBatch(options: SignBatchOptions): Promise<readonly BatchVerdict[]>;
 }
 
 /** @throws QvError attestation_expectations_invalid, attestation_pcr_set_malformed: nothing to verify against */
@@ -64,10 +67,13 @@ export function createClient(options: ClientOptions): Client {
     enablePolicy: (policy) => enablePolicy(context, policy),
     sign: (request) => sign(context, request),
     dryRun: (request) => dryRun(context, request),
+    signBatch: (request) => signBatch(context, request),
+    dryRunBatch: (request) => dryRunBatch(context, request),
   };
 }
 
 export type { AttestedBoot, Trust } from './attestation.ts';
+export { BatchDenied, type BatchVerdict, type SignBatchOptions } from './batch.ts';
 export { connectionTo, HostProblem } from './http.ts';
 export { type Owner, ownerFromSigner, type Signer, signerFromSecretKey } from './keys.ts';
 export { type Held, type PanicAnswer, type PanicOptions, panic } from './panic.ts';

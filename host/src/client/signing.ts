@@ -18,10 +18,9 @@ export interface SigningContext extends AttestationContext {
   readonly boots: AttestedBoots;
 }
 
-export interface SignOptions {
+/** What one transaction and a batch have in common. */
+export interface RequestOptions {
   readonly wallet: Address;
-  /** Wire transaction of any version: empty signature slots, then the message (web3.js's and kit's serialization). */
-  readonly transaction: Uint8Array;
   readonly requester: Signer;
   /**
    * [A-Za-z0-9_-]{1,64}; drawn at random unless given. A caller that keeps it before asking can ask again after a
@@ -29,6 +28,11 @@ export interface SignOptions {
    */
   readonly id?: string;
   readonly signal?: AbortSignal;
+}
+
+export interface SignOptions extends RequestOptions {
+  /** Wire transaction of any version: empty signature slots, then the message (web3.js's and kit's serialization). */
+  readonly transaction: Uint8Array;
 }
 
 export interface Signed {
@@ -79,7 +83,6 @@ export class PolicyDenied extends QvError {
 
 interface Prepared {
   readonly id: string;
-  readonly transaction: Transaction;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array<ArrayBuffer>;
 }
@@ -89,18 +92,39 @@ interface Prepared {
  * answer does not verify; HostProblem; host_unreachable, response_malformed
  */
 export async function sign(context: SigningContext, options: SignOptions): Promise<Signed> {
-  const prepared = await prepare(context, options, false);
-  const { wallet, requester, signal } = options;
-  const hash = messageHash(prepared.transaction.messageBytes);
-  const expected = { wallet, actor: requester.address, requestId: prepared.id, messageHash: hash };
+  const transaction = decodeTransaction(options.transaction);
+  const prepared = await prepare(context, options, single(options, false));
+  const expected = expectation(options, prepared.id, transaction);
   let fields: JsonFields;
   try {
-    fields = await post(context, prepared, signal);
+    fields = await post(context, 'v1/sign', prepared, options.signal);
   } catch (error) {
     throw error instanceof HostProblem && error.code === 'policy_denied'
       ? await denial(context, error, expected)
       : error;
   }
+  return await readSigned(context, fields, transaction, expected);
+}
+
+/** What a receipt has to be about. */
+interface Expected {
+  readonly wallet: Address;
+  readonly actor: Address;
+  readonly requestId: string;
+  readonly messageHash: Hash;
+}
+
+export function expectation({ wallet, requester }: RequestOptions, id: string, transaction: Transaction): Expected {
+  return { wallet, actor: requester.address, requestId: id, messageHash: messageHash(transaction.messageBytes) };
+}
+
+/** One signature as the host answers it, believed when everything about it verifies. @throws QvError evidence_* */
+export async function readSigned(
+  context: SigningContext,
+  fields: JsonFields,
+  transaction: Transaction,
+  expected: Expected,
+): Promise<Signed> {
   const { signature, receipt, ...facts } = readResponse(() => ({
     signature: fromBase58(fields.text('signature'), 64, 'signature') as Signature,
     receipt: receiptField(fields, 'receipt'),
@@ -109,23 +133,23 @@ export async function sign(context: SigningContext, options: SignOptions): Promi
     feeLamports: lamportsField(fields, 'feeLamports'),
     tokens: tokensField(fields, 'tokens'),
   }));
-  if (!context.verifyEd25519(signature, prepared.transaction.messageBytes, addressBytes(wallet))) {
+  if (!context.verifyEd25519(signature, transaction.messageBytes, addressBytes(expected.wallet))) {
     throw new QvError('evidence_signature_invalid', { path: 'signature' });
   }
   const boot = await context.boots.of(receipt);
   const { leaf } = verifyReceipt(receipt, { ...expected, boot, kind: 'signed' }, context.verifyEd25519);
   const agrees =
-    equalBytes(facts.messageHash, hash) &&
+    equalBytes(facts.messageHash, expected.messageHash) &&
     leaf.amounts?.lamportsOut === facts.lamportsOut &&
     leaf.amounts.feeLamports === facts.feeLamports &&
     (leaf.amounts.tokens ?? []).length === facts.tokens.size &&
     (leaf.amounts.tokens ?? []).every(({ mint, amount }) => facts.tokens.get(mint) === amount);
   if (!agrees) throw new QvError('evidence_mismatch', { path: 'leaf.amounts' });
   return {
-    id: prepared.id,
+    id: expected.requestId,
     signature,
     signatureBase58: toBase58(signature),
-    transaction: withSignature(prepared.transaction, signature),
+    transaction: withSignature(transaction, signature),
     ...facts,
     receipt,
     leaf,
@@ -137,12 +161,13 @@ export async function sign(context: SigningContext, options: SignOptions): Promi
  * @throws QvError transaction_*; HostProblem; host_unreachable, response_malformed
  */
 export async function dryRun(context: SigningContext, options: SignOptions): Promise<DryRun> {
-  const fields = await post(context, await prepare(context, options, true), options.signal);
+  // With the enclave's own decoder first: what it would refuse costs no round trip.
+  decodeTransaction(options.transaction);
+  const prepared = await prepare(context, options, single(options, true));
+  const fields = await post(context, 'v1/sign', prepared, options.signal);
   return readResponse(() => {
-    const verdict = fields.text('verdict');
-    if (verdict !== 'allow' && verdict !== 'deny') throw fields.fault('verdict', 'neither allow nor deny');
     return {
-      verdict,
+      verdict: verdictField(fields),
       rules: fields.list('rules').map((rule, index) => ruleVerdict(new JsonFields(rule, `rules[${index}]`))),
       messageHash: hashField(fields, 'messageHash'),
       lamportsOut: lamportsField(fields, 'lamportsOut'),
@@ -152,6 +177,13 @@ export async function dryRun(context: SigningContext, options: SignOptions): Pro
   });
 }
 
+/** @throws QvError field_malformed */
+export function verdictField(fields: JsonFields): 'allow' | 'deny' {
+  const verdict = fields.text('verdict');
+  if (verdict !== 'allow' && verdict !== 'deny') throw fields.fault('verdict', 'neither allow nor deny');
+  return verdict;
+}
+
 function ruleVerdict(fields: JsonFields): RuleVerdict {
   const outcome = fields.text('outcome');
   if (outcome !== 'allow' && outcome !== 'deny') throw fields.fault('outcome', 'neither allow nor deny');
@@ -159,43 +191,57 @@ function ruleVerdict(fields: JsonFields): RuleVerdict {
   return { rule: fields.text('rule'), outcome, ...value };
 }
 
-/** Decodes with the enclave's own decoder first: what it would refuse costs no round trip. */
-async function prepare(context: SigningContext, options: SignOptions, dry: boolean): Promise<Prepared> {
-  const { wallet, requester } = options;
-  const transaction = decodeTransaction(options.transaction);
-  const id = parseRequestId(options.id ?? crypto.randomUUID());
+const single = ({ transaction }: SignOptions, dry: boolean): Record<string, unknown> => ({
+  purpose: SIGN_PURPOSE,
+  transaction: toBase64(transaction),
+  ...(dry && { dryRun: true }),
+});
+
+/** @param members of the body, besides whose wallet at which deployment */
+export async function prepare(
+  context: SigningContext,
+  { wallet, requester, id: given }: RequestOptions,
+  members: Record<string, unknown>,
+): Promise<Prepared> {
+  const id = parseRequestId(given ?? crypto.randomUUID());
   const timestamp = String(Math.floor(context.nowMs() / 1000));
-  const body = jsonBody({
-    purpose: SIGN_PURPOSE,
-    audience: context.deployment,
-    wallet,
-    transaction: toBase64(options.transaction),
-    ...(dry && { dryRun: true }),
-  });
+  const body = jsonBody({ audience: context.deployment, wallet, ...members });
   const signature = requireLength(await requester.sign(signedContent(id, timestamp, body)), 64, 'requester.signature');
   const headers = {
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': `v1a,${toBase64(signature)}`,
   };
-  return { id, transaction, headers, body };
+  return { id, headers, body };
 }
 
-function post({ connection }: SigningContext, { headers, body }: Prepared, signal?: AbortSignal): Promise<JsonFields> {
-  return exchange(connection, { method: 'POST', path: 'v1/sign', headers, body, signal });
+export function post(
+  { connection }: SigningContext,
+  path: string,
+  { headers, body }: Prepared,
+  signal?: AbortSignal,
+): Promise<JsonFields> {
+  return exchange(connection, { method: 'POST', path, headers, body, signal });
 }
 
-async function denial(
-  context: SigningContext,
-  problem: HostProblem,
-  expected: { wallet: Address; actor: Address; requestId: string; messageHash: Hash },
-): Promise<PolicyDenied> {
+/** @throws QvError evidence_*, response_malformed */
+export async function denial(context: SigningContext, problem: HostProblem, expected: Expected): Promise<PolicyDenied> {
   const receipt = readResponse(() => receiptField(problem.members, 'receipt'));
+  const { path: rule, value } = problem.facts;
+  return new PolicyDenied(problem, receipt, await deniedLeaf(context, receipt, expected, { rule, value }));
+}
+
+/** The enclave's record of a denial, which has to name that rule and value. @throws QvError evidence_* */
+export async function deniedLeaf(
+  context: SigningContext,
+  receipt: Receipt,
+  expected: Expected,
+  { rule, value }: { readonly rule: string | undefined; readonly value: string | undefined },
+): Promise<Leaf> {
   const boot = await context.boots.of(receipt);
   const { leaf } = verifyReceipt(receipt, { ...expected, boot, kind: 'denied' }, context.verifyEd25519);
-  const { path, value } = problem.facts;
-  if (leaf.rule !== path || leaf.value !== value) throw new QvError('evidence_mismatch', { path: 'leaf.rule' });
-  return new PolicyDenied(problem, receipt, leaf);
+  if (leaf.rule !== rule || leaf.value !== value) throw new QvError('evidence_mismatch', { path: 'leaf.rule' });
+  return leaf;
 }
 
 /** The wallet is the only signer of whatever the enclave signs (design 7), so the one slot is its. */

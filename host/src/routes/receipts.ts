@@ -1,12 +1,14 @@
 /**
  * GET /v1/receipts/<request id>: the decision about one request as a file that verifies offline
- * (`shared/src/evidence/receipt-file.ts`). `?wallet=` and `?requester=` tell requests of one id apart.
+ * (`shared/src/evidence/receipt-file.ts`). `?wallet=` and `?requester=` tell requests of one id apart, `?index=` the
+ * transactions of a signed batch.
  */
 import { type Address, address } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf, REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
 import { type ReceiptFile, receiptFileJson } from '@quantumvault/shared/evidence/receipt-file.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { proveInclusion } from '@quantumvault/shared/tlog/proof.ts';
 import { tileHashReader } from '@quantumvault/shared/tlog/tile-data.ts';
 import type { FastifyInstance } from 'fastify';
@@ -31,11 +33,29 @@ export function receiptRoute(app: FastifyInstance, deps: AppDeps): void {
 async function decisionOf({ store }: AppDeps, requestId: string, query: unknown): Promise<LeafRecord> {
   const fields = new JsonFields({ ...(query as Record<string, JsonValue>) });
   const [wallet, requester] = [addressField(fields, 'wallet'), addressField(fields, 'requester')];
+  const index = indexField(fields);
   fields.end();
   const [decision, other] = await store.findDecisions(requestId, wallet, requester);
   if (decision === undefined || !isAbout(decision, requestId)) throw new QvError('receipt_unknown');
   if (other !== undefined) throw new QvError('receipt_ambiguous');
-  return decision;
+  if (index === 0n) return decision;
+  // The leaves of a batch stand one behind the other.
+  const [further] = await store.getLeaves(decision.boot, decision.sequence + index, 1);
+  if (further === undefined || !isOfSameBatch(further, decision, index)) throw new QvError('receipt_unknown');
+  return further;
+}
+
+function isOfSameBatch({ sequence, leaf }: LeafRecord, first: LeafRecord, index: bigint): boolean {
+  if (sequence !== first.sequence + index) return false;
+  try {
+    const [one, other] = [decodeLeaf(first.leaf), decodeLeaf(leaf)];
+    const same = (key: 'kind' | 'wallet' | 'actor' | 'requestId' | 'repeats'): boolean => one[key] === other[key];
+    // Each transaction of a batch is one version; another request of this id would be a repeat.
+    const version = one.stateVersion !== undefined && other.stateVersion === one.stateVersion + index;
+    return version && same('kind') && same('wallet') && same('actor') && same('requestId') && same('repeats');
+  } catch {
+    return false;
+  }
 }
 
 /** One that was edited in the database is none; auditors find it missing. */
@@ -45,6 +65,15 @@ function isAbout({ leaf }: LeafRecord, requestId: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** @throws QvError field_malformed */
+function indexField(fields: JsonFields): bigint {
+  if (fields.optional('index') === undefined) return 0n;
+  const text = fields.text('index');
+  if (!/^(?:0|[1-9]|[12][0-9]|3[01])$/.test(text))
+    throw fields.fault('index', `not 0 to ${LIMITS.batchTransactions - 1}`);
+  return BigInt(text);
 }
 
 function addressField(fields: JsonFields, key: string): Address | undefined {

@@ -25,7 +25,7 @@ export const WRITES: ReadonlySet<Name> = new Set<Name>([
   'insertWallet',
   'applySigned',
   'enablePolicy',
-  'putLeaf',
+  'putLeaves',
   'putTiles',
   'publishLog',
   'putPolicy',
@@ -153,10 +153,10 @@ export function operations(database: DatabaseSync): Operations {
     getCreation: (owner, nonce) =>
       creationRecord(one('SELECT * FROM creations WHERE owner = ? AND nonce = ?', owner, nonce)),
 
-    applySigned({ wallet, generation, sealedState, stateVersion, rowMac, leaf, reply }) {
+    applySigned({ wallet, generation, sealedState, stateVersion, rowMac, leaves, reply }) {
       const kept = one('SELECT generation, state_version FROM wallets WHERE wallet = ?', wallet);
       if (kept === undefined || Number(kept['generation']) !== generation) return 'changed';
-      if (leaf !== undefined) putLeaf(leaf);
+      for (const leaf of leaves ?? []) putLeaf(leaf);
       if (reply !== undefined) putReply(reply);
       if (BigInt(kept['state_version'] as bigint) >= stateVersion) return 'older';
       changed(
@@ -190,8 +190,8 @@ export function operations(database: DatabaseSync): Operations {
         : 'changed';
     },
 
-    putLeaf(leaf, reply) {
-      putLeaf(leaf);
+    putLeaves(leaves, reply) {
+      for (const leaf of leaves) putLeaf(leaf);
       if (reply !== undefined) putReply(reply);
     },
 

@@ -34,7 +34,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     getCreation: (...parameters) => thread.call('getCreation', parameters),
     applySigned: (...parameters) => thread.call('applySigned', parameters),
     enablePolicy: (...parameters) => thread.call('enablePolicy', parameters),
-    putLeaf: (...parameters) => thread.call('putLeaf', parameters),
+    putLeaves: (...parameters) => thread.call('putLeaves', parameters),
     firstMissingLeaf: (...parameters) => thread.call('firstMissingLeaf', parameters),
     getLeaves: (...parameters) => thread.call('getLeaves', parameters),
     findDecisions: (...parameters) => thread.call('findDecisions', parameters),

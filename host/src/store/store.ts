@@ -104,8 +104,8 @@ export interface SignedUpdate {
   readonly sealedState: Uint8Array;
   readonly stateVersion: bigint;
   readonly rowMac: Uint8Array;
-  /** Absent where the leaf is written by itself. */
-  readonly leaf?: LeafRecord;
+  /** Absent where the leaf is written by itself; a batch has several. */
+  readonly leaves?: readonly LeafRecord[];
   /** Only a signature has one. */
   readonly reply?: ReplyRecord;
 }
@@ -120,14 +120,14 @@ export interface Store {
   insertWallet(insert: { row: WalletRow; creation: CreationRecord; leaf: LeafRecord }): Promise<'inserted' | 'exists'>;
   getCreation(owner: Address, nonce: Uint8Array): Promise<CreationRecord | undefined>;
   /**
-   * Leaf and reply, and the state if it is newer. `older`: that state or a newer one was there, leaf and reply are written.
+   * Leaves and reply, and the state if it is newer. `older`: that state or a newer one was there, the rest is written.
    * `changed`: another generation is there, nothing is written.
    */
   applySigned(update: SignedUpdate): Promise<'applied' | 'older' | 'changed'>;
   /** Replaces policy and state if the row is still as it was read. `changed`: only the leaf is written. */
   enablePolicy(update: { from: WalletRow; to: WalletRow; leaf: LeafRecord }): Promise<'applied' | 'changed'>;
-  /** A leaf of a decision without a row to change; a denial brings its reply. */
-  putLeaf(leaf: LeafRecord, reply?: ReplyRecord): Promise<void>;
+  /** Leaves of decisions without a row to change; denials bring their reply. */
+  putLeaves(leaves: readonly LeafRecord[], reply?: ReplyRecord): Promise<void>;
   /** The first sequence of a boot, from `from` on, that is not stored. Looks at no leaf before it. */
   firstMissingLeaf(boot: BootId, from: bigint): Promise<bigint>;
   /** Leaves of one boot in sequence, from `first` on. */

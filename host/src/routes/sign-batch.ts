@@ -1,0 +1,80 @@
+/** POST /v1/sign/batch: several transactions of one wallet. All are signed, or none. */
+import { toBase58 } from '@quantumvault/shared/base58.ts';
+import { toHex } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import { parseBatchBody } from '@quantumvault/shared/protocol/sign-request.ts';
+import type { FastifyInstance } from 'fastify';
+import type { AppDeps } from '../app.ts';
+import type { VerdictJson } from '../problem.ts';
+import { type Authentic, replyRecord, type Signing } from '../signing.ts';
+import { blobsOf } from '../wallet-rows.ts';
+import { receiptJson } from '../wire-json.ts';
+import { amountsJson } from './sign.ts';
+
+type Reply = ReplyOf<'signBatch'>;
+type Verdict = Reply['verdicts'][number];
+
+export function signBatchRoute(app: FastifyInstance, deps: AppDeps, signing: Signing): void {
+  app.post('/v1/sign/batch', { bodyLimit: LIMITS.batchBodyBytes }, async (request, reply) => {
+    const authentic = await signing.authenticate(request, parseBatchBody);
+    const { row, key, body } = authentic;
+    const { sealedState: _, ...blobs } = blobsOf(row);
+    const message = { ...authentic.message, blobs };
+    reply.type('application/json');
+    if (body.dryRun) {
+      const { verdicts } = await deps.enclave.request('signBatch', message);
+      const verdict = verdicts.every(({ allow }) => allow) ? 'allow' : 'deny';
+      return JSON.stringify({ verdict, verdicts: verdicts.map(verdictJson) });
+    }
+    return await signing.once<Reply>(key, {
+      ask: (onLate) => deps.enclave.request('signBatch', message, { onLate }),
+      record: (decided) => record(deps, signing, authentic, decided),
+      recordRefusal: async (refusal) => refusal,
+    });
+  });
+}
+
+/** @throws DeniedError; QvError store_* */
+async function record(deps: AppDeps, signing: Signing, { row, key }: Authentic, reply: Reply): Promise<string> {
+  const { verdicts, state } = reply;
+  const receipts = verdicts.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
+  const index = verdicts.findIndex(({ allow }) => !allow);
+  const denied = verdicts[index];
+  if (denied !== undefined) {
+    const { rule, value, receipt } = denied;
+    if (receipt === undefined) throw new QvError('internal', {}, { cause: 'a denial without its leaf' });
+    const facts = { ...(rule !== undefined && { path: rule }), ...(value !== undefined && { value }) };
+    const denial = { receipt: receiptJson(receipt), index, verdicts: verdicts.map(verdictJson) };
+    throw await signing.denied(key, facts, denial, receipts);
+  }
+  if (state === undefined) throw new QvError('internal', {}, { cause: 'the enclave answered a batch as a dry run' });
+  const json = JSON.stringify({ signed: verdicts.map(signedJson) });
+  await deps.records.signed({ row, state, receipts, reply: replyRecord(key, 200, json, deps.now()) });
+  return json;
+}
+
+function signedJson({ messageHash, signature, receipt }: Verdict) {
+  const amounts = receipt && decodeLeaf(receipt.leaf).amounts;
+  if (signature === undefined || receipt === undefined || amounts === undefined) {
+    throw new QvError('internal', {}, { cause: 'a signed batch lacks a signature' });
+  }
+  return {
+    signature: toBase58(signature),
+    messageHash: toHex(messageHash),
+    ...amountsJson(amounts),
+    receipt: receiptJson(receipt),
+  };
+}
+
+function verdictJson({ messageHash, allow, rule, value, receipt }: Verdict): VerdictJson {
+  return {
+    verdict: allow ? 'allow' : 'deny',
+    messageHash: toHex(messageHash),
+    ...(rule !== undefined && { rule }),
+    ...(value !== undefined && { value }),
+    ...(receipt && { receipt: receiptJson(receipt) }),
+  };
+}

@@ -30,7 +30,7 @@ describe.skipIf(machine === undefined || compiler === undefined)('a host whose e
       entries: [...repositoryEntries().filter((entry) => entry.path !== place), fileEntry(place, addon, 0o755)],
       args: ['test/vm/host/main.ts'],
       workingFolder: GUEST_REPOSITORY,
-      timeoutSeconds: 480,
+      timeoutSeconds: 580,
     });
   });
 

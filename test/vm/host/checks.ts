@@ -22,7 +22,7 @@ const vsock = (cid: number, port: number): string => `vsock:${cid}:${port}`;
 /** VMADDR_CID_LOCAL: everybody in the guest. */
 const LOCAL = 1;
 /** Software emulation with two processes to start. */
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 
 export interface Guest {
   readonly enclave: FakeEnclave;
@@ -53,7 +53,11 @@ async function startHost(guest: Guest, cid: number, endpointPort: number): Promi
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   guest.host = child;
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+  const died = once(child, 'exit').then(([code, signal]) => {
+    throw new Error(`the host ended with ${String(code ?? signal)}`);
+  });
+  died.catch(() => undefined);
+  const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), died])) as [string];
   guest.url = String((JSON.parse(line) as Record<string, unknown>)['http']);
 }
 
@@ -125,7 +129,7 @@ export async function serveEnclave(enclave: FakeEnclave): Promise<void> {
 export const HOST_CHECKS: readonly Check<Guest>[] = [
   {
     name: 'the host process is ready with an enclave on vsock, and qv says so',
-    limitSeconds: 180,
+    limitSeconds: 240,
     run: async (guest) => {
       const echo = await echoServer();
       try {
@@ -146,7 +150,7 @@ export const HOST_CHECKS: readonly Check<Guest>[] = [
   },
   {
     name: 'qv kill tells the enclave on vsock when the host was killed',
-    limitSeconds: 120,
+    limitSeconds: 240,
     run: async (guest) => {
       await stopHost(guest, 'SIGKILL');
       const { exit, answer } = await qv('kill', '--all', '--reason', 'in a guest', '--config', path('host.json'));
@@ -160,7 +164,7 @@ export const HOST_CHECKS: readonly Check<Guest>[] = [
   },
   {
     name: 'the tunnel takes connections of the enclave’s CID alone',
-    limitSeconds: 120,
+    limitSeconds: 240,
     run: async (guest) => {
       const echo = await echoServer();
       try {

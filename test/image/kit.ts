@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -122,6 +123,12 @@ export class BuildMachine {
 
   behave(behaviour: Behaviour): void {
     writeFileSync(join(this.#state, 'behaviour.json'), JSON.stringify(behaviour));
+  }
+
+  /** Archives of the images that docker has. */
+  images(): string[] {
+    const folder = join(this.#state, 'images');
+    return readdirSync(folder).map((name) => join(folder, name));
   }
 
   /** What was asked of the stand-ins since the last time. */

@@ -3,6 +3,7 @@
  * what nitro-cli prints, on the stream where it prints it. The ramdisks are not cpio archives; the measurements are
  * computed as AWS says, of exactly what the file holds.
  */
+import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,6 +16,14 @@ noteCall({ program: 'nitro-cli', args });
 
 const HELP = 'For more details, please visit https://docs.aws.amazon.com/enclaves/latest/user/cli-errors.html#';
 const DETAIL = 'In this case, the error backtrace provides detailed information on the failure reason.';
+
+/** Of the image, only its files are measured: not when it was made, nor by what. */
+function layerOf(archive: string): Uint8Array {
+  const read = (name: string): Uint8Array =>
+    spawnSync('tar', ['--extract', '--to-stdout', '--file', archive, name], { maxBuffer: 1024 * 1024 * 1024 }).stdout;
+  const [{ Layers }] = JSON.parse(Buffer.from(read('manifest.json')).toString()) as [{ Layers: [string] }];
+  return read(Layers[0]);
+}
 
 function buildEnclave(): void {
   process.stderr.write('Start building the Enclave Image...\n');
@@ -30,7 +39,7 @@ function buildEnclave(): void {
     { ...kernel, data: blob('bzImage') },
     { ...cmdline, data: blob('cmdline') },
     { ...section('ramdisk', ''), data: Buffer.concat([blob('init'), blob('nsm.ko')]) },
-    { ...section('ramdisk', ''), data: readFileSync(image) },
+    { ...section('ramdisk', ''), data: layerOf(image) },
     metadata,
   ];
   writeFileSync(optionOf(args, '--output-file'), writeImage({ sections }));

@@ -23,7 +23,11 @@ const PACKAGES = ['ca-certificates', 'gcc', 'libc6-dev'];
 const NPM_VERSION = '11.19.1';
 /** Of the package's file, in base64: what a registry hands out is compared with it. */
 const NPM_SHA512 = 'ztsxKxt/kkIaAs+2i0GU6I+DRmUdrNasxTZKJe9TCdSjKxlhah/4r/hl5ygMD6XAg1qZ9c2TNomR4qgOydp10g==';
-const LEFT_OUT = ['./var/cache/apt', './var/lib/apt/lists', './usr/share/doc', './usr/share/locale', './usr/share/man'];
+/** Of no use to a compilation without link-time optimisation; what is copied for each container is a third smaller. */
+const LEFT_OUT = [
+  ...['./var/cache/apt', './var/lib/apt/lists', './usr/share/doc', './usr/share/locale', './usr/share/man'],
+  ...['./usr/bin/*lto-dump*', './usr/lib/gcc/*/*/lto1', './usr/lib/*/lib?san.so*'],
+];
 
 /** @throws Error with the program's words */
 export function run(program: string, args: readonly string[], env?: NodeJS.ProcessEnv): string {

@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type BundleFiles, bundleEnclave } from '@quantumvault/enclave/bundle.ts';
+import type { BundleFiles } from '@quantumvault/enclave/bundle.ts';
 import { keyPolicy } from '@quantumvault/host/cli/key-policy.ts';
 import { createKmsKey, kmsClient, putKmsPolicy } from '@quantumvault/host/cli/kms-key.ts';
 import { initRowKey } from '@quantumvault/host/cli/row-key.ts';
@@ -41,6 +41,12 @@ export interface StackOptions {
    * are measured into the image and whose holder is the test.
    */
   readonly witnesses?: 'processes' | 'none' | { readonly threshold: number; readonly keys: readonly string[] };
+  /** Of enclave entries that take the same arguments as the stack's, bundled where there is a bundler. */
+  readonly bundle?: BundleFiles;
+  /** By the enclave's name; the first one's is `enclave`. Default: Unix sockets in the stack's folder. */
+  readonly addressesOf?: (name: string) => EnclaveAddresses;
+  /** Measured; means something to enclaves on vsock alone. */
+  readonly parentCid?: number;
 }
 
 const WITNESSES = 3;
@@ -117,12 +123,8 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       writeFileSync(path, JSON.stringify(value, undefined, 2), { mode: 0o600 });
       return path;
     };
-    step('building the enclave bundle');
-    const bundle = await bundleEnclave({
-      vaultEntry: join(STACK, 'enclave', 'main.ts'),
-      agentEntry: join(STACK, 'enclave', 'kms-agent.ts'),
-      outDir: join(dir, 'image'),
-    });
+    if (options.bundle === undefined) step('building the enclave bundle');
+    const bundle = options.bundle ?? (await bundleStack(join(dir, 'image')));
     step('starting the local KMS');
     const rootDir = join(dir, 'nsm-root');
     const root = await persistentSimulatedRoot(rootDir);
@@ -165,14 +167,16 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       deployment: DEPLOYMENT,
       logOrigin,
       kms: { keyArn: kmsKeyArn, endpoint, rootCertificates: [ca] },
-      parentCid: 3,
+      parentCid: options.parentCid ?? 3,
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
       ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
     });
     const startEnclave = async (name: string): Promise<StackEnclave> => {
-      const addresses = addressesOf(dir, name);
+      const addresses = options.addressesOf?.(name) ?? unixAddresses(dir, name);
       const { data, control, tunnel } = addresses;
-      for (const address of [data, control]) rmSync(address.slice('unix:'.length), { force: true });
+      for (const address of [data, control]) {
+        if (address.startsWith('unix:')) rmSync(address.slice('unix:'.length), { force: true });
+      }
       const args = [bundle.vault, enclaveConfig, socket('nsm'), data, control, tunnel];
       return { addresses, process: await start(name, args) };
     };
@@ -292,8 +296,14 @@ export async function untilReady(url: string, milliseconds = 20_000): Promise<vo
   }
 }
 
-/** By the enclave's name; the first one's is `enclave`. */
-function addressesOf(dir: string, name: string): EnclaveAddresses {
+/** Where there is nothing to build, no bundler is loaded. */
+async function bundleStack(outDir: string): Promise<BundleFiles> {
+  const { bundleEnclave } = await import('@quantumvault/enclave/bundle.ts');
+  const entry = (name: string): string => join(STACK, 'enclave', name);
+  return bundleEnclave({ vaultEntry: entry('main.ts'), agentEntry: entry('kms-agent.ts'), outDir });
+}
+
+function unixAddresses(dir: string, name: string): EnclaveAddresses {
   const address = (end: string): string => `unix:${join(dir, `${name}${end}.sock`)}`;
   return { data: address(''), control: address('-control'), tunnel: address('-tunnel') };
 }

@@ -163,7 +163,7 @@ cd ${quoted(workingFolder)}
   echo $? > /run/status
 } 2>&1 | /bin/busybox cat > /dev/ttyS1
 printf '\\n%s %s\\n' ${token} "$(/bin/busybox cat /run/status)" > /dev/ttyS1
-/bin/busybox stty -F /dev/ttyS1 sane
+/bin/busybox dmesg | /bin/busybox grep -E 'segfault|traps:|Out of memory|hung task|BUG:'
 /bin/busybox poweroff -f
 `;
 }

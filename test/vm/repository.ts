@@ -16,8 +16,8 @@ const LEFT_OUT = ['typescript', 'vitest', 'fast-check', '@solana/kit', 'sodium-n
 const NOT_RUN = /\.(map|md|d\.[cm]?ts)$/;
 const PNPM_PACKAGE = /^(.*\/node_modules\/\.pnpm\/[^/]+)\/node_modules\//;
 
-/** Everything below GUEST_REPOSITORY. */
-export function repositoryEntries(): CpioEntry[] {
+/** Everything below GUEST_REPOSITORY. @param instead files that take the place of this machine's */
+export function repositoryEntries(instead: readonly CpioEntry[] = []): CpioEntry[] {
   const collected = new Collected();
   collected.add(join(ROOT, 'package.json'));
   for (const folder of SOURCES) {
@@ -27,7 +27,8 @@ export function repositoryEntries(): CpioEntry[] {
     }
     collected.addDependencies(join(ROOT, folder, 'node_modules'), dependenciesOf(join(ROOT, folder)));
   }
-  return collected.entries();
+  const replaced = new Set(instead.map(({ path }) => path));
+  return [...collected.entries().filter(({ path }) => !replaced.has(path)), ...instead];
 }
 
 class Collected {

@@ -179,7 +179,8 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
 }
 
 function status(context: Context, phase: Phase): ReplyOf<'status'> {
-  const { config, attester, freeze: latch, holdings, log, time, witnesses } = context;
+  const { config, attester, freeze: latch, holdings, kms, log, recipients, time, witnesses } = context;
+  const [attestationAgeSeconds, timeAgeSeconds] = [recipients.ageSeconds, time.ageSeconds];
   return {
     phase,
     boot: attester.boot,
@@ -192,6 +193,10 @@ function status(context: Context, phase: Phase): ReplyOf<'status'> {
     ...(latch.id && { freezeId: latch.id }),
     wallets: holdings.size,
     witnessThreshold: witnesses.threshold,
+    kmsCalls: kms.calls,
+    kmsFailures: kms.failures,
+    ...(attestationAgeSeconds !== undefined && { attestationAgeSeconds }),
+    ...(timeAgeSeconds !== undefined && { timeAgeSeconds }),
   };
 }
 

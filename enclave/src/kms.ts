@@ -45,7 +45,9 @@ export class Kms {
   #agent: Duplex | undefined;
   #credentials: CredentialBytes | undefined;
   #nextId = 1;
-  #failures = 0;
+  #restarts = 0;
+  #calls = 0n;
+  #failures = 0n;
 
   constructor(keyArn: string, recipients: Recipients, start: StartAgent) {
     this.#keyArn = keyArn;
@@ -58,6 +60,15 @@ export class Kms {
     return this.#credentials !== undefined;
   }
 
+  /** Calls of KMS, those under way too, and how many of them ended without a usable answer. */
+  get calls(): bigint {
+    return this.#calls;
+  }
+
+  get failures(): bigint {
+    return this.#failures;
+  }
+
   /** Hands the instance role's credentials over, now and to each agent started later. */
   async setCredentials(credentials: CredentialBytes): Promise<void> {
     await this.#ask('credentials', credentials);
@@ -66,18 +77,32 @@ export class Kms {
 
   /** A new data key for `context`. @throws QvError kms_* */
   async generateDataKey(context: EncryptionContext): Promise<Unwrapped & { ciphertext: Uint8Array }> {
-    const attested = await this.#recipients.current();
-    const answer = await this.#ask('generateDataKey', this.#call(context, attested));
-    const envelope = this.#check(answer);
-    if (answer.ciphertext === undefined) throw invalid('CiphertextBlob');
-    return { attested, envelope, ciphertext: answer.ciphertext };
+    return await this.#counted(async () => {
+      const attested = await this.#recipients.current();
+      const answer = await this.#ask('generateDataKey', this.#call(context, attested));
+      const envelope = this.#check(answer);
+      if (answer.ciphertext === undefined) throw invalid('CiphertextBlob');
+      return { attested, envelope, ciphertext: answer.ciphertext };
+    });
   }
 
   /** @throws QvError kms_*, key_blob_invalid when KMS does not know this blob in this context */
   async decrypt(ciphertext: Uint8Array, context: EncryptionContext): Promise<Unwrapped> {
-    const attested = await this.#recipients.current();
-    const answer = await this.#ask('decrypt', { ...this.#call(context, attested), ciphertext });
-    return { attested, envelope: this.#check(answer) };
+    return await this.#counted(async () => {
+      const attested = await this.#recipients.current();
+      const answer = await this.#ask('decrypt', { ...this.#call(context, attested), ciphertext });
+      return { attested, envelope: this.#check(answer) };
+    });
+  }
+
+  async #counted<T>(call: () => Promise<T>): Promise<T> {
+    this.#calls++;
+    try {
+      return await call();
+    } catch (error) {
+      this.#failures++;
+      throw error;
+    }
   }
 
   #call(context: EncryptionContext, attested: AttestedRecipient) {
@@ -131,14 +156,14 @@ export class Kms {
     this.#agent = agent;
     readFrames(agent, (payload) => {
       const { id, read } = decodeAgentReply(payload);
-      this.#failures = 0;
+      this.#restarts = 0;
       this.#waiting.get(id)?.settle(read);
     });
     agent.on('error', () => undefined);
     agent.once('close', () => {
       this.#agent = undefined;
       for (const waiting of [...this.#waiting.values()]) waiting.fail(new QvError('kms_unavailable'));
-      setTimeout(() => this.#connect(), RESTART_MS[Math.min(this.#failures++, RESTART_MS.length - 1)]);
+      setTimeout(() => this.#connect(), RESTART_MS[Math.min(this.#restarts++, RESTART_MS.length - 1)]);
     });
     const credentials = this.#credentials;
     // A failure shows at the next call; the host hands fresh ones over at its next refresh anyway.

@@ -29,6 +29,11 @@ export class Recipients {
     this.#monotonicMs = monotonicMs;
   }
 
+  /** Of the document kept ready; undefined while there is none. */
+  get ageSeconds(): number | undefined {
+    return this.#current && Math.floor((this.#monotonicMs() - this.#current.bornAtMs) / 1000);
+  }
+
   /** A recipient young enough for a call of now. @throws QvError nsm_failed, overloaded */
   async current(): Promise<AttestedRecipient> {
     const current = this.#current;

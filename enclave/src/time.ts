@@ -39,6 +39,11 @@ export class TrustedTime {
     if (!this.#steppedBack) this.#sample = { timestampMs, receivedAtMs };
   }
 
+  /** Of the last sample; undefined while there is none. */
+  get ageSeconds(): number | undefined {
+    return this.#sample && Math.floor((this.#monotonicMs() - this.#sample.receivedAtMs) / 1000);
+  }
+
   /** @throws QvError time_untrusted */
   now(): TimeMs {
     const atMs = this.#monotonicMs();

@@ -77,7 +77,9 @@ describe('a boot', () => {
     const enclave = await booted;
     undo.push(() => enclave.close());
     const status = await data.request('status', {});
-    expect(status).toMatchObject({ phase: 'ready', leaves: 1n });
+    expect(status).toMatchObject({ phase: 'ready', leaves: 1n, kmsCalls: 0n, kmsFailures: 0n });
+    expect(status.attestationAgeSeconds).toBeLessThan(60);
+    expect(status.timeAgeSeconds).toBeLessThan(60);
     const { receipt } = await data.request('bootRecord', {});
     expect(decodeLeaf(receipt.leaf)).toMatchObject({ kind: 'boot', sequence: 0n, boot: status.boot });
   });

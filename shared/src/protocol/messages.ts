@@ -129,6 +129,12 @@ export const MESSAGES = {
       wallets: field(9, u32),
       /** So many witnesses have to cosign a leaf before its signature leaves; 0 without witnesses. */
       witnessThreshold: field(10, u32),
+      /** What operators watch. Calls of KMS since the boot, and those of them that failed. */
+      kmsCalls: maybe(11, u64),
+      kmsFailures: maybe(12, u64),
+      /** Of the document that the next call of KMS shows, and of the last sample of the module's time. */
+      attestationAgeSeconds: maybe(13, u32),
+      timeAgeSeconds: maybe(14, u32),
     }),
   },
   /** A fresh attestation document over the caller's nonce, for auditors. It names no recipient key. */

@@ -16,6 +16,7 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify';
+import type { Network } from './client-address.ts';
 import { CONNECTION_LIMITS, type ConnectionLimits, limitPerAddress, limitResponse } from './connections.ts';
 import type { CredentialsSource } from './credentials.ts';
 import type { EnclaveClient } from './enclave/client.ts';
@@ -52,6 +53,8 @@ export interface AppDeps {
   readonly records: Records;
   readonly publisher: LogPublisher;
   readonly credentials: CredentialsSource;
+  /** For clientOf (client-address.ts). */
+  readonly trustedProxies: readonly Network[];
   readonly log: FastifyBaseLogger;
   readonly now: () => TimeMs;
   /** True from the moment the process was told to stop. */

@@ -15,6 +15,7 @@ import {
   parseTransportAddress,
   type TransportAddress,
 } from '@quantumvault/shared/transport.ts';
+import { type Network, parseNetwork } from './client-address.ts';
 import type { WitnessEndpoint } from './witness/client.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -28,6 +29,13 @@ export interface HostConfig {
   readonly deployment: string;
   /** Where HTTP listens. `port` 0 lets the system choose. Hazard: this is plain HTTP; TLS ends in front of it. */
   readonly listen: { readonly host: string; readonly port: number };
+  /**
+   * The proxies in front of this host, as CIDR blocks: `["10.0.0.0/8", "2001:db8::7"]`. From these alone
+   * `X-Forwarded-For` is believed, see client-address.ts. Default: none, and the client is who opens the connection.
+   * Hazard: whoever can connect from such an address can claim to be anybody; without this, everybody behind a proxy is
+   * one client, which the failures and the load of one of them slow for all.
+   */
+  readonly trustedProxies: readonly Network[];
   /**
    * The Unix socket for `qv` on this machine, mode 0660. `groupId` (numeric) may use it besides the host's own user;
    * default: the process's group. Hazard: whoever can open it can freeze the fleet.
@@ -123,6 +131,7 @@ function readConfig(fields: JsonFields): HostConfig {
   const config: HostConfig = {
     deployment: matching(fields, 'deployment', DEPLOYMENT_NAME),
     listen: nested(fields, 'listen', (inner) => ({ host: filled(inner, 'host'), port: inner.integer('port', 0xffff) })),
+    trustedProxies: networks(fields, 'trustedProxies') ?? [],
     adminSocket: nested(fields, 'adminSocket', (inner) => ({
       path: absolutePath(inner, 'path'),
       ...(inner.optional('groupId') === undefined ? {} : { groupId: inner.integer('groupId', 0xffff_fffe) }),
@@ -219,6 +228,18 @@ function endpoint(fields: JsonFields, key: string): { host: string; port: number
   const port = Number(match?.[2]);
   if (match?.[1] === undefined || port > 0xffff) throw fields.fault(key, 'not host:port');
   return { host: match[1], port };
+}
+
+/** CIDR blocks, undefined when there is no such list. */
+export function networks(fields: JsonFields, key: string): readonly Network[] | undefined {
+  if (fields.optional(key) === undefined) return undefined;
+  const listed = fields.list(key);
+  if (listed.length > LIMITS.configNetworks) throw fields.fault(key, 'too many');
+  return listed.map((value) => {
+    const network = typeof value === 'string' ? parseNetwork(value) : undefined;
+    if (network === undefined) throw fields.fault(key, 'not CIDR: 192.0.2.0/24, 2001:db8::/32, or one address');
+    return network;
+  });
 }
 
 /** At most as many enclaves as EC2 lets run beside each other; 0 to 3 are the kernel's and the instance's own. */

@@ -165,6 +165,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         ...shared,
         remoteFreeze,
         panicCodes,
+        trustedProxies: config.trustedProxies,
         ...(connectionLimits && { connectionLimits }),
         ...(loopDelayMilliseconds !== undefined && { loopDelayMilliseconds }),
       }),

@@ -312,6 +312,8 @@ export const LIMITS = {
   metadataRetryMilliseconds: 1_000,
   metadataRetryMaxMilliseconds: 30_000,
   configBytes: 64 * 1024,
+  /** CIDR blocks in one list of the configuration. */
+  configNetworks: 64,
   kmsTunnelConnections: 32,
   kmsTunnelIdleMilliseconds: 120_000,
   kmsTunnelConnectMilliseconds: 5_000,
@@ -343,6 +345,10 @@ export const LIMITS = {
   /** Before the second attempt; doubled each time, half of it at random. */
   clientBackoffMilliseconds: 200,
   clientBackoffMaxMilliseconds: 2_000,
+  /** A host or proxy that asks for a longer wait (Retry-After) is not waited for: its caller decides. */
+  clientRetryAfterMaxMilliseconds: 30_000,
+  /** How long a request that is in flight already is asked for again: longer than the host works on one. */
+  clientInFlightMilliseconds: 20_000,
   /** How long a statement made by the SDK may be used, unless the caller says. */
   clientStatementSeconds: 600,
   cliInputBytes: 256 * 1024,

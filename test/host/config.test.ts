@@ -28,6 +28,7 @@ describe('host configuration', () => {
     const config = parse(GOOD);
     expect(config.logLevel).toBe('info');
     expect(config.witnesses).toEqual([]);
+    expect(config.trustedProxies).toEqual([]);
     expect(config.operatorsFile).toBeUndefined();
     expect(config.enclave.data).toEqual({ kind: 'vsock', cid: 16, port: 5000 });
     expect(config.credentials).toEqual({ file: '/run/qv/credentials.json' });
@@ -47,6 +48,9 @@ describe('host configuration', () => {
     ['an address of no kind', 'enclave.data', { ...GOOD, enclave: { ...GOOD.enclave, data: 'tcp:1' } }],
     ['one address twice', 'enclave.control', { ...GOOD, enclave: { data: 'unix:/a', control: 'unix:/a' } }],
     ['an endpoint without port', 'kmsTunnel.endpoint', { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, endpoint: 'x' } }],
+    ['a proxy by name', 'trustedProxies', { ...GOOD, trustedProxies: ['proxy.internal'] }],
+    ['a proxy network with bits behind its prefix', 'trustedProxies', { ...GOOD, trustedProxies: ['10.0.0.1/8'] }],
+    ['too many proxies', 'trustedProxies', { ...GOOD, trustedProxies: Array(65).fill('10.0.0.1') }],
     ['an unknown level', 'logLevel', { ...GOOD, logLevel: 'loud' }],
     ['a secret in place of a path', 'credentialsFile', { ...GOOD, credentialsFile: { accessKeyId: 'x' } }],
     ['no word of credentials', 'credentials', { ...GOOD, credentialsFile: undefined }],

@@ -14,6 +14,7 @@ import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
+import { clientOf } from '../client-address.ts';
 import { REASON_CHARACTERS } from '../freeze-report.ts';
 import { LOGIN_NAME } from '../remote-freeze/operators-file.ts';
 import { parsePanicCode } from '../remote-freeze/panic-code.ts';
@@ -25,11 +26,10 @@ import { bodyBytes } from '../wire-json.ts';
 
 export const FREEZE_ROUTE = '/v1/freeze';
 
-export function freezeRoute(app: FastifyInstance, { remoteFreeze }: AppDeps): void {
+export function freezeRoute(app: FastifyInstance, { remoteFreeze, trustedProxies }: AppDeps): void {
   app.post(FREEZE_ROUTE, { bodyLimit: LIMITS.freezeBodyBytes }, async (request) => {
     const fields = new JsonFields(parseStrictJson(bodyBytes(request.body)));
-    // The socket's own peer. What is behind a proxy is one source until the host is told which proxies to believe.
-    const source = sourceOf(request.socket.remoteAddress ?? '');
+    const source = sourceOf(clientOf(request.raw, trustedProxies).address);
     const byPanicCode = fields.optional('panicCode') !== undefined;
     const report = byPanicCode
       ? await remoteFreeze.byPanicCode(source, panicOrder(fields))

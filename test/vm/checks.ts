@@ -8,7 +8,7 @@ export interface Check<Context> {
   readonly name: string;
   /** Throws when it fails. @returns what it measured, for people */
   readonly run: (context: Context) => Promise<string | undefined>;
-  /** Default 60. What takes longer hangs: software emulation is slow, but not that slow. */
+  /** Default 120. What takes longer hangs: software emulation is slow, but not that slow. */
   readonly limitSeconds?: number;
 }
 
@@ -31,7 +31,7 @@ export async function runChecks<Context>(checks: readonly Check<Context>[], cont
 }
 
 async function runCheck<Context>(check: Check<Context>, context: Context): Promise<CheckReport> {
-  const { name, limitSeconds = 60 } = check;
+  const { name, limitSeconds = 120 } = check;
   const limit = new AbortController();
   const late = sleep(limitSeconds * 1000, undefined, { signal: limit.signal }).then(() => {
     throw new Error(`not done after ${limitSeconds} s`);

@@ -20,6 +20,8 @@ const PNPM_PACKAGE = /^(.*\/node_modules\/\.pnpm\/[^/]+)\/node_modules\//;
 export function repositoryEntries(instead: readonly CpioEntry[] = []): CpioEntry[] {
   const collected = new Collected();
   collected.add(join(ROOT, 'package.json'));
+  // Names Node's flags, with which the stack starts its enclave.
+  collected.add(join(ROOT, 'enclave.Dockerfile'));
   for (const folder of SOURCES) {
     collected.add(join(ROOT, folder, 'package.json'));
     for (const name of readdirSync(join(ROOT, folder))) {

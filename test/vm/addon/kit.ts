@@ -23,6 +23,8 @@ export interface VsockAddress {
 export interface Addon {
   /** Of the addon's file, for peers and workers. */
   readonly path: string;
+  /** Of the build that counts (counted.h). */
+  readonly countedPath: string;
   readonly native: Native;
   /** Accepts from the loopback. */
   readonly transport: Transport;

@@ -31,4 +31,4 @@ await initRowKey(stack.adminSocket, PATIENCE_MILLISECONDS).catch((error: unknown
   if (codeOf(error) !== 'already_initialised') throw error;
 });
 await untilReady(stack.url, PATIENCE_MILLISECONDS);
-process.exit((await runChecks(SCENARIO, { stack, wallet: undefined })) ? 0 : 1);
+process.exit((await runChecks(SCENARIO, { stack, clients: new Map(), wallet: undefined })) ? 0 : 1);

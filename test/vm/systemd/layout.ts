@@ -95,6 +95,8 @@ function deployment(addon: string): CpioEntry[] {
     text('/etc/group', ['root:x:0:', 'nogroup:x:65534:']),
     text('/etc/nsswitch.conf', ['passwd: files', 'group: files', 'hosts: files']),
     text('/etc/hosts', ['127.0.0.1 localhost']),
+    // Without one it would be a first boot, which asks questions.
+    text('/etc/machine-id', ['0123456789abcdef0123456789abcdef']),
     text('/etc/os-release', ['ID=debian', 'PRETTY_NAME="a guest"']),
     text('/etc/systemd/system/default.target', ['[Unit]', 'Requires=basic.target', 'Wants=qv-checks.service']),
     text('/etc/systemd/system/qv-checks.service', [

@@ -13,6 +13,7 @@ import { createKmsKey, kmsClient, putKmsPolicy } from '@quantumvault/host/cli/km
 import { initRowKey } from '@quantumvault/host/cli/row-key.ts';
 import { addressOf } from '@quantumvault/shared/brands.ts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { imageNodeFlags } from '../support/image-command.ts';
 import { type StackHost, startHost } from './host.ts';
 import { persistentSimulatedRoot } from './nsm/root.ts';
 import { type StackProcess, startProcess } from './process.ts';
@@ -177,7 +178,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       for (const address of [data, control]) {
         if (address.startsWith('unix:')) rmSync(address.slice('unix:'.length), { force: true });
       }
-      const args = [bundle.vault, enclaveConfig, socket('nsm'), data, control, tunnel];
+      const args = [...imageNodeFlags(), bundle.vault, enclaveConfig, socket('nsm'), data, control, tunnel];
       return { addresses, process: await start(name, args) };
     };
     const nsmConfig = file('nsm.json', {

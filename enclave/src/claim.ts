@@ -32,6 +32,8 @@ export interface Claim {
   readonly policyHash: Hash;
   readonly requester: Address;
   readonly timestamp: TimeMs;
+  /** Nobody waits for a decision after this. */
+  readonly decideBefore: number;
   readonly dryRun: boolean;
   /** In the order in which they are judged. */
   readonly items: readonly Item[];
@@ -68,6 +70,7 @@ export function readClaim<B extends SignBody | BatchBody>(
     policyHash: policyHash(request.policy.bytes),
     requester,
     timestamp,
+    decideBefore: now + (request.timeoutMilliseconds ?? Number.POSITIVE_INFINITY),
     dryRun: body.dryRun,
     items,
     signal: readSignal(policy, body, request.signal),

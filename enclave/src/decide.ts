@@ -35,7 +35,10 @@ export interface Decision {
   readonly signed?: { readonly state: Held['sealed']; readonly first: bigint; readonly last: bigint };
 }
 
-/** @throws QvError policy_mac_invalid, policy_not_current, request_stale, frozen, time_untrusted, sealed_seed_invalid */
+/**
+ * @throws QvError policy_mac_invalid, policy_not_current, request_stale, deadline_exceeded, frozen, time_untrusted,
+ * sealed_seed_invalid
+ */
 export function decide(
   context: Context,
   claim: Claim,
@@ -52,6 +55,7 @@ export function decide(
   requireCurrent(held, claim);
   const now = context.time.now();
   requireFresh(claim.timestamp, now);
+  if (now > claim.decideBefore) throw new QvError('deadline_exceeded');
   context.freeze.requireOpen({ wallet: policy.wallet, requester: claim.requester });
   const repeats = ticket?.repeats;
   const { judged, spent } = judgeAll(claim, held, now, repeats !== undefined);

@@ -26,6 +26,24 @@ afterEach(() => host.kms.clearFaults());
 
 const sign = () => host.data.request('sign', host.request(wallet));
 
+describe('KMS that is slow', () => {
+  it('decides nothing that nobody waits for any more, and spends nothing by it', async () => {
+    const limited = await host.openWallet({ rate: { perMinute: 1, perDay: 1 } });
+    const slow = (milliseconds: number) =>
+      host.kms.setFaults({ operations: ['Decrypt'], fault: { kind: 'latency', milliseconds } });
+    const asked = { ...host.request(limited), timeoutMilliseconds: 100 };
+    await slow(400);
+    await expectCode(host.data.request('sign', asked), 'deadline_exceeded');
+    const { salt, executionKey, sealedSeed } = limited.blobs;
+    const batch = { ...host.batch(limited, [1n]), blobs: { salt, executionKey, sealedSeed } };
+    await expectCode(host.data.request('signBatch', { ...batch, timeoutMilliseconds: 100 }), 'deadline_exceeded');
+    // Neither its id nor the one signature of the day is used up.
+    await slow(1);
+    const patient = { ...asked, timeoutMilliseconds: 5_000 };
+    expect((await host.data.request('sign', patient)).signature).toBeDefined();
+  });
+});
+
 describe('KMS that misbehaves', () => {
   const cases: readonly [string, FaultRule['fault'], ErrorCode][] = [
     ['refuses access', { kind: 'refuse', error: 'AccessDeniedException' }, 'kms_refused'],

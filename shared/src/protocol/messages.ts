@@ -95,6 +95,8 @@ const signing = (bodyBytes: number) => ({
   policy: field(4, enabledPolicy),
   /** The signal that the signed body names. */
   signal: maybe(6, signalCodec),
+  /** How long somebody waits for the answer, as the host says: what is decided later would be decided for nobody. */
+  timeoutMilliseconds: maybe(7, u32),
 });
 
 /** One transaction of a batch. */

@@ -14,7 +14,8 @@ import { parseArgs } from 'node:util';
 import { type Address, addressBytes } from '@quantumvault/shared/brands.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { readPcrSets, readRoot } from '../src/cli/input.ts';
-import { createClient, ownerFromSigner, type Signer, signerFromSecretKey } from '../src/client/client.ts';
+import { createClient, ownerFromSigner, type Signer } from '../src/client/client.ts';
+import { signerFromSecretKey } from '../src/client/node.ts';
 
 const LAMPORTS = 1n;
 const POLICY_MILLISECONDS = 3_600_000;

@@ -69,6 +69,7 @@ export const ERRORS = {
   transaction_lookup_table_repeated: row(400, 'A lookup table is listed twice.'),
   transaction_lookup_index_repeated: row(400, 'A lookup loads the same index twice.'),
   transaction_lookup_table_is_key: row(400, 'A lookup table is itself an account key.'),
+  transaction_signer_mismatch: row(400, 'The wallet is not the fee payer and only signer of the transaction.'),
   transaction_config_mask: row(400, 'The version 1 config mask has an unknown bit or half a priority fee.'),
   transaction_config_heap: row(400, 'The version 1 heap size is not a multiple of 1024 in its range.'),
 

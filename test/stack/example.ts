@@ -4,7 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { readPcrSets, readRoot } from '@quantumvault/host/cli/input.ts';
-import { createClient, PolicyDenied, signerFromSecretKey } from '@quantumvault/host/client/client.ts';
+import { createClient, PolicyDenied } from '@quantumvault/host/client/client.ts';
+import { signerFromSecretKey } from '@quantumvault/host/client/node.ts';
 import { address } from '@quantumvault/shared/brands.ts';
 import { ERRORS, QvError } from '@quantumvault/shared/errors.ts';
 import { transfer } from './scenario.ts';

@@ -1,7 +1,8 @@
 /** Ed25519 keys for demonstrations: made on the spot, worth nothing, kept as bytes like any other private key. */
 import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { type Signer, signerFromSecretKey } from '@quantumvault/host/client/client.ts';
+import type { Signer } from '@quantumvault/host/client/client.ts';
+import { signerFromSecretKey } from '@quantumvault/host/client/node.ts';
 
 export interface ThrowawayKey {
   readonly signer: Signer;

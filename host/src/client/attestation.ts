@@ -46,9 +46,9 @@ export interface AttestationAnswer {
 }
 
 /** @throws HostProblem; QvError host_unreachable, response_malformed */
-export async function requestAttestation(connection: Connection): Promise<AttestationAnswer> {
+export async function requestAttestation(connection: Connection, signal?: AbortSignal): Promise<AttestationAnswer> {
   const nonce = crypto.getRandomValues(new Uint8Array(32));
-  const fields = await exchange(connection, { method: 'GET', path: `v1/attestation?nonce=${toHex(nonce)}` });
+  const fields = await exchange(connection, { method: 'GET', path: `v1/attestation?nonce=${toHex(nonce)}`, signal });
   return readResponse(() => ({
     documentBytes: fromBase64(fields.text('document'), 'document'),
     boot: bootId(fields.text('boot')),
@@ -58,9 +58,9 @@ export async function requestAttestation(connection: Connection): Promise<Attest
 }
 
 /** @throws QvError attestation_*, evidence_*; HostProblem; host_unreachable, response_malformed */
-export async function attest(context: AttestationContext): Promise<AttestedBoot> {
+export async function attest(context: AttestationContext, signal?: AbortSignal): Promise<AttestedBoot> {
   const { connection, trust, nowMs, verifyEd25519 } = context;
-  const { documentBytes, boot, bootRecord, nonce } = await requestAttestation(connection);
+  const { documentBytes, boot, bootRecord, nonce } = await requestAttestation(connection, signal);
   const { kmsKeyArn: _, ...expected } = trust;
   const mode = { kind: 'live', nowMs: nowMs(), nonce } as const;
   const verified = await verifyBootAttestation(documentBytes, { ...expected, mode, boot });
@@ -82,24 +82,59 @@ function bootId(text: string): BootId {
 export class AttestedBoots {
   readonly #context: AttestationContext;
   readonly #known = new Set<BootId>();
+  #newest: AttestedBoot | undefined;
+  /** Under way, for all who need one: every caller with a question of its own would be a flood after a restart. */
+  #shared: Promise<AttestedBoot> | undefined;
 
   constructor(context: AttestationContext) {
     this.#context = context;
   }
 
   /** Always asks. */
-  async fresh(): Promise<AttestedBoot> {
-    const attested = await attest(this.#context);
+  async fresh(signal?: AbortSignal): Promise<AttestedBoot> {
+    const attested = await attest(this.#context, signal);
     this.#known.add(attested.boot);
+    this.#newest = attested;
     return attested;
+  }
+
+  /** The boot that proved itself last; asks only when none has yet. Nothing is sent to an enclave before. */
+  async connected(signal?: AbortSignal): Promise<AttestedBoot> {
+    return this.#newest ?? (await this.#together(signal));
   }
 
   /**
    * The attested boot to verify this receipt with. What the receipt says of itself only chooses among boots that have
    * proved themselves; when it names none of them, the running one has to.
    */
-  async of(receipt: Receipt): Promise<BootId> {
+  async of(receipt: Receipt, signal?: AbortSignal): Promise<BootId> {
     const { boot } = decodeLeaf(receipt.leaf);
-    return this.#known.has(boot) ? boot : (await this.fresh()).boot;
+    if (this.#known.has(boot)) return boot;
+    // What is under way may have been asked of the boot before.
+    if (this.#shared !== undefined) await this.#together(signal);
+    return this.#known.has(boot) ? boot : (await this.#together(signal)).boot;
+  }
+
+  async #together(signal: AbortSignal | undefined): Promise<AttestedBoot> {
+    this.#shared ??= this.fresh().finally(() => {
+      this.#shared = undefined;
+    });
+    return await unlessAborted(this.#shared, signal);
+  }
+}
+
+/** Whoever gives up leaves what others wait for alone. @throws whatever `signal` was aborted with */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  signal.throwIfAborted();
+  let stop: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    if (stop !== undefined) signal.removeEventListener('abort', stop);
   }
 }

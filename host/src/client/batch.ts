@@ -65,7 +65,9 @@ export async function signBatch(context: SigningContext, options: SignBatchOptio
   const signed: Signed[] = [];
   for (const [index, transaction] of transactions.entries()) {
     const item = items[index] as JsonFields;
-    signed.push(await readSigned(context, item, transaction, expectation(options, prepared.id, transaction)));
+    signed.push(
+      await readSigned(context, item, transaction, expectation(options, prepared.id, transaction), options.signal),
+    );
   }
   return signed;
 }
@@ -105,7 +107,7 @@ async function denial(
   return new BatchDenied(
     problem,
     receipt,
-    await deniedLeaf(context, receipt, expected, { rule, value }),
+    await deniedLeaf(context, receipt, expected, { rule, value }, options.signal),
     index,
     verdicts,
   );

@@ -3,11 +3,15 @@
  *
  * ```ts
  * const client = createClient({ url: 'https://signer.example', deployment: 'prod-eu-1', trust: { pcrSets } });
+ * await client.connect();
  * const { signature } = await client.sign({ wallet, transaction, requester });
  * ```
  *
- * Every answer is verified before it is returned: receipts and certificates against a boot key whose attestation was
- * asked for live, signatures against the wallet. Errors are QvError with the appliance's stable codes.
+ * Nothing is sent before an enclave of the images in `trust` has proved itself live, by an attestation over a nonce of
+ * this client's; `connect` asks for that now, else the first request does. Every answer is verified before it is
+ * returned: receipts and certificates against a boot key attested like that, signatures against the wallet; a receipt
+ * of a boot that is not known yet has the running one prove itself again. Errors are QvError with the appliance's
+ * stable codes.
  */
 import { requireExpectations } from '@quantumvault/shared/attestation/expectations.ts';
 import type { VerifyEd25519 } from '@quantumvault/shared/evidence/leaf.ts';
@@ -38,8 +42,10 @@ export interface ClientOptions extends ConnectionOptions {
 }
 
 export interface Client {
+  /** The boot that this client believes, as it last proved itself; asks for the proof when there is none yet. */
+  connect(options?: { readonly signal?: AbortSignal }): Promise<AttestedBoot>;
   /** Proves, over a fresh nonce, which image runs now and which boot key is its. */
-  attestation(): Promise<AttestedBoot>;
+  attestation(options?: { readonly signal?: AbortSignal }): Promise<AttestedBoot>;
   createWallet(options: CreateWalletOptions): Promise<CreatedWallet>;
   enablePolicy(options: EnablePolicyOptions): Promise<EnabledPolicy>;
   sign(options: SignOptions): Promise<Signed>;
@@ -62,7 +68,8 @@ export function createClient(options: ClientOptions): Client {
   const boots = new AttestedBoots(attestation);
   const context: SigningContext = { ...attestation, deployment: options.deployment, boots };
   return {
-    attestation: () => boots.fresh(),
+    connect: (how) => boots.connected(how?.signal),
+    attestation: (how) => boots.fresh(how?.signal),
     createWallet: (wallet) => createWallet(context, wallet),
     enablePolicy: (policy) => enablePolicy(context, policy),
     sign: (request) => sign(context, request),
@@ -75,7 +82,14 @@ export function createClient(options: ClientOptions): Client {
 export type { AttestedBoot, Trust } from './attestation.ts';
 export { BatchDenied, type BatchVerdict, type SignBatchOptions } from './batch.ts';
 export { connectionTo, HostProblem } from './http.ts';
-export { type Owner, ownerFromSigner, type Signer, signerFromSecretKey } from './keys.ts';
+export { type KeyPair, type Owner, ownerFromSigner, type Signer, signerFromKeyPair, verifyEd25519 } from './keys.ts';
 export { type Held, type PanicAnswer, type PanicOptions, panic } from './panic.ts';
-export { type DryRun, PolicyDenied, type RuleVerdict, type Signed, type SignOptions } from './signing.ts';
+export {
+  type DryRun,
+  PolicyDenied,
+  type RequestOptions,
+  type RuleVerdict,
+  type Signed,
+  type SignOptions,
+} from './signing.ts';
 export type { CreatedWallet, CreateWalletOptions, EnabledPolicy, EnablePolicyOptions } from './wallets.ts';

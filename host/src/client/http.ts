@@ -1,18 +1,20 @@
 /**
  * One exchange with the host: bounded in time and size, repeated byte for byte when the error table says that a repeat
- * is safe, and answered by strict JSON or a QvError with the host's stable code (RFC 9457).
+ * is safe (`retries.ts`), and answered by strict JSON or a QvError with the host's stable code (RFC 9457).
  */
 import { concatBytes } from '@quantumvault/shared/bytes.ts';
-import { ERRORS, type ErrorFacts, isErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import { type ErrorFacts, isErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, type JsonValue, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { pause, Retries, retryAfterSeconds } from './retries.ts';
 
 export interface Connection {
   /** `https://host[:port]`; a path in it is kept in front of ours. */
   readonly url: URL;
   readonly fetch: typeof fetch;
+  /** For one attempt. A deadline for all of them is the caller's to set: `signal: AbortSignal.timeout(…)`. */
   readonly timeoutMilliseconds: number;
-  /** In all, the first included. */
+  /** In all, the first included; 1 repeats nothing. Being told that the request is in flight already does not count. */
   readonly attempts: number;
 }
 
@@ -45,13 +47,16 @@ export interface Exchange {
 export class HostProblem extends QvError {
   readonly status: number;
   readonly requestId: string | undefined;
+  /** What the host asks for before the next try (Retry-After). */
+  readonly retryAfterSeconds: number | undefined;
   /** The members of the problem that belong to this code alone. */
   readonly members: JsonFields;
 
-  constructor(code: QvError['code'], facts: ErrorFacts, status: number, members: JsonFields) {
+  constructor(code: QvError['code'], facts: ErrorFacts, response: Response, members: JsonFields) {
     super(code, facts);
     this.name = 'HostProblem';
-    this.status = status;
+    this.status = response.status;
+    this.retryAfterSeconds = retryAfterSeconds(response.headers);
     this.members = members;
     this.requestId = textOf(members, 'requestId');
   }
@@ -59,11 +64,7 @@ export class HostProblem extends QvError {
 
 /** @throws HostProblem; QvError host_unreachable, response_malformed; whatever `signal` was aborted with */
 export async function exchange(connection: Connection, request: Exchange): Promise<JsonFields> {
-  const bytes = await repeated(connection, request.signal, async () => {
-    const answer = await exchangeOnce(connection, request, LIMITS.clientResponseBytes);
-    if (!answer.response.ok) throw readProblem(answer.response, answer.bytes);
-    return answer.bytes;
-  });
+  const { bytes } = await repeated(connection, request, LIMITS.clientResponseBytes, ({ ok }) => ok);
   return readJson(bytes);
 }
 
@@ -77,46 +78,62 @@ export async function download(
   maxBytes: number,
   signal?: AbortSignal,
 ): Promise<Uint8Array | undefined> {
-  return repeated(connection, signal, async () => {
-    const request = { method: 'GET', path, headers: { accept: '*/*' }, signal } as const;
-    const { response, bytes } = await exchangeOnce(connection, request, maxBytes);
-    if (response.status === 404) return undefined;
-    if (!response.ok) throw readProblem(response, bytes);
-    return bytes;
-  });
+  const request = { method: 'GET', path, headers: { accept: '*/*' }, signal } as const;
+  const { response, bytes } = await repeated(connection, request, maxBytes, ({ ok, status }) => ok || status === 404);
+  return response.ok ? bytes : undefined;
 }
 
-async function repeated<T>(
-  connection: Connection,
-  signal: AbortSignal | undefined,
-  action: () => Promise<T>,
-): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await action();
-    } catch (error) {
-      signal?.throwIfAborted();
-      const retryable = error instanceof QvError && ERRORS[error.code].retryable;
-      if (!retryable || attempt >= connection.attempts) throw error;
-      await backoff(attempt, signal);
-    }
-  }
+interface Answer {
+  readonly response: Response;
+  readonly bytes: Uint8Array;
 }
 
-async function exchangeOnce(
+async function repeated(
   connection: Connection,
   request: Exchange,
   maxBytes: number,
-): Promise<{ readonly response: Response; readonly bytes: Uint8Array }> {
-  const { method, path, headers = {}, body } = request;
-  const timeout = AbortSignal.timeout(connection.timeoutMilliseconds);
+  isAnswer: (response: Response) => boolean,
+): Promise<Answer> {
+  const { signal } = request;
+  const retries = new Retries(connection.attempts);
+  for (;;) {
+    let failure: QvError;
+    let waitSeconds: number | undefined;
+    try {
+      const answer = await exchangeOnce(connection, request, maxBytes);
+      if (isAnswer(answer.response)) return answer;
+      failure = readProblem(answer.response, answer.bytes);
+      waitSeconds = retryAfterSeconds(answer.response.headers);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!(error instanceof QvError)) throw error;
+      failure = error;
+    }
+    const waitMilliseconds = retries.next(failure, waitSeconds);
+    if (waitMilliseconds === undefined) throw failure;
+    await pause(waitMilliseconds, signal);
+  }
+}
+
+async function exchangeOnce(connection: Connection, request: Exchange, maxBytes: number): Promise<Answer> {
+  const { method, path, headers = {}, body, signal } = request;
+  signal?.throwIfAborted();
+  // By hand: AbortSignal.any is younger than the oldest Node we run on, and keeps long-lived signals' memory.
+  const controller = new AbortController();
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    controller.abort();
+  }, connection.timeoutMilliseconds);
+  const giveUp = (): void => controller.abort(signal?.reason);
+  signal?.addEventListener('abort', giveUp, { once: true });
   try {
     const response = await connection.fetch(new URL(path, connection.url), {
       method,
       headers: { accept: 'application/json', ...(body && { 'content-type': 'application/json' }), ...headers },
       // A redirect would hand a signed request to somebody else.
       redirect: 'error',
-      signal: request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]),
+      signal: controller.signal,
       ...(body && { body }),
     });
     // What explains a refusal is small, whatever was asked for.
@@ -124,18 +141,26 @@ async function exchangeOnce(
     return { response, bytes };
   } catch (error) {
     if (error instanceof QvError) throw error;
-    const value = timeout.aborted ? 'timeout' : connection.url.host;
-    throw new QvError('host_unreachable', { value }, { cause: error });
+    throw new QvError('host_unreachable', { value: isLate ? 'timeout' : connection.url.host }, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', giveUp);
   }
 }
 
+/** With a reader, for not every browser iterates over a body. */
 async function readBounded(response: Response, maxBytes: number): Promise<Uint8Array> {
+  const reader = response.body?.getReader();
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length;
-    if (length > maxBytes) throw new QvError('response_malformed', { value: 'too large' });
-    chunks.push(chunk);
+  for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+    length += part.value.length;
+    if (length > maxBytes) {
+      // Not waited for: whoever sends too much may also never end.
+      reader?.cancel().catch(() => undefined);
+      throw new QvError('response_malformed', { value: 'too large' });
+    }
+    chunks.push(part.value);
   }
   return concatBytes(...chunks);
 }
@@ -169,7 +194,7 @@ function readProblem(response: Response, bytes: Uint8Array): QvError {
   return new HostProblem(
     code,
     { ...(path !== undefined && { path }), ...(value !== undefined && { value }) },
-    status,
+    response,
     members,
   );
 }
@@ -183,15 +208,4 @@ function unexplained(status: number, cause: unknown): QvError {
 function textOf(members: JsonFields, key: string): string | undefined {
   const value: JsonValue | undefined = members.optional(key);
   return typeof value === 'string' ? value : undefined;
-}
-
-async function backoff(attempt: number, signal: AbortSignal | undefined): Promise<void> {
-  const full = Math.min(LIMITS.clientBackoffMilliseconds * 2 ** (attempt - 1), LIMITS.clientBackoffMaxMilliseconds);
-  const { promise, resolve } = Promise.withResolvers<void>();
-  // Half of it at random, so that clients refused together do not come back together.
-  const timer = setTimeout(resolve, full / 2 + (Math.random() * full) / 2);
-  signal?.addEventListener('abort', () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
-  signal?.throwIfAborted();
 }

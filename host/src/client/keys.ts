@@ -1,10 +1,10 @@
 /**
  * Who signs. The SDK never needs a private key: it takes callbacks, so that keys may live in a wallet, an HSM or a
- * signing service. The helper for a 64-byte Solana secret key moves it into a key object of the runtime at once.
+ * signing service. For keys of the Web Crypto API there is a helper here; for the 64 bytes of `solana-keygen`, under
+ * Node, in `node.ts`.
  */
-import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import { type Address, addressOf } from '@quantumvault/shared/brands.ts';
-import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { utf8 } from '@quantumvault/shared/bytes.ts';
 import type { VerifyEd25519 } from '@quantumvault/shared/evidence/leaf.ts';
 import nacl from 'tweetnacl';
 
@@ -25,28 +25,24 @@ export interface Owner {
   signStatement(text: string): Promise<Uint8Array> | Uint8Array;
 }
 
-/** RFC 8410: PKCS #8 of an Ed25519 key up to its 32 bytes. */
-const PKCS8_PREFIX = Uint8Array.from(Buffer.from('302e020100300506032b657004220420', 'hex'));
+type Key = Parameters<typeof crypto.subtle.sign>[1];
 
-/**
- * @param secretKey seed and public key, as `solana-keygen` keeps them. Copied; the caller's buffer stays the caller's
- * to wipe.
- * @throws RangeError when it has not 64 bytes or its halves do not belong together
- */
-export function signerFromSecretKey(secretKey: Uint8Array): Signer {
-  if (secretKey.length !== 64) throw new RangeError('a secret key has 64 bytes');
-  const der = Buffer.alloc(PKCS8_PREFIX.length + 32);
-  try {
-    der.set(PKCS8_PREFIX);
-    der.set(secretKey.subarray(0, 32), PKCS8_PREFIX.length);
-    const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-    const publicKey = Uint8Array.from(createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32));
-    // Signing with a public key that is not the seed's gives the seed away.
-    if (!equalBytes(publicKey, secretKey.subarray(32))) throw new RangeError('seed and public key do not match');
-    return { address: addressOf(publicKey), sign: (bytes) => Uint8Array.from(sign(null, bytes, key)) };
-  } finally {
-    der.fill(0);
-  }
+/** An Ed25519 key pair of the Web Crypto API, as kit's `generateKeyPair` and `createKeyPairFromBytes` make them. */
+export interface KeyPair {
+  /** May be non-extractable: it is used, never read. */
+  readonly privateKey: Key;
+  readonly publicKey: Key;
+}
+
+/** @throws RangeError when the keys do not belong together; DOMException when they are no Ed25519 keys */
+export async function signerFromKeyPair({ privateKey, publicKey }: KeyPair): Promise<Signer> {
+  const publicBytes = new Uint8Array(await crypto.subtle.exportKey('raw', publicKey));
+  const sign = async (bytes: Uint8Array): Promise<Uint8Array> =>
+    new Uint8Array(await crypto.subtle.sign('Ed25519', privateKey, Uint8Array.from(bytes)));
+  // Found here rather than as a refusal of the first request.
+  const probe = crypto.getRandomValues(new Uint8Array(32));
+  if (!verifyEd25519(await sign(probe), probe, publicBytes)) throw new RangeError('the keys do not belong together');
+  return { address: addressOf(publicBytes), sign };
 }
 
 /** @param read shown the statement first; throwing means that the owner does not agree */

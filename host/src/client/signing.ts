@@ -27,6 +27,9 @@ export interface RequestOptions {
    * crash: the same id and transaction never count twice.
    */
   readonly id?: string;
+  /** The id of a webhook's signal that this request acts on, where the policy requires one. */
+  readonly signalId?: string;
+  /** Gives up, also between attempts: `AbortSignal.timeout(2_000)` is a deadline. The request may be decided anyway. */
   readonly signal?: AbortSignal;
 }
 
@@ -100,10 +103,10 @@ export async function sign(context: SigningContext, options: SignOptions): Promi
     fields = await post(context, 'v1/sign', prepared, options.signal);
   } catch (error) {
     throw error instanceof HostProblem && error.code === 'policy_denied'
-      ? await denial(context, error, expected)
+      ? await denial(context, error, expected, options.signal)
       : error;
   }
-  return await readSigned(context, fields, transaction, expected);
+  return await readSigned(context, fields, transaction, expected, options.signal);
 }
 
 /** What a receipt has to be about. */
@@ -124,6 +127,7 @@ export async function readSigned(
   fields: JsonFields,
   transaction: Transaction,
   expected: Expected,
+  signal: AbortSignal | undefined,
 ): Promise<Signed> {
   const { signature, receipt, ...facts } = readResponse(() => ({
     signature: fromBase58(fields.text('signature'), 64, 'signature') as Signature,
@@ -136,7 +140,7 @@ export async function readSigned(
   if (!context.verifyEd25519(signature, transaction.messageBytes, addressBytes(expected.wallet))) {
     throw new QvError('evidence_signature_invalid', { path: 'signature' });
   }
-  const boot = await context.boots.of(receipt);
+  const boot = await context.boots.of(receipt, signal);
   const { leaf } = verifyReceipt(receipt, { ...expected, boot, kind: 'signed' }, context.verifyEd25519);
   const agrees =
     equalBytes(facts.messageHash, expected.messageHash) &&
@@ -197,15 +201,18 @@ const single = ({ transaction }: SignOptions, dry: boolean): Record<string, unkn
   ...(dry && { dryRun: true }),
 });
 
-/** @param members of the body, besides whose wallet at which deployment */
+/** @param members of the body, besides whose wallet at which deployment. @throws QvError attestation_*, evidence_* */
 export async function prepare(
   context: SigningContext,
-  { wallet, requester, id: given }: RequestOptions,
+  { wallet, requester, id: given, signalId, signal }: RequestOptions,
   members: Record<string, unknown>,
 ): Promise<Prepared> {
   const id = parseRequestId(given ?? crypto.randomUUID());
+  // What somebody trades is for enclaves that have proved themselves.
+  await context.boots.connected(signal);
   const timestamp = String(Math.floor(context.nowMs() / 1000));
-  const body = jsonBody({ audience: context.deployment, wallet, ...members });
+  const cited = signalId !== undefined && { signal: signalId };
+  const body = jsonBody({ audience: context.deployment, wallet, ...cited, ...members });
   const signature = requireLength(await requester.sign(signedContent(id, timestamp, body)), 64, 'requester.signature');
   const headers = {
     'webhook-id': id,
@@ -225,10 +232,15 @@ export function post(
 }
 
 /** @throws QvError evidence_*, response_malformed */
-export async function denial(context: SigningContext, problem: HostProblem, expected: Expected): Promise<PolicyDenied> {
+export async function denial(
+  context: SigningContext,
+  problem: HostProblem,
+  expected: Expected,
+  signal: AbortSignal | undefined,
+): Promise<PolicyDenied> {
   const receipt = readResponse(() => receiptField(problem.members, 'receipt'));
   const { path: rule, value } = problem.facts;
-  return new PolicyDenied(problem, receipt, await deniedLeaf(context, receipt, expected, { rule, value }));
+  return new PolicyDenied(problem, receipt, await deniedLeaf(context, receipt, expected, { rule, value }, signal));
 }
 
 /** The enclave's record of a denial, which has to name that rule and value. @throws QvError evidence_* */
@@ -237,8 +249,9 @@ export async function deniedLeaf(
   receipt: Receipt,
   expected: Expected,
   { rule, value }: { readonly rule: string | undefined; readonly value: string | undefined },
+  signal: AbortSignal | undefined,
 ): Promise<Leaf> {
-  const boot = await context.boots.of(receipt);
+  const boot = await context.boots.of(receipt, signal);
   const { leaf } = verifyReceipt(receipt, { ...expected, boot, kind: 'denied' }, context.verifyEd25519);
   if (leaf.rule !== rule || leaf.value !== value) throw new QvError('evidence_mismatch', { path: 'leaf.rule' });
   return leaf;

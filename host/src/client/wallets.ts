@@ -57,6 +57,8 @@ export async function createWallet(context: SigningContext, options: CreateWalle
   const { owner, requesters } = options;
   const nonce = requireLength(options.nonce ?? crypto.getRandomValues(new Uint8Array(16)), 16, 'nonce');
   const createBefore = options.createBefore ?? soon(context);
+  // Before the owner is asked for anything.
+  const connected = await context.boots.fresh(options.signal);
   const statement = { deployment, owner: owner.address, nonce, requesters, createBeforeMs: createBefore };
   const signature = await signStatement(context, owner, renderCreationStatement(statement));
   const fields = await exchange(connection, {
@@ -78,7 +80,9 @@ export async function createWallet(context: SigningContext, options: CreateWalle
     certificate: signedBytesField(fields, 'certificate'),
     receipt: receiptField(fields, 'receipt'),
   }));
-  const boot = await context.boots.fresh();
+  // An enclave that was replaced meanwhile has to prove itself, too.
+  const maker = await context.boots.of(claim.receipt, options.signal);
+  const boot = maker === connected.boot ? connected : await context.boots.fresh(options.signal);
   const expected = {
     deployment,
     boot: boot.boot,
@@ -134,6 +138,7 @@ export async function enablePolicy(context: SigningContext, options: EnablePolic
   const enableBefore = options.enableBefore ?? soon(context);
   if (policy.owner !== owner.address) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
   const statement = { policy, policyHash: hash, deployment, previousHash, enableBeforeMs: enableBefore };
+  await context.boots.connected(options.signal);
   const signature = await signStatement(context, owner, renderPolicyStatement(statement));
   const fields = await exchange(connection, {
     method: 'PUT',
@@ -153,7 +158,7 @@ export async function enablePolicy(context: SigningContext, options: EnablePolic
   // In our own spelling, whatever the host's is: this reaches people and terminals.
   const panicCode = readResponse(() => formatPanicCode(parsePanicCode(fields.text('panicCode'), 'panicCode')));
   const { wallet, epoch } = policy;
-  const boot = await context.boots.of(evidence.receipt);
+  const boot = await context.boots.of(evidence.receipt, options.signal);
   const expected = { deployment, boot, wallet, owner: owner.address, epoch, policyHash: hash, previousHash };
   const enableReceipt = verifyEnableReceipt(evidence.enableReceipt, evidence.receipt, expected, verifyEd25519);
   const agrees = readResponse(() => toHex(hashField(fields, 'policyHash')) === toHex(hash));

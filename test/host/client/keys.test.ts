@@ -1,6 +1,7 @@
 /** The SDK's signers. */
-import { ownerFromSigner, signerFromSecretKey } from '@quantumvault/host/client/client.ts';
+import { ownerFromSigner } from '@quantumvault/host/client/client.ts';
 import { verifyEd25519 } from '@quantumvault/host/client/keys.ts';
+import { signerFromSecretKey } from '@quantumvault/host/client/node.ts';
 import { addressBytes } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { Keypair } from '@solana/web3.js';

@@ -1,13 +1,14 @@
 /**
- * The row MAC: HMAC-SHA-256 over the whole wallet row, and over stored replies with what they answer, under the fleet's row key, which the enclave unwraps at start
- * and no disk holds in plaintext (design 4). It finds edits by somebody who has the database and nothing else; it
- * does not find an old row put back, and no check of the enclave depends on it.
+ * The row MAC: HMAC-SHA-256 over the whole wallet row, over stored replies with what they answer and over signals, under
+ * the fleet's row key, which the enclave unwraps at start and no disk holds in plaintext (design 4). It finds edits by
+ * somebody who has the database and nothing else; it does not find an old row put back, and no check of the enclave
+ * depends on it.
  */
 
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
+import { FACT, REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
   bool,
@@ -24,7 +25,7 @@ import {
   u64,
 } from '@quantumvault/shared/protocol/wire.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
-import type { CreationRecord, ReplyRecord, WalletRow } from './store/store.ts';
+import type { CreationRecord, ReplyRecord, SignalRecord, WalletRow } from './store/store.ts';
 
 /** Every column but the MAC itself, each under its own key: no two rows share an encoding. */
 const rowCodec = purposeStruct('qv/row/v1', {
@@ -54,6 +55,18 @@ const replyCodec = purposeStruct('qv/stored-reply/v2', {
   status: field(5, u32),
   replyHash: field(6, fixed(32)),
 });
+/** A signal, so that nobody with the database alone invents one, changes one or has one count for longer. */
+const signalCodec = purposeStruct('qv/stored-signal/v1', {
+  source: field(1, text(LIMITS.policyNameCharacters, FACT)),
+  id: field(2, text(LIMITS.requestIdCharacters, REQUEST_ID)),
+  at: field(3, time),
+  receivedAt: field(4, time),
+  expiresAt: field(5, time),
+  body: field(6, bytes(0, LIMITS.signalBodyBytes)),
+  bodyHash: field(7, fixed(32)),
+  signature: maybe(8, fixed(64)),
+});
+
 const creationCodec = purposeStruct('qv/stored-creation/v1', {
   wallet: field(1, publicKey),
   owner: field(2, publicKey),
@@ -71,6 +84,7 @@ function encodeReply(record: ReplyRecord, reply: Uint8Array): Uint8Array {
 }
 
 export type UnsealedRow = Omit<WalletRow, 'rowMac'>;
+export type UnsealedSignal = Omit<SignalRecord, 'mac'>;
 
 /** Holds the row key. Made with the enclave's bytes, which it takes over; nothing gives them out again. */
 export class RowMac {
@@ -118,6 +132,27 @@ export class RowMac {
   /** @throws QvError row_tampered */
   openCreation(record: CreationRecord): CreationRecord {
     return { ...record, reply: this.#openText(record.reply, (reply) => encodeAs(creationCodec, { ...record, reply })) };
+  }
+
+  sealSignal(signal: UnsealedSignal): SignalRecord {
+    return { ...signal, mac: this.#signalMac(signal) };
+  }
+
+  /** @throws QvError row_tampered */
+  verifySignal(signal: SignalRecord): SignalRecord {
+    let mac: Uint8Array;
+    try {
+      mac = this.#signalMac(signal);
+    } catch (error) {
+      throw new QvError('row_tampered', {}, { cause: error });
+    }
+    if (signal.mac.length !== mac.length || !timingSafeEqual(signal.mac, mac)) throw new QvError('row_tampered');
+    return signal;
+  }
+
+  #signalMac({ source, id, at, receivedAt, expiresAt, body, bodyHash, signature }: UnsealedSignal): Uint8Array {
+    const facts = { source, id, at, receivedAt, expiresAt, body, bodyHash };
+    return this.#hmac(encodeAs(signalCodec, { ...facts, ...(signature && { signature }) }));
   }
 
   #sealText(text: string, encode: (bytes: Uint8Array) => Uint8Array): string {

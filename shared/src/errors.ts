@@ -23,7 +23,7 @@ export const ERRORS = {
   base64_malformed: row(400, 'A value is not canonical base64.'),
   hex_malformed: row(400, 'A value is not lower-case hex of the required length.'),
   body_too_large: row(413, 'The body is larger than the limit.'),
-  media_type_unsupported: row(415, 'The body must be application/json.'),
+  media_type_unsupported: row(415, 'The body must be application/json; that of a webhook may be text/plain, too.'),
   route_unknown: row(404, 'No such resource.'),
   address_malformed: row(400, 'An address is neither unix:/path nor vsock:CID:port.'),
   transport_unsupported: row(500, 'This build has no driver for that kind of address.'),
@@ -42,7 +42,22 @@ export const ERRORS = {
   request_ids_full: retry(429, 'Too many requests are remembered; repeat later.'),
   signal_missing: row(404, 'The signal that the request names is not known, or was not sent along.'),
   signal_signature_invalid: row(401, 'The signal is not signed by the key that the policy names for its source.'),
+  signal_ambiguous: row(409, 'Two sources that the policy names have a signal of this id.'),
+  signal_stale: row(401, 'The signal is older than the policy allows.'),
   policy_denied: row(403, 'The policy does not allow this; rule and value say why.'),
+
+  // Webhooks: how a source's signals come in.
+  webhook_source_unknown: row(404, 'The host’s configuration has no webhook source of this name.'),
+  webhook_address_forbidden: row(403, 'This source’s webhooks do not come from this address.'),
+  webhook_certificate_mismatch: row(403, 'No trusted proxy names the client certificate that this source has to show.'),
+  webhook_signature_malformed: row(
+    400,
+    'webhook-signature must hold signatures v1,<base64> or v1a,<base64>, separated by spaces, and not too many.',
+  ),
+  webhook_signature_invalid: row(401, 'No secret or key of this source made a signature of the webhook.'),
+  webhook_secret_invalid: row(401, 'The body does not hold a secret of this source in its place.'),
+  signal_id_reused: row(422, 'This source has used the id for another body.'),
+  signals_full: retry(429, 'So many signals of this source are unexpired that no more are kept.'),
 
   // Solana transactions that no strict signer signs (the runtime's sanitization, and design 7).
   transaction_too_large: row(400, 'The transaction is larger than its version allows.'),

@@ -337,6 +337,46 @@ export const LIMITS = {
   /** A stored reply is repeated for this long (design 6). */
   replyKeepSeconds: 24 * 3600,
 
+  // Webhooks.
+  webhookSources: 64,
+  /** Beside each other, while one is replaced by the next. */
+  webhookSecrets: 8,
+  webhookKeys: 4,
+  /** Signatures of one header: rotation takes two. An Ed25519 one costs as much as twenty of the others. */
+  webhookSignatures: 8,
+  webhookAsymmetricSignatures: 2,
+  webhookSignatureCharacters: 1_024,
+  /** Standard Webhooks 1.0, 'Symmetric': "between 24 bytes (192 bits) and 64 bytes (512 bits)". */
+  webhookSecretMinBytes: 24,
+  webhookSecretMaxBytes: 64,
+  /** A secret that people type into an alert. */
+  webhookTextSecretMinCharacters: 16,
+  webhookTextSecretMaxCharacters: 256,
+  webhookSecretsFileBytes: 16 * 1024,
+  webhookSecretsPollMilliseconds: 5_000,
+  /** Of a webhook's timestamp, unless configured; how far it may lie ahead is `requestMaxFutureSeconds`. */
+  webhookToleranceSeconds: 300,
+  webhookToleranceMaxSeconds: 3_600,
+  /** How long a signal is kept, unless configured. */
+  signalKeepSeconds: 3_600,
+  signalKeepMaxSeconds: 31 * 24 * 3600,
+  /** Of webhooks without an id: the same body within this time is the same signal, unless configured. */
+  webhookRepeatSeconds: 60,
+  /** Unexpired signals of one source. */
+  signalsPerSource: 10_000,
+  /**
+   * A webhook is acknowledged after this time also when the database has not answered: TradingView hangs up after three
+   * seconds and sends nothing twice. So many signals are then kept in memory, over all sources.
+   */
+  webhookAcknowledgeMilliseconds: 1_000,
+  signalsUnwritten: 1_024,
+  /** Refused webhooks, in units of some 50 to 100 microseconds of work, that are answered per second; others wait. */
+  webhookRefusalsPerSecond: 400,
+  /** For so long at most; then the connection is closed without an answer. */
+  webhookRefusalMilliseconds: 2_000,
+  /** Ed25519 signatures of webhooks being verified; more wait. */
+  webhookVerifications: 2,
+
   // Clients: the SDK and qv.
   /** One attempt; longer than the host waits for its enclave, so that the host's own answer arrives. */
   clientTimeoutMilliseconds: 20_000,

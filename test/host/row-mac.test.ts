@@ -1,10 +1,10 @@
 import { RowMac } from '@quantumvault/host/row-mac.ts';
-import type { WalletRow } from '@quantumvault/host/store/store.ts';
-import { timeMs } from '@quantumvault/shared/brands.ts';
+import type { SignalRecord, WalletRow } from '@quantumvault/host/store/store.ts';
+import { type Signature, timeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
-import { bytes, hashOf, key, NOW, row } from './store-fixtures.ts';
+import { bytes, hashOf, key, NOW, row, signal } from './store-fixtures.ts';
 
 const rowKey = () => new Uint8Array(32).fill(42);
 const mac = new RowMac(rowKey());
@@ -129,5 +129,35 @@ describe('stored replies', () => {
   it('do not stand for each other', async () => {
     const text = mac.sealReply(reply).reply;
     await expectCode(() => mac.openCreation({ ...creation, reply: text }), 'row_tampered');
+  });
+});
+
+describe('the MAC of a signal', () => {
+  const { mac: _mac, ...plain } = signal('a');
+  const kept = mac.sealSignal(plain);
+
+  it('holds for that signal under its key only', async () => {
+    expect(mac.verifySignal(kept)).toBe(kept);
+    await expectCode(() => new RowMac(bytes(32, 41)).verifySignal(kept), 'row_tampered');
+    const { signature: _signature, ...unsigned } = plain;
+    expect(mac.verifySignal(mac.sealSignal(unsigned))).not.toHaveProperty('signature');
+  });
+
+  it('is of no signal that somebody edited or invented', async () => {
+    const edits: Partial<SignalRecord>[] = [
+      { source: 'beta' },
+      { id: 'b' },
+      { at: timeMs(NOW + 1) },
+      { receivedAt: timeMs(NOW + 1) },
+      { expiresAt: timeMs(NOW + 999_999) },
+      { body: bytes(20, 9) },
+      { bodyHash: hashOf('other') },
+      { signature: bytes(64, 9) as Signature },
+      { mac: bytes(31, 3) },
+      { body: bytes(LIMITS.signalBodyBytes + 1, 1) },
+    ];
+    for (const edit of edits) await expectCode(() => mac.verifySignal({ ...kept, ...edit }), 'row_tampered');
+    const { signature: _signature, ...unsigned } = kept;
+    await expectCode(() => mac.verifySignal(unsigned), 'row_tampered');
   });
 });

@@ -174,7 +174,7 @@ describe('SQLite store', () => {
     database.exec(`DROP INDEX leaves_by_request;
       ALTER TABLE leaves DROP COLUMN wallet; ALTER TABLE leaves DROP COLUMN requester;
       ALTER TABLE leaves DROP COLUMN signed;
-      DROP TABLE totp_steps; DROP TABLE panic_codes;
+      DROP TABLE totp_steps; DROP TABLE panic_codes; DROP TABLE signals;
       ALTER TABLE freezes DROP COLUMN boot; ALTER TABLE freezes DROP COLUMN freeze_id; CREATE INDEX leaves_by_request ON leaves (request_id);
       UPDATE leaves SET request_id = 'asked' WHERE sequence < 3; PRAGMA user_version = 2`);
     database.close();

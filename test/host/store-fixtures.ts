@@ -1,6 +1,6 @@
 /** Records for tests of stores: well-formed, meaningless, and told apart by one number. */
 import { createHash } from 'node:crypto';
-import type { WalletRow } from '@quantumvault/host/store/store.ts';
+import type { SignalRecord, WalletRow } from '@quantumvault/host/store/store.ts';
 import { type Address, addressOf, bootIdOf, type Hash, type Signature, timeMs } from '@quantumvault/shared/brands.ts';
 
 export const bytes = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value);
@@ -58,4 +58,17 @@ export const signed = (wallet: Address, version: number, sequence = version, id 
     reply: `{"version":${version}}`,
     expiresAt: timeMs(NOW + 1000),
   },
+});
+
+export const signal = (id: string, change: Partial<SignalRecord> = {}): SignalRecord => ({
+  source: 'alpha',
+  id,
+  at: NOW,
+  receivedAt: NOW,
+  expiresAt: timeMs(NOW + 100_000),
+  body: bytes(20, 1),
+  bodyHash: hashOf('body'),
+  signature: bytes(64, 2) as Signature,
+  mac: bytes(32, 3),
+  ...change,
 });

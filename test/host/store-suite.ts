@@ -1,10 +1,10 @@
 /** What every Store has to do. A database's own test file calls this with a way to open it. */
-import type { Store } from '@quantumvault/host/store/store.ts';
+import type { SignalRecord, Store } from '@quantumvault/host/store/store.ts';
 import { type BootId, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
-import { BOOT, bytes, hashOf, insert, key, leaf, NOW, row, signed } from './store-fixtures.ts';
+import { BOOT, bytes, hashOf, insert, key, leaf, NOW, row, signal, signed } from './store-fixtures.ts';
 
 export function storeSuite(open: () => Promise<Store>): void {
   let store: Store;
@@ -278,6 +278,62 @@ export function storeSuite(open: () => Promise<Store>): void {
     await store.putPanicCode({ wallet, hash: second });
     expect(await store.findPanicCode(second)).toEqual({ wallet, hash: second });
     expect(await store.findPanicCode(first)).toBeUndefined();
+  });
+
+  it('keeps each signal once, by source and id', async () => {
+    const first = signal('a');
+    const put = (record: SignalRecord) => store.putSignal({ signal: record, limit: 10 });
+    expect(await put(first)).toEqual({ outcome: 'stored' });
+    const { signature: _, ...unsigned } = signal('b', { source: 'tv' });
+    expect(await put(unsigned)).toEqual({ outcome: 'stored' });
+    expect(await store.findSignals('b', ['tv'], NOW)).toEqual([unsigned]);
+    // Its repeat, at another time, changes nothing.
+    expect(await put(signal('a', { at: timeMs(NOW + 5), receivedAt: timeMs(NOW + 5) }))).toEqual({
+      outcome: 'duplicate',
+      kept: first,
+    });
+    expect(await put(signal('a', { bodyHash: hashOf('other') }))).toEqual({ outcome: 'conflict' });
+    expect(await put(signal('a', { source: 'beta' }))).toEqual({ outcome: 'stored' });
+    expect(await store.findSignals('a', ['alpha'], NOW)).toEqual([first]);
+    expect(await store.findSignals('a', ['tv', 'alpha', 'beta'], NOW)).toHaveLength(2);
+    expect(await store.findSignals('a', ['tv'], NOW)).toEqual([]);
+    expect(await store.findSignals('a', [], NOW)).toEqual([]);
+    const many = await Promise.all(Array.from({ length: 20 }, () => put(signal('c'))));
+    expect(many.filter(({ outcome }) => outcome === 'stored')).toHaveLength(1);
+  });
+
+  it('takes the same body within a window for the same signal, whatever its id', async () => {
+    const first = signal('a');
+    const put = (id: string, after: number, window: number, change: Partial<SignalRecord> = {}) => {
+      const record = signal(id, { receivedAt: timeMs(NOW + after), ...change });
+      return store.putSignal({ signal: record, sameBodySince: timeMs(NOW + after - window), limit: 10 });
+    };
+    expect(await put('a', 0, 60)).toEqual({ outcome: 'stored' });
+    expect(await put('b', 59, 60)).toEqual({ outcome: 'duplicate', kept: first });
+    expect(await put('b', 59, 60, { source: 'beta' })).toEqual({ outcome: 'stored' });
+    expect(await put('b', 59, 60, { bodyHash: hashOf('other') })).toEqual({ outcome: 'stored' });
+    expect(await put('c', 60, 60)).toEqual({ outcome: 'stored' });
+  });
+
+  it('forgets signals when they expire, and has room for others then', async () => {
+    const put = (id: string, after = 0) => {
+      const receivedAt = timeMs(NOW + after);
+      const record = signal(id, { receivedAt, expiresAt: timeMs(receivedAt + 1000) });
+      return store.putSignal({ signal: record, limit: 2 });
+    };
+    expect(await put('a')).toEqual({ outcome: 'stored' });
+    expect(await put('b')).toEqual({ outcome: 'stored' });
+    expect(await put('c')).toEqual({ outcome: 'full' });
+    expect(await put('a')).toMatchObject({ outcome: 'duplicate' });
+    expect(await store.findSignals('a', ['alpha'], timeMs(NOW + 999))).toHaveLength(1);
+    expect(await store.findSignals('a', ['alpha'], timeMs(NOW + 1000))).toEqual([]);
+    await store.deleteExpiredSignals(timeMs(NOW + 999));
+    expect(await store.findSignals('b', ['alpha'], NOW)).toHaveLength(1);
+    // An id whose signal has expired is as good as new, deleted or not.
+    expect(await put('a', 1000)).toEqual({ outcome: 'stored' });
+    await store.deleteExpiredSignals(timeMs(NOW + 1000));
+    expect(await store.findSignals('b', ['alpha'], NOW)).toEqual([]);
+    expect(await store.findSignals('a', ['alpha'], timeMs(NOW + 1000))).toHaveLength(1);
   });
 
   it('answers nothing after it was closed', async () => {

@@ -7,6 +7,7 @@ import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { type Queries, signalOperations } from './sqlite-signals.ts';
 import type {
   CreationRecord,
   FreezeRecord,
@@ -35,6 +36,8 @@ export const WRITES: ReadonlySet<Name> = new Set<Name>([
   'clearFreeze',
   'useTotpStep',
   'putPanicCode',
+  'putSignal',
+  'deleteExpiredSignals',
 ]);
 
 type Row = Record<string, SQLOutputValue>;
@@ -332,6 +335,8 @@ export function operations(database: DatabaseSync): Operations {
       const row = one('SELECT wallet, hash FROM panic_codes WHERE hash = ?', hash);
       return row as unknown as PanicCodeRecord | undefined;
     },
+
+    ...signalOperations({ one, all, changed } satisfies Queries),
 
     ping() {
       one('SELECT 1 FROM meta');

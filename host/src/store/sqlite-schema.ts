@@ -134,6 +134,23 @@ const MIGRATIONS: readonly string[] = [
     hash   BLOB NOT NULL UNIQUE                  -- of the code, see remote-freeze/panic-codes.ts
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE signals (
+    source      TEXT NOT NULL,
+    id          TEXT NOT NULL,
+    at          INTEGER NOT NULL,                -- milliseconds since 1970, as the next two
+    received_at INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    body        BLOB NOT NULL,
+    body_hash   BLOB NOT NULL,
+    signature   BLOB,                            -- Ed25519, where the enclave verifies again
+    mac         BLOB NOT NULL,
+    PRIMARY KEY (source, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX signals_by_expiry ON signals (expires_at);
+  CREATE INDEX signals_by_body ON signals (source, body_hash, received_at);
+  CREATE INDEX signals_of_source ON signals (source, expires_at);
+  `,
 ];
 
 /** @throws QvError store_unavailable when a newer release has written this file */

@@ -54,6 +54,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     useTotpStep: (...parameters) => thread.call('useTotpStep', parameters),
     putPanicCode: (...parameters) => thread.call('putPanicCode', parameters),
     findPanicCode: (...parameters) => thread.call('findPanicCode', parameters),
+    putSignal: (...parameters) => thread.call('putSignal', parameters),
+    findSignals: (...parameters) => thread.call('findSignals', parameters),
+    deleteExpiredSignals: (...parameters) => thread.call('deleteExpiredSignals', parameters),
     ping: (...parameters) => thread.call('ping', parameters),
     close: () => thread.close(),
   };

@@ -96,6 +96,37 @@ export interface PanicCodeRecord {
   readonly hash: Hash;
 }
 
+/** A webhook that was verified: what signing requests cite as `signal`. */
+export interface SignalRecord {
+  /** As configured. With the id, its name. */
+  readonly source: string;
+  readonly id: string;
+  /** What its source says, in whole seconds; where a webhook has no time of its own, when it came in. */
+  readonly at: TimeMs;
+  readonly receivedAt: TimeMs;
+  readonly expiresAt: TimeMs;
+  /** Without the secret, where a body has one. */
+  readonly body: Uint8Array;
+  readonly bodyHash: Hash;
+  /** Ed25519, over what its source signed. Absent: it was the host alone that verified it. */
+  readonly signature?: Signature;
+  /** See row-mac.ts. */
+  readonly mac: Uint8Array;
+}
+
+export interface SignalInsert {
+  readonly signal: SignalRecord;
+  /** A signal of the same source and body that came in after this time is the same one, whatever its id. */
+  readonly sameBodySince?: TimeMs;
+  /** Unexpired signals of a source that are kept. */
+  readonly limit: number;
+}
+
+/** `duplicate`: this signal was there, as `kept`. `conflict`: another body has its id. `full`: no room is left. */
+export type SignalOutcome =
+  | { readonly outcome: 'stored' | 'conflict' | 'full' }
+  | { readonly outcome: 'duplicate'; readonly kept: SignalRecord };
+
 /** A newer state of a wallet, and what was decided together with it. */
 export interface SignedUpdate {
   readonly wallet: Address;
@@ -168,6 +199,12 @@ export interface Store {
   /** Takes the place of the wallet's earlier one. */
   putPanicCode(record: PanicCodeRecord): Promise<void>;
   findPanicCode(hash: Hash): Promise<PanicCodeRecord | undefined>;
+  /** Keeps a signal unless there is one. What has expired at its `receivedAt` is not there. */
+  putSignal(insert: SignalInsert): Promise<SignalOutcome>;
+  /** Unexpired signals of this id, of these sources; at most two, because two are too many. */
+  findSignals(id: string, sources: readonly string[], now: TimeMs): Promise<readonly SignalRecord[]>;
+  /** A bounded number at a time. */
+  deleteExpiredSignals(now: TimeMs): Promise<void>;
   /** Resolves when the database answers a read. */
   ping(): Promise<void>;
   /** Finishes what is queued. */

@@ -285,6 +285,8 @@ say "building the image of commit $commit"
 build_image "$work/context"
 save_image "$work/image.tar"
 list_tree "$work/image.tar" "$work/image" >"$work/tree" || stop "$E_IMAGE" "the image is not of the expected form"
+# Hundreds of megabytes, where there may be few.
+rm -rf -- "$work/image" "$work/image.tar" "$work/context"
 say "building the EIF"
 build_eif "$work/qv.eif" "$work/printed.json"
 write_measurements "$work/printed.json" "$work/tree" >"$work/measurements.json"

@@ -5,22 +5,30 @@ import { join } from 'node:path';
 import { until } from '../support/temporary.ts';
 import { type CpioEntry, cpioArchive, fileEntry } from '../vm/cpio.ts';
 import { librariesOf } from '../vm/guest.ts';
+import { ENCLAVE_CID, INSTANCE_ID, MODULE_ID, PARENT_CID } from './layout.ts';
 import type { NitroMachine } from './machine.ts';
 
-/** As on AWS: the parent has CID 3, as enclaves see it. */
-export const PARENT_CID = 3;
-export const ENCLAVE_CID = 4;
-export const INSTANCE_ID = 'i-0a1b2c3d4e5f60718';
-export const MODULE_ID = `${INSTANCE_ID}-enc0123456789abcdef`;
+/** The guests' first process, a static program. @returns its path */
+export function buildInit(machine: NitroMachine, folder: string): string {
+  return compiled(machine, folder, 'init', ['-static']);
+}
 
-const INIT_SOURCE = join(import.meta.dirname, 'init.c');
+/**
+ * The board of an enclave has one clock that its kernel can measure the others by, the PIT, and on a machine that does
+ * other things, too, that fails and the boot hangs: so the kernel is told.
+ */
+function timeStampKilohertz(machine: NitroMachine, folder: string): string {
+  const done = spawnSync(compiled(machine, folder, 'tsc-khz', []), { encoding: 'utf8' });
+  if (!/^[1-9][0-9]{4,8}\n$/.test(done.stdout))
+    throw new Error(`the time stamp counter cannot be measured: ${done.stdout}`);
+  return done.stdout.trim();
+}
 
-/** Compiles the guests' init. @returns its path */
-export function buildInit({ compiler }: NitroMachine, folder: string): string {
-  const out = join(folder, 'init');
-  const flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror'];
-  const done = spawnSync(compiler, [...flags, '-o', out, INIT_SOURCE], { encoding: 'utf8' });
-  if (done.status !== 0) throw new Error(`init.c does not compile: ${done.stderr}`);
+function compiled({ compiler }: NitroMachine, folder: string, name: string, flags: readonly string[]): string {
+  const out = join(folder, name);
+  const args = [...flags, '-O2', '-Wall', '-Wextra', '-Werror', '-o', out, join(import.meta.dirname, `${name}.c`)];
+  const done = spawnSync(compiler, args, { encoding: 'utf8' });
+  if (done.status !== 0) throw new Error(`${name}.c does not compile: ${done.stderr}`);
   return out;
 }
 
@@ -67,6 +75,7 @@ export interface RunningGuest {
 export interface VsockDaemon {
   readonly parentSocket: string;
   readonly enclaveSocket: string;
+  log(): string;
   stop(): Promise<void>;
 }
 
@@ -84,7 +93,7 @@ export async function startVsock(machine: NitroMachine, folder: string): Promise
     if (process.child.exitCode !== null) throw new Error(`vhost-device-vsock ended: ${readFileSync(log, 'latin1')}`);
     return existsSync(parentSocket) && existsSync(enclaveSocket);
   });
-  return { parentSocket, enclaveSocket, stop: process.stop };
+  return { parentSocket, enclaveSocket, log: () => readFileSync(log, 'latin1'), stop: process.stop };
 }
 
 export interface EnclaveOptions {
@@ -103,8 +112,8 @@ export function startEnclave(machine: NitroMachine, options: EnclaveOptions): Ru
     ...['-chardev', `socket,id=c,path=${options.vsockSocket}`],
     // With two CPUs the security module sometimes dies at boot without this.
     ...['-global', 'virtio-mmio.ioeventfd=off'],
-    // Not measured, as nothing is that only says how the emulator restarts.
-    ...['-append', 'reboot=t panic=-1 quiet'],
+    // Not measured, as it is about this emulator alone.
+    ...['-append', `reboot=t panic=-1 quiet tsc_early_khz=${timeStampKilohertz(machine, options.folder)}`],
   ]);
 }
 

@@ -97,8 +97,10 @@ static int heartbeat_once(void) {
   return echoed;
 }
 
-/* On AWS nitro-cli listens before it starts the enclave. Here the parent starts at the same time: ask again. */
+/* The parent listens already; on a busy machine its answer may still take longer than one attempt. */
 static void heartbeat(void) {
+  printf("init: calling the parent\n");
+  fflush(stdout);
   for (int attempt = 0; attempt < 120; attempt++) {
     if (heartbeat_once()) {
       printf("init: heartbeat\n");

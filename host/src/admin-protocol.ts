@@ -5,6 +5,7 @@
  *   {"command": "resume", "scope": text, "freezeId": hex,
  *    "signatures": [{"key": base58, "signature": base64}]}    -> ResumeReport
  *   {"command": "status", "scope"?: text}                     -> AdminStatus
+ *   {"command": "metrics"}                                    -> {"text": the Prometheus exposition format}
  *   {"command": "row-key-create"}                             -> {"created": true}
  *
  * and what moves wallets between boots (admin/succession.ts):
@@ -70,6 +71,7 @@ export interface AdminCommands {
   };
   /** Publishes what was decided by now, with its witnesses. */
   publish: { readonly arguments: Record<never, never>; readonly result: { readonly published: true } };
+  metrics: { readonly arguments: Record<never, never>; readonly result: { readonly text: string } };
   'row-key-create': { readonly arguments: Record<never, never>; readonly result: { readonly created: true } };
 }
 

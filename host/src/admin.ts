@@ -6,6 +6,7 @@ import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { AdminDeps } from './admin/deps.ts';
 import { freeze } from './admin/freeze.ts';
+import { metrics } from './admin/metrics.ts';
 import { resume } from './admin/resume.ts';
 import { createRowKey } from './admin/row-key.ts';
 import { status } from './admin/status.ts';
@@ -27,6 +28,7 @@ const COMMANDS: Readonly<Record<AdminCommand, Perform>> = {
   take,
   'lease-show': leaseShow,
   publish,
+  metrics,
   'row-key-create': createRowKey,
 };
 

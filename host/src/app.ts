@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
+import { type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import Fastify, {
   type FastifyBaseLogger,
@@ -24,6 +24,9 @@ import type { EnclaveSession } from './enclave/session.ts';
 import type { LogPublisher } from './evidence/publisher.ts';
 import type { Freezes } from './freeze.ts';
 import { LoopLoad } from './loop-load.ts';
+import type { ShedReason } from './metrics/counts.ts';
+import { meterHttp } from './metrics/http.ts';
+import type { HostMetrics } from './metrics/metrics.ts';
 import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.ts';
 import type { Records } from './records.ts';
 import type { PanicCodes } from './remote-freeze/panic-codes.ts';
@@ -41,6 +44,7 @@ import { verifyPageRoute } from './routes/verify-page.ts';
 import { walletRoutes } from './routes/wallets.ts';
 import { Signing } from './signing.ts';
 import type { Store } from './store/store.ts';
+import { inTrace, traceRequests } from './trace/request-trace.ts';
 
 export interface AppDeps {
   readonly deployment: string;
@@ -55,6 +59,7 @@ export interface AppDeps {
   readonly credentials: CredentialsSource;
   /** For clientOf (client-address.ts). */
   readonly trustedProxies: readonly Network[];
+  readonly metrics: HostMetrics;
   readonly log: FastifyBaseLogger;
   readonly now: () => TimeMs;
   /** True from the moment the process was told to stop. */
@@ -100,12 +105,18 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
+  traceRequests(app);
+  meterHttp(app, deps.metrics);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');
-    if (deps.draining()) throw new QvError('shutting_down');
+    if (deps.draining()) throw shed('draining', 'shutting_down');
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) throw new QvError('http_malformed');
-    if (load.isLate && !ALWAYS_ANSWERED.includes(request.routeOptions.url)) throw new QvError('overloaded');
+    if (load.isLate && !ALWAYS_ANSWERED.includes(request.routeOptions.url)) throw shed('event_loop', 'overloaded');
   });
+  const shed = (reason: ShedReason, code: ErrorCode): QvError => {
+    deps.metrics.shed(reason);
+    return new QvError(code);
+  };
   // What is under way when the host drains is answered, and its connection is not kept for another request.
   app.addHook('onSend', async (request, reply) => {
     limitResponse(request.raw, reply.raw, connectionLimits.responseMilliseconds);
@@ -113,21 +124,19 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   });
   app.addHook('onResponse', async (request, reply) => {
     const { code, wallet } = factsOf(request);
-    request.log.info(
-      {
-        method: request.method,
-        // The pattern, not the path: what callers write stays out of the log.
-        route: request.routeOptions.url,
-        status: reply.statusCode,
-        code,
-        wallet,
-        milliseconds: Math.round(reply.elapsedTime),
-      },
-      'request',
-    );
+    const line = {
+      method: request.method,
+      // The pattern, not the path: what callers write stays out of the log.
+      route: request.routeOptions.url,
+      status: reply.statusCode,
+      code,
+      wallet,
+      milliseconds: Math.round(reply.elapsedTime),
+    };
+    inTrace(request, () => request.log.info(line, 'request'));
   });
   app.addHook('onClose', async () => load.close());
-  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
+  app.setErrorHandler((error, request, reply) => inTrace(request, () => sendProblem(request, reply, error)));
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, new QvError('route_unknown')));
 
   healthRoutes(app, deps);

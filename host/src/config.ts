@@ -89,6 +89,12 @@ export interface HostConfig {
    * Hazard: an enclave that requires witnesses releases no signature without them.
    */
   readonly witnesses: readonly WitnessEndpoint[];
+  /**
+   * Where `GET /metrics` answers Prometheus, and nothing else, over plain HTTP. Default: nowhere; `qv metrics` asks over
+   * the admin socket in any case. Hazard: whoever reaches it reads how much is signed, and which rules deny: 127.0.0.1,
+   * or a network of yours. Never the address and port of `listen`.
+   */
+  readonly metrics?: { readonly host: string; readonly port: number };
   /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
   readonly logLevel: LogLevel;
 }
@@ -130,7 +136,7 @@ function readConfig(fields: JsonFields): HostConfig {
   const store = nested(fields, 'store', (inner) => ({ sqlite: absolutePath(inner, 'sqlite') }));
   const config: HostConfig = {
     deployment: matching(fields, 'deployment', DEPLOYMENT_NAME),
-    listen: nested(fields, 'listen', (inner) => ({ host: filled(inner, 'host'), port: inner.integer('port', 0xffff) })),
+    listen: hostAndPort(fields, 'listen'),
     trustedProxies: networks(fields, 'trustedProxies') ?? [],
     adminSocket: nested(fields, 'adminSocket', (inner) => ({
       path: absolutePath(inner, 'path'),
@@ -153,6 +159,7 @@ function readConfig(fields: JsonFields): HostConfig {
     credentials: credentials(fields),
     ...(fields.optional('operatorsFile') === undefined ? {} : { operatorsFile: absolutePath(fields, 'operatorsFile') }),
     witnesses: witnesses(fields),
+    ...(fields.optional('metrics') === undefined ? {} : { metrics: hostAndPort(fields, 'metrics') }),
     logLevel: logLevel(fields),
   };
   fields.end();
@@ -192,6 +199,10 @@ function nested<T>(fields: JsonFields, key: string, read: (inner: JsonFields) =>
   const value = read(inner);
   inner.end();
   return value;
+}
+
+function hostAndPort(fields: JsonFields, key: string): { readonly host: string; readonly port: number } {
+  return nested(fields, key, (inner) => ({ host: filled(inner, 'host'), port: inner.integer('port', 0xffff) }));
 }
 
 function filled(fields: JsonFields, key: string): string {

@@ -19,6 +19,14 @@ export interface KmsTunnelOptions {
   readonly connections?: number;
   /** Between tries for a port that another host holds. Default RETRY_MILLISECONDS. */
   readonly retryMilliseconds?: number;
+  readonly counts?: TunnelCounts;
+}
+
+export interface TunnelCounts {
+  /** `refused`: the tunnel was full. `failed`: the endpoint was not to be reached, or broke off. */
+  tunnelConnection(outcome: 'opened' | 'refused' | 'failed'): void;
+  tunnelOpen(count: number): void;
+  tunnelBytes(direction: 'to_kms' | 'to_enclave', bytes: number): void;
 }
 
 const RETRY_MILLISECONDS = 1000;
@@ -31,11 +39,16 @@ export async function startKmsTunnel(options: KmsTunnelOptions): Promise<Listene
     near.on('error', (error) => options.log.debug({ reason: error.message }, 'kms tunnel, enclave side'));
     if (open.size >= limit) {
       options.log.warn({ limit }, 'kms tunnel is full');
+      options.counts?.tunnelConnection('refused');
       near.destroy();
       return;
     }
     open.add(near);
-    near.on('close', () => open.delete(near));
+    options.counts?.tunnelOpen(open.size);
+    near.on('close', () => {
+      open.delete(near);
+      options.counts?.tunnelOpen(open.size);
+    });
     carry(near, options);
   };
   const listening = await listenWhenFree(options, take);
@@ -86,17 +99,25 @@ async function listenWhenFree(options: KmsTunnelOptions, take: (near: Duplex) =>
   };
 }
 
-function carry(near: Duplex, { endpoint, log }: KmsTunnelOptions): void {
+function carry(near: Duplex, { endpoint, log, counts }: KmsTunnelOptions): void {
   // Half-open: one side may finish sending while the other still answers.
   const far = createConnection({ host: endpoint.host, port: endpoint.port, allowHalfOpen: true, noDelay: true });
-  far.on('error', (error) => log.warn({ reason: error.message }, 'kms tunnel, endpoint side'));
+  far.on('error', (error) => {
+    log.warn({ reason: error.message }, 'kms tunnel, endpoint side');
+    counts?.tunnelConnection('failed');
+  });
   far.setTimeout(LIMITS.kmsTunnelConnectMilliseconds, () => far.destroy());
-  far.once('connect', () => far.setTimeout(LIMITS.kmsTunnelIdleMilliseconds));
+  far.once('connect', () => {
+    far.setTimeout(LIMITS.kmsTunnelIdleMilliseconds);
+    counts?.tunnelConnection('opened');
+  });
   // pipe() passes data, backpressure and the end of each direction; what it does not pass is an abrupt loss.
   near.pipe(far);
   far.pipe(near);
   near.once('close', () => far.destroy());
   far.once('close', () => {
+    counts?.tunnelBytes('to_kms', far.bytesWritten);
+    counts?.tunnelBytes('to_enclave', far.bytesRead);
     if (!near.writableFinished || !near.readableEnded) near.destroy();
   });
 }

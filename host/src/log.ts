@@ -4,6 +4,7 @@
  */
 import Fastify, { type FastifyBaseLogger } from 'fastify';
 import type { LogLevel } from './config.ts';
+import { traceFields } from './trace/request-trace.ts';
 
 export type Log = Pick<FastifyBaseLogger, 'debug' | 'info' | 'warn' | 'error'>;
 
@@ -29,6 +30,8 @@ export function createLog(level: LogLevel, stream: { write(line: string): void }
     logger: {
       level,
       stream,
+      // The trace of the request that a line is written for.
+      mixin: traceFields,
       // A request that reaches the logger by accident shows its method and nothing a caller wrote.
       serializers: { req: (request) => ({ method: request.method }), res: (reply) => ({ status: reply.statusCode }) },
       // The last net, should a field of these names ever be passed along.

@@ -24,7 +24,9 @@ try {
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
   if (values['exit-with-parent']) process.stdin.once('close', stop).resume();
-  process.stdout.write(`${JSON.stringify({ ready: true, http: host.url, admin: host.adminSocket })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ ready: true, http: host.url, admin: host.adminSocket, metrics: host.metricsUrl })}\n`,
+  );
 } catch (error) {
   const facts = error instanceof QvError ? error.facts : { value: String(error) };
   const code = codeOf(error);

@@ -57,7 +57,7 @@ export class Signing {
     request: FastifyRequest,
     parse: (body: Uint8Array) => B,
   ): Promise<Authentic & { readonly body: B }> {
-    const { deployment, store, session, freezes, now } = this.#deps;
+    const { deployment, store, session, freezes, metrics, now } = this.#deps;
     const bytes = bodyBytes(request.body);
     const { id, timestamp, timestampText, signature } = parseWebhookHeaders(request.headers);
     requireFresh(timestamp, now());
@@ -65,11 +65,13 @@ export class Signing {
     const { wallet } = body;
     factsOf(request).wallet = wallet;
     if (body.audience !== deployment) throw new QvError('audience_mismatch', { path: 'audience' });
-    const row = await verifiedRow(store, session, wallet);
+    const row = await metrics.stage('row', () => verifiedRow(store, session, wallet));
     freezes.requireOpen({ wallet });
     if (row.frozen) throw new QvError('frozen', { path: 'wallet' });
     const policy = policyOf(row);
-    const requester = await this.#keys.signerOf(policy.bytes, signature, signedContent(id, timestampText, bytes));
+    const content = signedContent(id, timestampText, bytes);
+    const signer = () => this.#keys.signerOf(policy.bytes, signature, content);
+    const requester = await metrics.stage('authentication', signer);
     freezes.requireOpen({ wallet, requester });
     return {
       row,
@@ -89,7 +91,7 @@ export class Signing {
   }
 
   async #decide<R>({ ask, record, recordRefusal }: Decision<R>): Promise<string> {
-    const { records, session, log } = this.#deps;
+    const { records, session, metrics, log } = this.#deps;
     const refuse = async (refusal: EnclaveRefusal): Promise<QvError> => {
       // By somebody else: the next round tells which freeze it is, and then it holds for stored replies as well.
       if (refusal.code === 'frozen') void session.refresh();
@@ -98,18 +100,19 @@ export class Signing {
     records.requireRoom();
     let reply: R;
     try {
-      // The caller is gone; the decision was made, and a repeat of the same id finds it.
-      reply = await ask((late) => {
+      const onLate = (late: R | EnclaveRefusal): void => {
+        // The caller is gone; the decision was made, and a repeat of the same id finds it.
         const kept: Promise<unknown> = late instanceof EnclaveRefusal ? refuse(late) : record(late);
         kept.catch((error) => {
           if (error instanceof DeniedError) return;
           log.error({ code: codeOf(error) }, 'a late decision is not stored yet');
         });
-      });
+      };
+      reply = await metrics.stage('enclave', () => ask(onLate));
     } catch (error) {
-      throw error instanceof EnclaveRefusal ? await refuse(error) : error;
+      throw error instanceof EnclaveRefusal ? await metrics.stage('store', () => refuse(error)) : error;
     }
-    return await record(reply);
+    return await metrics.stage('store', () => record(reply));
   }
 
   /** Stores a denial and its leaves. A denial is told once it is stored. */

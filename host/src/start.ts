@@ -18,6 +18,10 @@ import { Freezes } from './freeze.ts';
 import { FreezeMarkers } from './freeze-markers.ts';
 import { InstanceRoleCredentials, type InstanceRoleOptions } from './instance-role/credentials.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
+import { startMetricsListener } from './metrics/listener.ts';
+import { meteredStore } from './metrics/metered-store.ts';
+import { HostMetrics } from './metrics/metrics.ts';
+import { collectState } from './metrics/state.ts';
 import { Records } from './records.ts';
 import { OperatorsFile } from './remote-freeze/operators-file.ts';
 import { PanicCodes } from './remote-freeze/panic-codes.ts';
@@ -47,6 +51,8 @@ export interface RunningHost {
   /** `http://127.0.0.1:8080` */
   readonly url: string;
   readonly adminSocket: string;
+  /** `http://127.0.0.1:9464/metrics`, where it is served. */
+  readonly metricsUrl?: string;
   /** `unwritten`: decisions that the database did not take in time. Refuses new requests, finishes those under way within LIMITS.drainTimeoutMilliseconds, stores, stops. */
   close(): Promise<{ readonly unwritten: number }>;
 }
@@ -82,7 +88,10 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       operatorsFile === undefined
         ? undefined
         : parts.add(new OperatorsFile(operatorsFile, log), (part) => part.close());
-    const store = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
+    const metrics = new HostMetrics();
+    const onSettled = metrics.message.bind(metrics);
+    const opened = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
+    const store = meteredStore(opened, metrics);
     await claimDatabase(store, deployment);
     const records = new Records(store, () => session.requireRowMac(), log);
     const timeout = deps.enclaveTimeoutMilliseconds;
@@ -91,12 +100,14 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         address: config.enclave.data,
         transport,
         log,
+        onSettled,
         ...(timeout === undefined ? {} : { timeoutMilliseconds: timeout }),
       }),
       (part) => part.close(),
     );
-    const control = parts.add(new EnclaveClient({ address: config.enclave.control, transport, log }), (part) =>
-      part.close(),
+    const control = parts.add(
+      new EnclaveClient({ address: config.enclave.control, transport, log, onSettled }),
+      (part) => part.close(),
     );
     const freezes = parts.add(
       new Freezes({
@@ -145,7 +156,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     if (config.kmsTunnel.listen.kind === 'unix') {
       await removeStaleSocket(config.kmsTunnel.listen.path, 'kmsTunnel.listen');
     }
-    parts.add(await startKmsTunnel({ transport, ...config.kmsTunnel, log }), (part) => part.close());
+    parts.add(await startKmsTunnel({ transport, ...config.kmsTunnel, log, counts: metrics }), (part) => part.close());
     const shared = {
       deployment,
       store,
@@ -155,11 +166,15 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       records,
       publisher,
       credentials,
+      metrics,
       log,
       now,
       draining: () => draining,
     };
+    collectState(metrics, shared);
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
+    const metricsListener =
+      config.metrics && parts.add(await startMetricsListener(config.metrics, metrics, log), (part) => part.close());
     const app = parts.add(
       buildApp({
         ...shared,
@@ -179,6 +194,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     return {
       url: urlOf(app.server.address() as AddressInfo),
       adminSocket: config.adminSocket.path,
+      ...(metricsListener && { metricsUrl: metricsListener.url }),
       async close() {
         draining = true;
         closing ??= parts.close();

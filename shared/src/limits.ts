@@ -312,6 +312,10 @@ export const LIMITS = {
   metadataRetryMilliseconds: 1_000,
   metadataRetryMaxMilliseconds: 30_000,
   configBytes: 64 * 1024,
+  /** Prometheus scrapes by one connection; a second one and a person with curl find room. */
+  metricsConnections: 16,
+  /** Longer than the usual interval between scrapes. */
+  metricsKeepAliveMilliseconds: 75_000,
   /** CIDR blocks in one list of the configuration. */
   configNetworks: 64,
   kmsTunnelConnections: 32,

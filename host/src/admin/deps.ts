@@ -6,6 +6,7 @@ import type { EnclaveSession } from '../enclave/session.ts';
 import type { LogPublisher } from '../evidence/publisher.ts';
 import type { Freezes } from '../freeze.ts';
 import type { Log } from '../log.ts';
+import type { HostMetrics } from '../metrics/metrics.ts';
 import type { Records } from '../records.ts';
 import type { Store } from '../store/store.ts';
 
@@ -18,6 +19,7 @@ export interface AdminDeps {
   readonly records: Records;
   readonly publisher: LogPublisher;
   readonly credentials: CredentialsSource;
+  readonly metrics: Pick<HostMetrics, 'text'>;
   readonly log: Log;
   readonly now: () => TimeMs;
   readonly draining: () => boolean;

@@ -30,6 +30,7 @@ const SHAPES: Shape = {
       place.text(flag(place, 'cleared') ? 'at' : 'code');
     }
   },
+  metrics: (fields) => void fields.text('text'),
   status: (fields) => {
     fields.text('deployment');
     for (const key of ['draining', 'rowKey', 'store']) flag(fields, key);

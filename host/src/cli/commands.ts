@@ -14,6 +14,7 @@ import { leaseSign } from './commands/lease-sign.ts';
 import { logExport } from './commands/log-export.ts';
 import { logFetch } from './commands/log-fetch.ts';
 import { measure } from './commands/measure.ts';
+import { metrics } from './commands/metrics.ts';
 import { panic } from './commands/panic.ts';
 import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
@@ -38,6 +39,7 @@ export const COMMANDS: readonly Command[] = [
   resumeStatement,
   panic,
   status,
+  metrics,
   releaseOrder,
   releaseApply,
   releaseTake,

@@ -3,7 +3,7 @@
  * bounded in count and bytes, every request has a deadline, and a peer that breaks the protocol is hung up on.
  */
 import type { Duplex } from 'node:stream';
-import { type ErrorCode, type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf, type ErrorCode, type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -44,6 +44,8 @@ export interface EnclaveClientOptions {
   readonly inFlightReservedBytes?: number;
   /** Of requests that name no timeout of their own. */
   readonly timeoutMilliseconds?: number;
+  /** Told of every request how it ended for its caller, and after how many seconds. */
+  readonly onSettled?: (name: MessageName, code: 'ok' | ErrorCode, seconds: number) => void;
 }
 
 export interface RequestOptions<N extends MessageName> {
@@ -117,6 +119,20 @@ export class EnclaveClient {
     body: RequestOf<N>,
     options: RequestOptions<N> = {},
   ): Promise<ReplyOf<N>> {
+    const started = performance.now();
+    const settled = (code: 'ok' | ErrorCode): void =>
+      this.#options.onSettled?.(name, code, (performance.now() - started) / 1000);
+    try {
+      const reply = await this.#request(name, body, options);
+      settled('ok');
+      return reply;
+    } catch (error) {
+      settled(codeOf(error));
+      throw error;
+    }
+  }
+
+  async #request<N extends MessageName>(name: N, body: RequestOf<N>, options: RequestOptions<N>): Promise<ReplyOf<N>> {
     const stream = this.#stream;
     if (stream === undefined) throw new QvError('enclave_unavailable');
     const id = this.#freeId();

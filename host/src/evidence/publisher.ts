@@ -66,6 +66,11 @@ export class LogPublisher {
     void this.#run();
   }
 
+  /** The present boot's log as it is published; undefined until something of it is. */
+  get published(): LogRecord | undefined {
+    return this.#gathered?.published;
+  }
+
   /** Publishes what there is by now. Everybody who asks before the round begins shares it. @throws QvError */
   publish(): Promise<void> {
     this.#next ??= this.#enqueue(() => {

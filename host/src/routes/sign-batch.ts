@@ -25,7 +25,8 @@ export function signBatchRoute(app: FastifyInstance, deps: AppDeps, signing: Sig
     const message = { ...authentic.message, blobs };
     reply.type('application/json');
     if (body.dryRun) {
-      const { verdicts } = await deps.enclave.request('signBatch', message);
+      const { verdicts } = await deps.metrics.stage('enclave', () => deps.enclave.request('signBatch', message));
+      for (const { allow } of verdicts) deps.metrics.verdict('dry_run', allow ? 'allow' : 'deny');
       const verdict = verdicts.every(({ allow }) => allow) ? 'allow' : 'deny';
       return JSON.stringify({ verdict, verdicts: verdicts.map(verdictJson) });
     }
@@ -42,6 +43,7 @@ async function record(deps: AppDeps, signing: Signing, { row, key }: Authentic, 
   const { verdicts, state } = reply;
   const receipts = verdicts.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
   const index = verdicts.findIndex(({ allow }) => !allow);
+  for (const { allow, rule } of verdicts) deps.metrics.verdict('batch', allow ? 'allow' : 'deny', rule);
   const denied = verdicts[index];
   if (denied !== undefined) {
     const { rule, value, receipt } = denied;

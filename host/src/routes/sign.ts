@@ -20,13 +20,19 @@ export function signRoute(app: FastifyInstance, deps: AppDeps, signing: Signing)
     const { row, key, body } = authentic;
     const message = { ...authentic.message, blobs: blobsOf(row) };
     reply.type('application/json');
-    if (body.dryRun) return JSON.stringify(verdictJson(await deps.enclave.request('sign', message)));
+    if (body.dryRun) {
+      const judged = await deps.metrics.stage('enclave', () => deps.enclave.request('sign', message));
+      const verdict = verdictJson(judged);
+      deps.metrics.verdict('dry_run', verdict.verdict);
+      return JSON.stringify(verdict);
+    }
     return await signing.once<Reply>(key, {
       ask: (onLate) => deps.enclave.request('sign', message, { onLate }),
       record: (signed) => record(deps, authentic, signed),
       recordRefusal: async (refusal) => {
         const { code, receipt, facts } = refusal;
         if (code !== 'policy_denied' || receipt === undefined) return refusal;
+        deps.metrics.verdict('sign', 'deny', facts.path);
         return await signing.denied(key, facts, { receipt: receiptJson(receipt) }, [receipt]);
       },
     });
@@ -38,6 +44,7 @@ async function record(deps: AppDeps, { row, key }: Authentic, reply: Reply): Pro
   if (signature === undefined || state === undefined || receipt === undefined) {
     throw new QvError('internal', {}, { cause: 'the enclave answered a signing request as a dry run' });
   }
+  deps.metrics.verdict('sign', 'allow');
   const json = JSON.stringify({
     signature: toBase58(signature),
     messageHash: toHex(reply.messageHash),
@@ -61,7 +68,7 @@ export function amountsJson({ lamportsOut, feeLamports, tokens }: Amounts) {
 function verdictJson({ allow, rules, messageHash, amounts }: Reply) {
   if (allow === undefined) throw new QvError('internal', {}, { cause: 'a dry run without verdict' });
   return {
-    verdict: allow ? 'allow' : 'deny',
+    verdict: allow ? ('allow' as const) : ('deny' as const),
     rules: rules ?? [],
     messageHash: toHex(messageHash),
     ...amountsJson(amounts),

@@ -1,0 +1,73 @@
+/** The enclave as it last told, at most some seconds ago: nothing here asks it. */
+import { PHASES } from '@quantumvault/shared/protocol/messages.ts';
+import { Gauge } from 'prom-client';
+import { absoluteCounter, flag, gauge, gaugeBy } from './collected.ts';
+import type { HostMetrics } from './metrics.ts';
+import type { StateDeps } from './state.ts';
+
+const PHASE_LABELS = [...PHASES, 'unreachable'] as const;
+
+export function collectEnclave({ registry }: Pick<HostMetrics, 'registry'>, deps: StateDeps): void {
+  const { session, enclave, publisher, now } = deps;
+  gauge(registry, 'qv_enclave_up', '1 when the enclave answers and may sign.', () => flag(session.serving));
+  gaugeBy(registry, 'qv_enclave_phase', '1 at the phase it is in.', 'phase', PHASE_LABELS, (phase) =>
+    flag(phase === (session.status?.phase ?? 'unreachable')),
+  );
+  new Gauge({
+    name: 'qv_enclave_info',
+    help: 'Always 1: the boot that answers, and its version. Another boot is another start of the enclave.',
+    labelNames: ['boot', 'version'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      const { boot, version } = session.status ?? {};
+      if (boot !== undefined && version !== undefined) this.set({ boot, version }, 1);
+    },
+  });
+  const age = 'NaN while the enclave does not say.';
+  gauge(
+    registry,
+    'qv_enclave_attestation_age_seconds',
+    `Age of the attestation document that the next call of KMS shows, which takes none older than 300. ${age}`,
+    () => session.status?.attestationAgeSeconds ?? Number.NaN,
+  );
+  gauge(
+    registry,
+    'qv_enclave_time_age_seconds',
+    `Age of the last sample of trusted time; beyond 60 nothing is signed. ${age}`,
+    () => session.status?.timeAgeSeconds ?? Number.NaN,
+  );
+  gauge(
+    registry,
+    'qv_enclave_clock_offset_seconds',
+    `The host's clock less the enclave's trusted time, to a second or two. ${age}`,
+    () => (session.status?.time === undefined ? Number.NaN : (now() - session.status.time) / 1000),
+  );
+  gauge(registry, 'qv_enclave_wallets', 'Wallets that this boot holds.', () => session.status?.wallets ?? 0);
+  absoluteCounter(
+    registry,
+    'qv_enclave_connections_total',
+    'Connections made to the enclave.',
+    () => enclave.connection,
+  );
+
+  // While it does not answer the last word stands: zero would look like a restart.
+  let [calls, failures, leaves] = [0n, 0n, 0n];
+  absoluteCounter(registry, 'qv_kms_calls_total', "Calls of KMS by the enclave's present boot.", () => {
+    calls = session.status?.kmsCalls ?? calls;
+    return calls;
+  });
+  absoluteCounter(registry, 'qv_kms_failures_total', 'Those that ended without a usable answer.', () => {
+    failures = session.status?.kmsFailures ?? failures;
+    return failures;
+  });
+  absoluteCounter(registry, 'qv_log_leaves_total', "Decisions in the log of the enclave's present boot.", () => {
+    leaves = session.status?.leaves ?? leaves;
+    return leaves;
+  });
+  gauge(registry, 'qv_log_unpublished_leaves', 'Of these, what no published checkpoint covers yet.', () => {
+    const { boot } = session.status ?? {};
+    const published = publisher.published;
+    return Number(leaves - (published !== undefined && published.boot === boot ? published.size : 0n));
+  });
+}

@@ -17,7 +17,8 @@ b mount -o move . /
 exec /bin/busybox chroot . /usr/lib/systemd/systemd
 `;
 
-const systemd = spawn('/bin/busybox', ['unshare', '-m', '-p', '-f', '/bin/sh', '-c', BOOT], { stdio: 'inherit' });
+// Not our streams: systemd outlives us, and the guest ends when they do. It has the console.
+const systemd = spawn('/bin/busybox', ['unshare', '-m', '-p', '-f', '/bin/sh', '-c', BOOT], { stdio: 'ignore' });
 const ended = once(systemd, 'exit');
 let gone = false;
 void ended.then(() => {

@@ -7,12 +7,19 @@ import { createHash, type KeyObject, verify } from 'node:crypto';
 import { type Address, addressBytes, type Signature } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { SignalRule } from '@quantumvault/shared/policy/parse.ts';
 import { policyFromBytes } from '@quantumvault/shared/policy/policy.ts';
 import { ed25519Key } from './ed25519.ts';
 
 interface Requester {
   readonly address: Address;
   readonly key: KeyObject;
+}
+
+/** What of a policy every request needs. */
+interface Kept {
+  readonly requesters: readonly Requester[];
+  readonly signals: SignalRule | undefined;
 }
 
 export interface RequesterKeysLimits {
@@ -27,7 +34,7 @@ const DEFAULTS: RequesterKeysLimits = { policies: LIMITS.requesterKeyPolicies, c
 export class RequesterKeys {
   readonly #limits: RequesterKeysLimits;
   /** By the hash of the policy, the one used last at the end. */
-  readonly #kept = new Map<string, readonly Requester[]>();
+  readonly #kept = new Map<string, Kept>();
   #underWay = 0;
 
   constructor(limits: RequesterKeysLimits = DEFAULTS) {
@@ -44,7 +51,7 @@ export class RequesterKeys {
     if (this.#underWay >= this.#limits.concurrent) throw new QvError('overloaded');
     this.#underWay++;
     try {
-      for (const { address, key } of this.#requesters(policy)) {
+      for (const { address, key } of this.#read(policy).requesters) {
         if (await verifies(content, key, signature)) return address;
       }
     } finally {
@@ -53,28 +60,35 @@ export class RequesterKeys {
     throw new QvError('request_signature_invalid');
   }
 
-  #requesters(policy: Uint8Array): readonly Requester[] {
+  /** The sources of signals that the policy names; undefined where it has none. */
+  signalRulesOf(policy: Uint8Array): SignalRule | undefined {
+    return this.#read(policy).signals;
+  }
+
+  #read(policy: Uint8Array): Kept {
     const hash = createHash('sha256').update(policy).digest('base64');
-    const requesters = this.#kept.get(hash) ?? parseRequesters(policy);
+    const kept = this.#kept.get(hash) ?? parse(policy);
     this.#kept.delete(hash);
-    this.#kept.set(hash, requesters);
+    this.#kept.set(hash, kept);
     if (this.#kept.size > this.#limits.policies) {
       const [oldest] = this.#kept.keys();
       if (oldest !== undefined) this.#kept.delete(oldest);
     }
-    return requesters;
+    return kept;
   }
 }
 
 /** A requester that is no point of the curve signs nothing, and keeps nobody else from signing. */
-function parseRequesters(policy: Uint8Array): readonly Requester[] {
-  return policyFromBytes(policy).requesters.flatMap((address) => {
+function parse(policy: Uint8Array): Kept {
+  const { requesters, signals } = policyFromBytes(policy);
+  const usable = requesters.flatMap((address) => {
     try {
       return [{ address, key: ed25519Key(addressBytes(address)) }];
     } catch {
       return [];
     }
   });
+  return { requesters: usable, signals };
 }
 
 function verifies(content: Uint8Array, key: KeyObject, signature: Uint8Array): Promise<boolean> {

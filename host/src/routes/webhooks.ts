@@ -1,0 +1,69 @@
+/**
+ * POST /v1/webhooks/:source: a signal comes in. Cheap refusals first, and everything that is said before the body before
+ * the body is read. The answer is
+ *
+ *   {"signal": id, "verified": "enclave-verifiable" | "host"}
+ *
+ * with the id that signing requests cite. `enclave-verifiable`: an Ed25519 signature is kept with it, which the enclave
+ * verifies again under the key that the policy names. `host`: what a policy calls `hostVerified`. 200 when it is stored,
+ * also when it was before; 202 when the database has yet to take it.
+ */
+import { codeOf, ERRORS } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { AppDeps } from '../app.ts';
+import { clientOf } from '../client-address.ts';
+import { translateForeign } from '../problem.ts';
+import type { SignalRecord } from '../store/store.ts';
+import { RefusalPace } from '../webhooks/refusal-pace.ts';
+import type { Admitted } from '../webhooks/webhooks.ts';
+import { bodyBytes } from '../wire-json.ts';
+
+export const WEBHOOK_ROUTE = '/v1/webhooks/:source';
+
+const JSON_TYPE = /^application\/json *(?:;|$)/i;
+
+export function webhookRoute(app: FastifyInstance, deps: AppDeps): void {
+  const { webhooks, signals, trustedProxies, now } = deps;
+  const pace = new RefusalPace(deps.webhookRefusalsPerSecond);
+  const admitted = new WeakMap<FastifyRequest, Admitted>();
+  // A context of its own, for the other media type and for how refusals are told.
+  app.register(async (scope) => {
+    scope.addContentTypeParser('text/plain', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+
+    scope.setErrorHandler(async (error, request, reply) => {
+      const isCallersFault = ERRORS[codeOf(translateForeign(error))].status < 500;
+      if (isCallersFault && !(await pace.turn(admitted.get(request)?.cost ?? 1))) {
+        reply.hijack();
+        request.raw.socket.destroy();
+        return;
+      }
+      // For the app's own, which knows how a problem looks.
+      throw error;
+    });
+
+    scope.post<{ Params: { source: string } }>(
+      WEBHOOK_ROUTE,
+      {
+        bodyLimit: LIMITS.signalBodyBytes,
+        onRequest: async (request) => {
+          const { raw, headers } = request;
+          admitted.set(request, webhooks.admit(request.params.source, clientOf(raw, trustedProxies), headers, now()));
+        },
+      },
+      async (request, reply) => {
+        const webhook = admitted.get(request) as Admitted;
+        const isJson = JSON_TYPE.test(request.headers['content-type'] ?? '');
+        const { signal: verified, delivery } = await webhooks.verify(webhook, bodyBytes(request.body), isJson, now());
+        const { signal, isRepeat, isStored } = await signals.accept(verified, delivery);
+        const answer = { signal: signal.id, verified: verifiedBy(signal) };
+        request.log.info({ source: signal.source, ...answer, isRepeat, isStored }, 'signal');
+        return reply.code(isStored ? 200 : 202).send(answer);
+      },
+    );
+  });
+}
+
+function verifiedBy({ signature }: SignalRecord): 'enclave-verifiable' | 'host' {
+  return signature === undefined ? 'host' : 'enclave-verifiable';
+}

@@ -1,0 +1,158 @@
+/**
+ * Signals that were verified: kept once, found by the signing requests that cite them. A signal is known by its source
+ * and its id together. A database that is slow loses none that has to be acknowledged: those wait in memory, bounded,
+ * until it takes them.
+ */
+import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Log } from '../log.ts';
+import type { RowMac, UnsealedSignal } from '../row-mac.ts';
+import type { SignalInsert, SignalOutcome, SignalRecord, Store } from '../store/store.ts';
+import { within } from '../within.ts';
+
+export interface SignalsDeps {
+  readonly store: Pick<Store, 'putSignal' | 'findSignals' | 'deleteExpiredSignals'>;
+  readonly rowMac: () => RowMac;
+  readonly log: Log;
+  readonly now: () => TimeMs;
+}
+
+export interface Accepted {
+  /** This one, or the one that was there. */
+  readonly signal: SignalRecord;
+  readonly isRepeat: boolean;
+  /** False: it waits in memory. */
+  readonly isStored: boolean;
+}
+
+export interface Delivery {
+  /** Without an id of its own: the same body within so many seconds is the same signal. */
+  readonly repeatSeconds?: number;
+  /** Its source sends it once, and does not wait long: it is acknowledged whether or not the database has it. */
+  readonly once: boolean;
+}
+
+/** Ids hold no space, so no two signals are spelled the same. */
+const nameOf = ({ source, id }: SignalRecord): string => `${id} ${source}`;
+
+export class Signals {
+  readonly #deps: SignalsDeps;
+  readonly #unwritten = new Map<string, SignalInsert>();
+  #timer: NodeJS.Timeout | undefined;
+  #flushing = false;
+  #closed = false;
+
+  constructor(deps: SignalsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Signals that the database has not taken yet. */
+  get unwritten(): number {
+    return this.#unwritten.size;
+  }
+
+  /** @throws QvError signal_id_reused, signals_full, store_*, overloaded, row_tampered, and what rowMac throws */
+  async accept(unsealed: UnsealedSignal, { repeatSeconds, once }: Delivery): Promise<Accepted> {
+    const { store, rowMac } = this.#deps;
+    const signal = rowMac().sealSignal(unsealed);
+    const sameBodySince =
+      repeatSeconds === undefined ? undefined : ((signal.receivedAt - repeatSeconds * 1000) as TimeMs);
+    const limit = LIMITS.signalsPerSource;
+    const insert = { signal, limit, ...(sameBodySince !== undefined && { sameBodySince }) };
+    const repeats = this.#unwrittenLike(insert);
+    if (repeats !== undefined) return { signal: repeats, isRepeat: true, isStored: false };
+    let outcome: SignalOutcome;
+    try {
+      const put = store.putSignal(insert);
+      outcome = await (once ? within(LIMITS.webhookAcknowledgeMilliseconds, put) : put);
+    } catch (error) {
+      if (!once || !this.#keep(insert)) throw error;
+      return { signal, isRepeat: false, isStored: false };
+    }
+    if (outcome.outcome === 'duplicate')
+      return { signal: rowMac().verifySignal(outcome.kept), isRepeat: true, isStored: true };
+    if (outcome.outcome === 'stored') return { signal, isRepeat: false, isStored: true };
+    throw new QvError(outcome.outcome === 'conflict' ? 'signal_id_reused' : 'signals_full');
+  }
+
+  /**
+   * The one signal of this id, of these sources.
+   * @throws QvError signal_missing, signal_ambiguous, row_tampered, store_*
+   */
+  async find(id: string, sources: readonly string[]): Promise<SignalRecord> {
+    const { store, rowMac, now } = this.#deps;
+    const at = now();
+    const stored = await store.findSignals(id, sources, at);
+    const waiting = sources.flatMap((source) => {
+      const signal = this.#unwritten.get(`${id} ${source}`)?.signal;
+      const isNew = signal !== undefined && signal.expiresAt > at && !stored.some((other) => other.source === source);
+      return isNew ? [signal] : [];
+    });
+    const [signal, ...others] = [...stored, ...waiting];
+    if (signal === undefined) throw new QvError('signal_missing', { path: 'signal' });
+    if (others.length > 0) throw new QvError('signal_ambiguous', { path: 'signal' });
+    return rowMac().verifySignal(signal);
+  }
+
+  deleteExpired(): Promise<void> {
+    return this.#deps.store.deleteExpiredSignals(this.#deps.now());
+  }
+
+  /** @throws QvError signal_id_reused */
+  #unwrittenLike({ signal, sameBodySince }: SignalInsert): SignalRecord | undefined {
+    const same = this.#unwritten.get(nameOf(signal))?.signal;
+    if (same !== undefined && !equalBytes(same.bodyHash, signal.bodyHash)) throw new QvError('signal_id_reused');
+    if (same !== undefined || sameBodySince === undefined) return same;
+    for (const { signal: other } of this.#unwritten.values()) {
+      const isSame = other.source === signal.source && equalBytes(other.bodyHash, signal.bodyHash);
+      if (isSame && other.receivedAt > sameBodySince) return other;
+    }
+    return undefined;
+  }
+
+  /** False when there is no room. */
+  #keep(insert: SignalInsert): boolean {
+    if (this.#closed || this.#unwritten.size >= LIMITS.signalsUnwritten) return false;
+    this.#unwritten.set(nameOf(insert.signal), insert);
+    this.#schedule();
+    return true;
+  }
+
+  #schedule(): void {
+    if (this.#closed || this.#timer !== undefined || this.#unwritten.size === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#flush().then(() => this.#schedule());
+    }, LIMITS.storeRetryMilliseconds);
+  }
+
+  /** Writes what waits, the first first, until the database refuses again. What it did take meanwhile is a repeat. */
+  async #flush(): Promise<void> {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    const { store, log } = this.#deps;
+    try {
+      for (const [name, insert] of this.#unwritten) {
+        const { outcome } = await store.putSignal(insert);
+        this.#unwritten.delete(name);
+        const { source, id } = insert.signal;
+        if (outcome === 'conflict' || outcome === 'full')
+          log.error({ source, signal: id, outcome }, 'a signal that was acknowledged cannot be kept');
+      }
+    } catch (error) {
+      log.warn({ code: codeOf(error), waiting: this.#unwritten.size }, 'signals are not stored yet');
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  /** Tries once more; what then is not stored is lost, and that is said. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    if (this.#unwritten.size > 0) await this.#flush();
+    if (this.#unwritten.size > 0) this.#deps.log.error({ signals: this.#unwritten.size }, 'signals were lost');
+  }
+}

@@ -22,7 +22,10 @@ const VERSION = '2012-10-17';
 
 const USE = ['kms:Decrypt', 'kms:GenerateDataKey'];
 
-/** Operations that give key material away without a recipient, or let somebody else use the key. */
+/**
+ * Operations that give key material away without a recipient, that let somebody else use the key, or that the enclave has
+ * no use for. (KMS attests DeriveSharedSecret and GenerateDataKeyPair, too; it does not attest the others.)
+ */
 const DENIED = [
   'kms:Encrypt',
   'kms:ReEncrypt*',

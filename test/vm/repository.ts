@@ -27,7 +27,10 @@ export function repositoryEntries(instead: readonly CpioEntry[] = []): CpioEntry
     for (const name of readdirSync(join(ROOT, folder))) {
       if (name !== 'node_modules' && name !== 'vectors') collected.addTree(join(ROOT, folder, name));
     }
-    collected.addDependencies(join(ROOT, folder, 'node_modules'), dependenciesOf(join(ROOT, folder)));
+    const modules = join(ROOT, folder, 'node_modules');
+    // What is optional is not there on every machine.
+    const there = dependenciesOf(join(ROOT, folder)).filter((name) => isThere(join(modules, name)));
+    collected.addDependencies(modules, there);
   }
   const replaced = new Set(instead.map(({ path }) => path));
   return [...collected.entries().filter(({ path }) => !replaced.has(path)), ...instead];

@@ -1,9 +1,10 @@
 /** The SDK's signers. */
-import { ownerFromSigner } from '@quantumvault/host/client/client.ts';
+import { type KeyPair, ownerFromSigner, signerFromKeyPair } from '@quantumvault/host/client/client.ts';
 import { verifyEd25519 } from '@quantumvault/host/client/keys.ts';
 import { signerFromSecretKey } from '@quantumvault/host/client/node.ts';
 import { addressBytes } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { createKeyPairFromBytes } from '@solana/kit';
 import { Keypair } from '@solana/web3.js';
 import nacl from 'tweetnacl';
 import { describe, expect, test } from 'vitest';
@@ -48,5 +49,38 @@ describe('ownerFromSigner', () => {
     expect(verifyEd25519(signature, utf8('yes – ä'), publicKey)).toBe(true);
     await expect(owner.signStatement('no')).rejects.toThrow('not agreed');
     expect(shown).toEqual(['yes – ä', 'no']);
+  });
+});
+
+describe('signerFromKeyPair', () => {
+  const pair = async () => (await crypto.subtle.generateKey('Ed25519', false, ['sign', 'verify'])) as KeyPair;
+
+  test('signs with a key that nobody can read', async () => {
+    const keys = await pair();
+    const signer = await signerFromKeyPair(keys);
+    const publicBytes = new Uint8Array(await crypto.subtle.exportKey('raw', keys.publicKey));
+    expect(addressBytes(signer.address)).toEqual(publicBytes);
+    const bytes = utf8('some request');
+    expect(verifyEd25519(await signer.sign(bytes), bytes, publicBytes)).toBe(true);
+    // A view into something larger is signed as the view.
+    const view = utf8('xxsome requestxx').subarray(2, 14);
+    expect(await signer.sign(view)).toEqual(await signer.sign(bytes));
+  });
+
+  test('is the signer that the same key has as bytes, through kit', async () => {
+    const { secretKey } = nacl.sign.keyPair();
+    const keys = await createKeyPairFromBytes(secretKey);
+    const [byKeys, byBytes] = [await signerFromKeyPair(keys), signerFromSecretKey(secretKey)];
+    expect(byKeys.address).toBe(byBytes.address);
+    expect(await byKeys.sign(utf8('x'))).toEqual(await byBytes.sign(utf8('x')));
+  });
+
+  test('refuses keys that do not belong together, and other keys', async () => {
+    const [one, two] = [await pair(), await pair()];
+    await expect(signerFromKeyPair({ privateKey: one.privateKey, publicKey: two.publicKey })).rejects.toThrow(
+      RangeError,
+    );
+    const other = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify']);
+    await expect(signerFromKeyPair(other)).rejects.toThrow();
   });
 });

@@ -1,6 +1,14 @@
 /** Before any test file: building the machine blocks for minutes, which a worker of the test runner must not. */
-import { requireNitroMachine } from './machine.ts';
+import type { TestProject } from 'vitest/node';
+import { buildNitroMachine, type NitroMachine } from './machine.ts';
 
-export default function setup(): void {
-  requireNitroMachine();
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Undefined when something is missing, which has been said by then. */
+    nitroMachine: NitroMachine | undefined;
+  }
+}
+
+export default function setup({ provide }: TestProject): void {
+  provide('nitroMachine', buildNitroMachine());
 }

@@ -17,7 +17,7 @@ import { readUserData } from '@quantumvault/shared/evidence/verify.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { Transaction } from '@solana/web3.js';
 import nacl from 'tweetnacl';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { temporaryFolder } from '../support/temporary.ts';
 import type { CpioEntry } from '../vm/cpio.ts';
 import { prepareDeployment } from './deployment.ts';
@@ -32,10 +32,10 @@ import {
   type Reports,
   type Scenario,
 } from './layout.ts';
-import { type NitroMachine, requireNitroMachine } from './machine.ts';
+import type { NitroMachine } from './machine.ts';
 import { type RunResult, runGuests } from './run.ts';
 
-const machine = requireNitroMachine();
+const machine = inject('nitroMachine');
 const QV = join(import.meta.dirname, '..', '..', 'host', 'src', 'cli', 'qv.ts');
 
 /** Of a deployment whose key policy names `allowed` and not `changed`, which are otherwise the same image. */
@@ -58,7 +58,7 @@ let prepared: Prepared;
 let remove = (): Promise<void> => Promise.resolve();
 
 async function prepare(nitro: NitroMachine, folder: string): Promise<Prepared> {
-  const init = buildInit(nitro, folder);
+  const init = buildInit(folder);
   const application = await applicationRamdisk(folder);
   const deployment = await prepareDeployment(folder);
   const { config } = deployment;
@@ -132,6 +132,17 @@ describe.skipIf(machine === undefined)('a Nitro Enclave', () => {
   test('says that it is there before the application starts', () => {
     expect(reported('heartbeat')).toEqual({ byte: HEARTBEAT });
     expect(run.enclaveConsole).toContain('init: heartbeat');
+  });
+
+  test('runs the vault alone as root and with the security module, and both processes hardened', () => {
+    reported('signed');
+    // init prints changes, so the last line of each is how it stayed.
+    const lines = run.enclaveConsole.split(/\r?\n/);
+    const last = (start: string) => lines.findLast((line) => line.startsWith(`init: ${start} `));
+    const hardened = 'no-new-privileges 1 files-of 0';
+    expect(last('/enclave/enclave.cjs')).toBe(`init: /enclave/enclave.cjs user 0 ${hardened}`);
+    expect(last('/enclave/kms-agent.cjs')).toBe(`init: /enclave/kms-agent.cjs user 10001 ${hardened}`);
+    expect(last('/dev/nsm')).toBe('init: /dev/nsm mode 600');
   });
 
   test('attests the PCRs that qv measure computes of its image file, and those of its instance and role', () => {

@@ -9,25 +9,25 @@ import { ENCLAVE_CID, INSTANCE_ID, MODULE_ID, PARENT_CID } from './layout.ts';
 import type { NitroMachine } from './machine.ts';
 
 /** The guests' first process, a static program. @returns its path */
-export function buildInit(machine: NitroMachine, folder: string): string {
-  return compiled(machine, folder, 'init', ['-static']);
+export function buildInit(folder: string): string {
+  return compiled(folder, 'init', ['-static']);
 }
 
 /**
  * The board of an enclave has one clock that its kernel can measure the others by, the PIT, and on a machine that does
  * other things, too, that fails and the boot hangs: so the kernel is told.
  */
-function timeStampKilohertz(machine: NitroMachine, folder: string): string {
-  const done = spawnSync(compiled(machine, folder, 'tsc-khz', []), { encoding: 'utf8' });
+function timeStampKilohertz(folder: string): string {
+  const done = spawnSync(compiled(folder, 'tsc-khz', []), { encoding: 'utf8' });
   if (!/^[1-9][0-9]{4,8}\n$/.test(done.stdout))
     throw new Error(`the time stamp counter cannot be measured: ${done.stdout}`);
   return done.stdout.trim();
 }
 
-function compiled({ compiler }: NitroMachine, folder: string, name: string, flags: readonly string[]): string {
+function compiled(folder: string, name: string, flags: readonly string[]): string {
   const out = join(folder, name);
   const args = [...flags, '-O2', '-Wall', '-Wextra', '-Werror', '-o', out, join(import.meta.dirname, `${name}.c`)];
-  const done = spawnSync(compiler, args, { encoding: 'utf8' });
+  const done = spawnSync('cc', args, { encoding: 'utf8' });
   if (done.status !== 0) throw new Error(`${name}.c does not compile: ${done.stderr}`);
   return out;
 }
@@ -113,7 +113,7 @@ export function startEnclave(machine: NitroMachine, options: EnclaveOptions): Ru
     // With two CPUs the security module sometimes dies at boot without this.
     ...['-global', 'virtio-mmio.ioeventfd=off'],
     // Not measured, as it is about this emulator alone.
-    ...['-append', `reboot=t panic=-1 quiet tsc_early_khz=${timeStampKilohertz(machine, options.folder)}`],
+    ...['-append', `reboot=t panic=-1 quiet tsc_early_khz=${timeStampKilohertz(options.folder)}`],
   ]);
 }
 

@@ -7,6 +7,9 @@
  *   /rootfs              becomes the root, with dev, proc, sys and tmp mounted in it
  *   /cmd, /env           the application's arguments and environment, one per line
  *
+ * Until then it prints what the kernel says of each process of the application, whenever that changes: its user, whether
+ * it may gain privileges, whether it can be dumped; and the mode of /dev/nsm.
+ *
  * When the application ends, this guest restarts, which ends QEMU (-no-reboot).
  */
 #define _GNU_SOURCE
@@ -141,6 +144,78 @@ static void enter_root(void) {
   if (chdir("/rootfs") != 0 || chroot(".") != 0 || chdir("/") != 0) fail("/rootfs");
 }
 
+/* One line of /proc/<pid>/status as a number, in the base it is written in. */
+static long status_field(const char *pid, const char *name) {
+  char path[64], line[256];
+  long value = -1;
+  snprintf(path, sizeof path, "/proc/%.16s/status", pid);
+  FILE *file = fopen(path, "re");
+  if (file == NULL) return value;
+  while (value < 0 && fgets(line, sizeof line, file) != NULL) {
+    size_t length = strlen(name);
+    if (strncmp(line, name, length) == 0 && line[length] == ':') value = strtol(line + length + 1, NULL, 10);
+  }
+  fclose(file);
+  return value;
+}
+
+/* The file that Node runs, which is the first argument that is no option; empty for other processes. */
+static void script_of(const char *pid, char *script, size_t room) {
+  char path[64], arguments[1024];
+  script[0] = '\0';
+  snprintf(path, sizeof path, "/proc/%.16s/cmdline", pid);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return;
+  ssize_t count = read(file, arguments, sizeof arguments - 1);
+  close(file);
+  arguments[count > 0 ? count : 0] = '\0';
+  for (char *each = arguments; each < arguments + count; each += strlen(each) + 1)
+    if (strstr(each, ".cjs") != NULL) {
+      snprintf(script, room, "%s", each);
+      return;
+    }
+}
+
+static int is_process(const struct dirent *entry) { return entry->d_name[0] >= '1' && entry->d_name[0] <= '9'; }
+
+static void describe_processes(char *text, size_t room) {
+  struct dirent **entries;
+  int count = scandir("/proc", &entries, is_process, versionsort);
+  text[0] = '\0';
+  for (int index = 0; index < count; index++) {
+    const char *pid = entries[index]->d_name;
+    char script[256], path[64];
+    struct stat owner;
+    script_of(pid, script, sizeof script);
+    snprintf(path, sizeof path, "/proc/%.16s/stat", pid);
+    if (script[0] != '\0' && stat(path, &owner) == 0) {
+      /* The kernel gives the files of a process that cannot be dumped to root: proc(5). */
+      size_t used = strlen(text);
+      snprintf(text + used, room - used, "init: %s user %ld no-new-privileges %ld files-of %u\n", script,
+               status_field(pid, "Uid"), status_field(pid, "NoNewPrivs"), owner.st_uid);
+    }
+    free(entries[index]);
+  }
+  if (count >= 0) free(entries);
+  struct stat module;
+  size_t used = strlen(text);
+  if (stat("/dev/nsm", &module) == 0)
+    snprintf(text + used, room - used, "init: /dev/nsm mode %03o\n", module.st_mode & 0777);
+}
+
+__attribute__((noreturn)) static void watch_processes(void) {
+  static char before[4096], now[4096];
+  for (;;) {
+    describe_processes(now, sizeof now);
+    if (strcmp(before, now) != 0) {
+      fputs(now, stdout);
+      fflush(stdout);
+      memcpy(before, now, sizeof before);
+    }
+    usleep(1000 * 1000);
+  }
+}
+
 int main(void) {
   mount_at("devtmpfs", "/dev", MS_NOSUID, NULL);
   open_console();
@@ -157,6 +232,8 @@ int main(void) {
     execve(command[0], command, environment);
     fail("%s", command[0]);
   }
+  pid_t watcher = fork();
+  if (watcher == 0) watch_processes();
   int status = 0;
   /* Orphans become children of this process: every one is waited for, one of them ends the guest. */
   for (pid_t ended = 0; ended != application;) ended = wait(&status);

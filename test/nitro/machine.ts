@@ -15,7 +15,6 @@ export interface NitroMachine {
   readonly modules: readonly { readonly name: string; readonly file: string }[];
   /** Name and version of what it was made of. */
   readonly versions: readonly string[];
-  readonly compiler: string;
 }
 
 const RECIPE = join(import.meta.dirname, 'machine', 'build.sh');
@@ -24,16 +23,23 @@ const RECIPE = join(import.meta.dirname, 'machine', 'build.sh');
 const MODULES = ['virtio_mmio', 'nsm', 'vsock', 'vmw_vsock_virtio_transport_common', 'vmw_vsock_virtio_transport'];
 
 /**
- * Builds it when this recipe has not been built yet, which takes minutes and says so.
+ * Builds it, unless this recipe has been built. Takes minutes, and says so.
  * @returns undefined, after one line that says what is missing: skip the tests
  */
-export function requireNitroMachine(): NitroMachine | undefined {
+export function buildNitroMachine(): NitroMachine | undefined {
   if (process.arch !== 'x64') return unavailable('nitro', 'Nitro Enclaves are emulated on x64 alone so far');
-  const compiler = requireProgram('cc', 'gcc');
-  if (compiler === undefined || requireProgram('setpriv', 'util-linux') === undefined) return undefined;
-  const folder = join(cacheFolder(), 'nitro', recipeHash());
-  const missing = existsSync(folder) ? undefined : build(folder);
-  if (missing !== undefined) return unavailable('nitro', missing);
+  const needed = [requireProgram('cc', 'gcc'), requireProgram('setpriv', 'util-linux')];
+  if (needed.includes(undefined)) return undefined;
+  const folder = machineFolder();
+  if (!existsSync(folder)) {
+    if (requireProgram('debootstrap') === undefined) return undefined;
+    const missing = build(folder);
+    if (missing !== undefined) return unavailable('nitro', missing);
+  }
+  return machineIn(folder);
+}
+
+function machineIn(folder: string): NitroMachine {
   const loader = join(folder, 'lib', 'ld-linux-x86-64.so.2');
   // With the loader and the libraries they were built for: this machine's own may be older.
   const program = (name: string): string[] => [
@@ -52,13 +58,13 @@ export function requireNitroMachine(): NitroMachine | undefined {
       file: join(folder, 'modules', `${name}.ko`),
     })),
     versions: readFileSync(join(folder, 'versions'), 'utf8').trim().split('\n'),
-    compiler,
   };
 }
 
 /** Another recipe is another machine. Debian's versions of the day it was built are in its file `versions`. */
-function recipeHash(): string {
-  return createHash('sha256').update(readFileSync(RECIPE)).digest('hex').slice(0, 16);
+function machineFolder(): string {
+  const hash = createHash('sha256').update(readFileSync(RECIPE)).digest('hex').slice(0, 16);
+  return join(cacheFolder(), 'nitro', hash);
 }
 
 /** @returns why it cannot be built */

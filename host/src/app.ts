@@ -3,7 +3,7 @@
  * those; every refusal is a problem of the error table; every reply names its request id.
  */
 import { randomUUID } from 'node:crypto';
-import type { Server, ServerResponse } from 'node:http';
+import { type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
@@ -28,6 +28,8 @@ import type { ShedReason } from './metrics/counts.ts';
 import { meterHttp } from './metrics/http.ts';
 import type { HostMetrics } from './metrics/metrics.ts';
 import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.ts';
+import { DEFAULT_RATE_LIMITS, type RateLimitsConfig } from './rate-limits/config.ts';
+import { RateLimited, RateLimits } from './rate-limits/rate-limits.ts';
 import type { Records } from './records.ts';
 import type { PanicCodes } from './remote-freeze/panic-codes.ts';
 import type { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
@@ -42,9 +44,12 @@ import { signRoute } from './routes/sign.ts';
 import { signBatchRoute } from './routes/sign-batch.ts';
 import { verifyPageRoute } from './routes/verify-page.ts';
 import { walletRoutes } from './routes/wallets.ts';
+import { webhookRoute } from './routes/webhooks.ts';
 import { Signing } from './signing.ts';
 import type { Store } from './store/store.ts';
 import { inTrace, traceRequests } from './trace/request-trace.ts';
+import type { Signals } from './webhooks/signals.ts';
+import type { Webhooks } from './webhooks/webhooks.ts';
 
 export interface AppDeps {
   readonly deployment: string;
@@ -59,6 +64,10 @@ export interface AppDeps {
   readonly credentials: CredentialsSource;
   /** For clientOf (client-address.ts). */
   readonly trustedProxies: readonly Network[];
+  readonly webhooks: Webhooks;
+  readonly signals: Signals;
+  /** Default LIMITS.webhookRefusalsPerSecond. */
+  readonly webhookRefusalsPerSecond?: number;
   readonly metrics: HostMetrics;
   readonly log: FastifyBaseLogger;
   readonly now: () => TimeMs;
@@ -68,6 +77,8 @@ export interface AppDeps {
   readonly connectionLimits?: ConnectionLimits;
   /** Default LIMITS.loopDelayMilliseconds. */
   readonly loopDelayMilliseconds?: number;
+  /** Default DEFAULT_RATE_LIMITS. */
+  readonly rateLimits?: RateLimitsConfig;
 }
 
 /** How an operator sees what is wrong, and the stop button: answered however late the event loop is. */
@@ -88,6 +99,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     connectionTimeout: connectionLimits.idleMilliseconds,
     keepAliveTimeout: LIMITS.httpKeepAliveMilliseconds,
     http: {
+      maxHeaderSize: LIMITS.httpHeaderBytes,
       headersTimeout: LIMITS.httpHeadersMilliseconds,
       connectionsCheckingInterval: LIMITS.httpCheckMilliseconds,
       // Node's own refusal has no body; ours follows below.
@@ -99,6 +111,11 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   };
   const app: FastifyInstance = Fastify(options);
   app.server.maxConnections = LIMITS.httpConnections;
+  // Node would drop further ones without a word; one more than we take shows that there are too many.
+  app.server.maxHeadersCount = LIMITS.httpHeaders + 1;
+  const limits = new RateLimits(app, deps.rateLimits ?? DEFAULT_RATE_LIMITS, deps.trustedProxies, (name) =>
+    deps.metrics.rateLimited(name),
+  );
   limitPerAddress(app.server, connectionLimits.perAddress);
   app.server.on('checkExpectation', (_request, response: ServerResponse) => refuseExpectation(response));
 
@@ -111,7 +128,10 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');
     if (deps.draining()) throw shed('draining', 'shutting_down');
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) throw new QvError('http_malformed');
-    if (load.isLate && !ALWAYS_ANSWERED.includes(request.routeOptions.url)) throw shed('event_loop', 'overloaded');
+    if (ALWAYS_ANSWERED.includes(request.routeOptions.url)) return;
+    if (load.isLate) throw shed('event_loop', 'overloaded');
+    if (request.raw.rawHeaders.length / 2 > LIMITS.httpHeaders) throw new QvError('headers_too_large');
+    await limits.byAddress(request, reply, 'address');
   });
   const shed = (reason: ShedReason, code: ErrorCode): QvError => {
     deps.metrics.shed(reason);
@@ -139,12 +159,13 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.setErrorHandler((error, request, reply) => inTrace(request, () => sendProblem(request, reply, error)));
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, new QvError('route_unknown')));
 
-  healthRoutes(app, deps);
-  walletRoutes(app, deps);
-  policyRoutes(app, deps);
-  const signing = new Signing(deps);
+  healthRoutes(app, deps, limits);
+  walletRoutes(app, deps, limits);
+  policyRoutes(app, deps, limits);
+  const signing = new Signing(deps, limits);
   signRoute(app, deps, signing);
   signBatchRoute(app, deps, signing);
+  webhookRoute(app, deps);
   freezeRoute(app, deps);
   logRoutes(app, deps);
   receiptRoute(app, deps);
@@ -161,7 +182,8 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unkno
   } else if (error instanceof QvError && error.cause !== undefined) {
     request.log.info({ code: problem.code, reason: reasonOf(error.cause) }, 'refused');
   }
-  if (error instanceof SlowedError) reply.header('retry-after', error.retryAfterSeconds);
+  if (error instanceof SlowedError || error instanceof RateLimited)
+    reply.header('retry-after', error.retryAfterSeconds);
   if (problem.code === 'overloaded') reply.header('retry-after', LIMITS.overloadRetrySeconds);
   return reply
     .code(problem.status)
@@ -187,11 +209,13 @@ function refuseExpectation(response: ServerResponse): void {
 function refuseSocket(error: Error, socket: Socket): void {
   if (socket.destroyed || !socket.writable) return void socket.destroy();
   const requestId = randomUUID();
-  const problem = problemOf(new QvError('http_malformed', {}, { cause: error }), requestId);
+  const isTooLarge = 'code' in error && error.code === 'HPE_HEADER_OVERFLOW';
+  const code = isTooLarge ? 'headers_too_large' : 'http_malformed';
+  const problem = problemOf(new QvError(code, {}, { cause: error }), requestId);
   const body = JSON.stringify(problem);
   socket.end(
     [
-      `HTTP/1.1 ${problem.status} Bad Request`,
+      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
       `content-type: ${PROBLEM_TYPE}`,
       `content-length: ${Buffer.byteLength(body)}`,
       `x-request-id: ${requestId}`,

@@ -15,7 +15,10 @@ import {
   parseTransportAddress,
   type TransportAddress,
 } from '@quantumvault/shared/transport.ts';
-import { type Network, parseNetwork } from './client-address.ts';
+import type { Network } from './client-address.ts';
+import { absolutePath, networks } from './config-fields.ts';
+import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimitsConfig } from './rate-limits/config.ts';
+import { type WebhookSource, webhookSources } from './webhooks/config.ts';
 import type { WitnessEndpoint } from './witness/client.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -36,6 +39,12 @@ export interface HostConfig {
    * one client, which the failures and the load of one of them slow for all.
    */
   readonly trustedProxies: readonly Network[];
+  /**
+   * Requests that one caller may make in a minute: `{address, attestations, statements, requester, wallet}`, see
+   * rate-limits/rate-limits.ts; each 1 to 10,000,000, any of them may be left out. Default: 6,000, 120, 60, 6,000, 6,000.
+   * Hazard: too high lets one caller use up what all share, too low refuses your own bots (429 `rate_limited`).
+   */
+  readonly rateLimits: RateLimitsConfig;
   /**
    * The Unix socket for `qv` on this machine, mode 0660. `groupId` (numeric) may use it besides the host's own user;
    * default: the process's group. Hazard: whoever can open it can freeze the fleet.
@@ -95,6 +104,8 @@ export interface HostConfig {
    * or a network of yours. Never the address and port of `listen`.
    */
   readonly metrics?: { readonly host: string; readonly port: number };
+  /** Who may send signals to `POST /v1/webhooks/<name>`; each key is explained in webhooks/config.ts. Default: nobody. */
+  readonly webhooks: readonly WebhookSource[];
   /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
   readonly logLevel: LogLevel;
 }
@@ -134,10 +145,11 @@ export function loadHostConfig(path: string): HostConfig {
 
 function readConfig(fields: JsonFields): HostConfig {
   const store = nested(fields, 'store', (inner) => ({ sqlite: absolutePath(inner, 'sqlite') }));
+  const trustedProxies = networks(fields, 'trustedProxies') ?? [];
   const config: HostConfig = {
     deployment: matching(fields, 'deployment', DEPLOYMENT_NAME),
     listen: hostAndPort(fields, 'listen'),
-    trustedProxies: networks(fields, 'trustedProxies') ?? [],
+    trustedProxies,
     adminSocket: nested(fields, 'adminSocket', (inner) => ({
       path: absolutePath(inner, 'path'),
       ...(inner.optional('groupId') === undefined ? {} : { groupId: inner.integer('groupId', 0xffff_fffe) }),
@@ -159,7 +171,9 @@ function readConfig(fields: JsonFields): HostConfig {
     credentials: credentials(fields),
     ...(fields.optional('operatorsFile') === undefined ? {} : { operatorsFile: absolutePath(fields, 'operatorsFile') }),
     witnesses: witnesses(fields),
+    webhooks: webhookSources(fields, trustedProxies),
     ...(fields.optional('metrics') === undefined ? {} : { metrics: hostAndPort(fields, 'metrics') }),
+    rateLimits: rateLimits(fields),
     logLevel: logLevel(fields),
   };
   fields.end();
@@ -217,14 +231,6 @@ function matching(fields: JsonFields, key: string, pattern: RegExp): string {
   return value;
 }
 
-/** Absolute, because a service manager's working directory is nobody's intention. */
-function absolutePath(fields: JsonFields, key: string): string {
-  const value = fields.text(key);
-  if (!value.startsWith('/') || value.length > 4095 || value.includes('\0'))
-    throw fields.fault(key, 'not an absolute path');
-  return value;
-}
-
 function transportAddress(fields: JsonFields, key: string): TransportAddress {
   try {
     return parseTransportAddress(fields.text(key));
@@ -239,18 +245,6 @@ function endpoint(fields: JsonFields, key: string): { host: string; port: number
   const port = Number(match?.[2]);
   if (match?.[1] === undefined || port > 0xffff) throw fields.fault(key, 'not host:port');
   return { host: match[1], port };
-}
-
-/** CIDR blocks, undefined when there is no such list. */
-export function networks(fields: JsonFields, key: string): readonly Network[] | undefined {
-  if (fields.optional(key) === undefined) return undefined;
-  const listed = fields.list(key);
-  if (listed.length > LIMITS.configNetworks) throw fields.fault(key, 'too many');
-  return listed.map((value) => {
-    const network = typeof value === 'string' ? parseNetwork(value) : undefined;
-    if (network === undefined) throw fields.fault(key, 'not CIDR: 192.0.2.0/24, 2001:db8::/32, or one address');
-    return network;
-  });
 }
 
 /** At most as many enclaves as EC2 lets run beside each other; 0 to 3 are the kernel's and the instance's own. */
@@ -281,6 +275,25 @@ function witnesses(parent: JsonFields): readonly WitnessEndpoint[] {
   });
   checkDistinct(endpoints.map(({ key }) => key));
   return endpoints;
+}
+
+function rateLimits(parent: JsonFields): RateLimitsConfig {
+  if (parent.optional('rateLimits') === undefined) return DEFAULT_RATE_LIMITS;
+  return nested(parent, 'rateLimits', (inner) => {
+    const limit = (name: RateLimitName): number => {
+      if (inner.optional(name) === undefined) return DEFAULT_RATE_LIMITS[name];
+      const perMinute = inner.integer(name, 10_000_000);
+      if (perMinute === 0) throw inner.fault(name, '0');
+      return perMinute;
+    };
+    return {
+      address: limit('address'),
+      attestations: limit('attestations'),
+      statements: limit('statements'),
+      requester: limit('requester'),
+      wallet: limit('wallet'),
+    };
+  });
 }
 
 function logLevel(fields: JsonFields): LogLevel {

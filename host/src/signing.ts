@@ -9,17 +9,21 @@ import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { requireFresh, type SignBody, signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { AppDeps } from './app.ts';
+import { Deadline } from './deadline.ts';
 import { EnclaveRefusal } from './enclave/client.ts';
 import { Idempotency, type RequestKey } from './idempotency.ts';
 import { type Denial, DeniedError } from './problem.ts';
+import { QueueAge } from './queue-age.ts';
+import type { RateLimits } from './rate-limits/rate-limits.ts';
 import { replyExpiry } from './records.ts';
 import { factsOf } from './request-facts.ts';
 import { RequesterKeys } from './requester-keys.ts';
 import type { ReplyRecord, WalletRow } from './store/store.ts';
 import { policyOf, verifiedRow } from './wallet-rows.ts';
 import { parseWebhookHeaders } from './webhook.ts';
+import { type Cited, citedSignal } from './webhooks/cited.ts';
 import { bodyBytes } from './wire-json.ts';
 
 /** A request that a requester of the stored policy signed. */
@@ -27,37 +31,56 @@ export interface Authentic {
   readonly row: WalletRow;
   readonly key: RequestKey;
   readonly message: Omit<RequestOf<'sign'>, 'blobs'>;
+  readonly deadline: Deadline;
+}
+
+/** Of one question to the enclave. */
+export interface Asking<R> {
+  readonly timeoutMilliseconds: number;
+  /** Gets what comes after the caller was told that it is too late. */
+  readonly onLate: (late: R | EnclaveRefusal) => void;
 }
 
 /** What was asked of the enclave, and how its answer is written down and told. */
 export interface Decision<R> {
-  /** Asks. `onLate` gets what comes after the caller was told that it is too late. */
-  readonly ask: (onLate: (late: R | EnclaveRefusal) => void) => Promise<R>;
+  readonly ask: (asking: Asking<R>) => Promise<R>;
   /** Stores the decision; the reply as JSON text, or DeniedError. */
   readonly record: (reply: R) => Promise<string>;
   /** What a refusal that is a decision of its own leaves behind. */
   readonly recordRefusal: (refusal: EnclaveRefusal) => Promise<QvError>;
 }
 
+type CitingBody = Pick<SignBody, 'signal' | 'dryRun'>;
+
 export class Signing {
   readonly #deps: AppDeps;
   readonly #idempotency: Idempotency;
   readonly #keys = new RequesterKeys();
+  readonly #queue = new QueueAge();
+  readonly #limits: RateLimits;
 
-  constructor(deps: AppDeps) {
+  constructor(deps: AppDeps, limits: RateLimits) {
     this.#deps = deps;
+    this.#limits = limits;
     this.#idempotency = new Idempotency(deps.store, () => deps.session.requireRowMac(), deps.now);
   }
 
   /**
-   * @throws QvError request_*, audience_mismatch, wallet_unknown, row_tampered, frozen, wallet_without_policy, and what
+   * @throws QvError overloaded, rate_limited, request_*, audience_mismatch, wallet_unknown, row_tampered, frozen, wallet_without_policy, and what
    * `parse` throws
    */
   async authenticate<B extends Pick<SignBody, 'audience' | 'wallet' | 'dryRun'>>(
     request: FastifyRequest,
+    reply: FastifyReply,
     parse: (body: Uint8Array) => B,
+    countOf: (body: B) => number = () => 1,
   ): Promise<Authentic & { readonly body: B }> {
     const { deployment, store, session, freezes, metrics, now } = this.#deps;
+    if (this.#queue.isOld) {
+      metrics.shed('queue_age');
+      throw new QvError('overloaded', { path: 'queue' });
+    }
+    const deadline = new Deadline(request.headers, reply.elapsedTime);
     const bytes = bodyBytes(request.body);
     const { id, timestamp, timestampText, signature } = parseWebhookHeaders(request.headers);
     requireFresh(timestamp, now());
@@ -73,24 +96,48 @@ export class Signing {
     const signer = () => this.#keys.signerOf(policy.bytes, signature, content);
     const requester = await metrics.stage('authentication', signer);
     freezes.requireOpen({ wallet, requester });
+    await this.#limits.bySigner(request, reply, { requester, wallet }, countOf(body));
     return {
       row,
       body,
+      deadline,
       key: { wallet, requester, id, bodyHash: sha256(bytes) },
       message: { id, timestamp: timestampText, body: bytes, signature, policy },
     };
   }
 
+  /**
+   * The signal that an authentic request names; undefined when it names none. Asked for when the enclave is, not before:
+   * the repeat of a request that was decided needs no signal any more.
+   * @throws QvError signal_missing, signal_ambiguous, signal_stale, row_tampered, store_*
+   */
+  async cited({ message, body }: Authentic & { readonly body: CitingBody }): Promise<Cited | undefined> {
+    const { signals, now } = this.#deps;
+    if (body.signal === undefined) return undefined;
+    // A dry run judges an old one, too.
+    const freshAt = body.dryRun ? undefined : now();
+    return await citedSignal(signals, this.#keys.signalRulesOf(message.policy.bytes), body.signal, freshAt);
+  }
+
   /** The reply to this request, once decided: the same for a day. */
-  once<R>(key: RequestKey, decision: Decision<R>): Promise<string> {
+  once<R>({ key, deadline }: Authentic, decision: Decision<R>): Promise<string> {
     return this.#idempotency.once(key, {
       // A stored reply is a released signature: a freeze holds it back like a new one.
       release: () => this.#deps.freezes.requireOpen(key),
-      work: () => this.#decide(decision),
+      work: () => this.#decide(deadline, decision),
     });
   }
 
-  async #decide<R>({ ask, record, recordRefusal }: Decision<R>): Promise<string> {
+  /** Asks without deciding anything, for a dry run. */
+  async advice<R>(
+    { deadline }: Authentic,
+    ask: (asking: Pick<Asking<R>, 'timeoutMilliseconds'>) => Promise<R>,
+  ): Promise<R> {
+    const asking = { timeoutMilliseconds: deadline.leftMilliseconds() };
+    return this.#deps.metrics.stage('enclave', () => this.#queue.wait(() => ask(asking)));
+  }
+
+  async #decide<R>(deadline: Deadline, { ask, record, recordRefusal }: Decision<R>): Promise<string> {
     const { records, session, metrics, log } = this.#deps;
     const refuse = async (refusal: EnclaveRefusal): Promise<QvError> => {
       // By somebody else: the next round tells which freeze it is, and then it holds for stored replies as well.
@@ -108,7 +155,8 @@ export class Signing {
           log.error({ code: codeOf(error) }, 'a late decision is not stored yet');
         });
       };
-      reply = await metrics.stage('enclave', () => ask(onLate));
+      const asking = { timeoutMilliseconds: deadline.leftMilliseconds(), onLate };
+      reply = await metrics.stage('enclave', () => this.#queue.wait(() => ask(asking)));
     } catch (error) {
       throw error instanceof EnclaveRefusal ? await metrics.stage('store', () => refuse(error)) : error;
     }

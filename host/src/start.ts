@@ -31,6 +31,8 @@ import { UsedSteps } from './remote-freeze/used-steps.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import type { Store } from './store/store.ts';
 import { removeStaleSocket } from './unix-socket.ts';
+import { Signals } from './webhooks/signals.ts';
+import { Webhooks } from './webhooks/webhooks.ts';
 import { WitnessClient } from './witness/client.ts';
 
 export interface HostDeps {
@@ -45,6 +47,8 @@ export interface HostDeps {
   readonly connectionLimits?: ConnectionLimits;
   /** Default LIMITS.loopDelayMilliseconds. */
   readonly loopDelayMilliseconds?: number;
+  /** Default LIMITS.webhookRefusalsPerSecond. */
+  readonly webhookRefusalsPerSecond?: number;
 }
 
 export interface RunningHost {
@@ -75,7 +79,7 @@ const EXPIRY_MILLISECONDS = 60_000;
 
 /** Does not wait for the enclave: /readyz tells. @throws QvError config_invalid, store_unavailable, transport_unsupported */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<RunningHost> {
-  const { transport, log, now = systemTime, connectionLimits, loopDelayMilliseconds } = deps;
+  const { transport, log, now = systemTime, connectionLimits, loopDelayMilliseconds, webhookRefusalsPerSecond } = deps;
   const parts = new Parts();
   let draining = false;
   let unwritten = 0;
@@ -88,6 +92,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       operatorsFile === undefined
         ? undefined
         : parts.add(new OperatorsFile(operatorsFile, log), (part) => part.close());
+    const webhooks = parts.add(new Webhooks(config.webhooks, log), (part) => part.close());
     const metrics = new HostMetrics();
     const onSettled = metrics.message.bind(metrics);
     const opened = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
@@ -141,6 +146,9 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       unwritten += lost;
       if (lost > 0) log.error({ decisions: lost }, 'decisions could not be written before the end');
     });
+    const signals = parts.add(new Signals({ store, rowMac: () => session.requireRowMac(), log, now }), (part) =>
+      part.close(),
+    );
     const witnesses = config.witnesses.map((endpoint) => new WitnessClient(endpoint));
     // Undone after the last request under way was answered: with witnesses it waits for a round.
     const publisher = parts.add(new LogPublisher({ enclave: data, session, store, records, witnesses, log }), (part) =>
@@ -181,13 +189,20 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         remoteFreeze,
         panicCodes,
         trustedProxies: config.trustedProxies,
+        webhooks,
+        signals,
+        ...(webhookRefusalsPerSecond !== undefined && { webhookRefusalsPerSecond }),
+        rateLimits: config.rateLimits,
         ...(connectionLimits && { connectionLimits }),
         ...(loopDelayMilliseconds !== undefined && { loopDelayMilliseconds }),
       }),
       drain,
     );
     await app.listen({ host: config.listen.host, port: config.listen.port });
-    const expiry = setInterval(() => void store.deleteExpiredReplies(now()).catch(() => {}), EXPIRY_MILLISECONDS);
+    const deleteExpired = (): void => {
+      for (const deleted of [store.deleteExpiredReplies(now()), signals.deleteExpired()]) deleted.catch(() => {});
+    };
+    const expiry = setInterval(deleteExpired, EXPIRY_MILLISECONDS);
     parts.add(expiry, clearInterval);
     session.start();
     publisher.start();

@@ -23,6 +23,7 @@ export const ERRORS = {
   base64_malformed: row(400, 'A value is not canonical base64.'),
   hex_malformed: row(400, 'A value is not lower-case hex of the required length.'),
   body_too_large: row(413, 'The body is larger than the limit.'),
+  headers_too_large: row(431, 'More header fields, or larger ones, than a request of ours has.'),
   media_type_unsupported: row(415, 'The body must be application/json; that of a webhook may be text/plain, too.'),
   route_unknown: row(404, 'No such resource.'),
   address_malformed: row(400, 'An address is neither unix:/path nor vsock:CID:port.'),
@@ -132,6 +133,7 @@ export const ERRORS = {
   randomness_untrusted: row(500, 'The kernel does not take its random numbers from the Nitro Secure Module.'),
   nsm_failed: retry(503, 'The Nitro Secure Module refused or did not answer.'),
   overloaded: retry(503, 'Too much is in flight.'),
+  rate_limited: retry(429, 'Too many requests in this minute; the path names whose share is used up.'),
   deadline_exceeded: retry(504, 'No answer within the time limit. Repeating with the same id is safe.'),
   internal: row(500, 'An unexpected fault; nothing was changed unless a repeat of the same id says so.'),
 

@@ -221,6 +221,20 @@ export const LIMITS = {
 
   // Host.
   httpBodyBytes: 96 * 1024,
+  /** Defaults of the host's rate limits (host/src/rate-limits). */
+  addressRequestsPerMinute: 6_000,
+  addressAttestationsPerMinute: 120,
+  addressStatementsPerMinute: 60,
+  requesterRequestsPerMinute: 6_000,
+  walletRequestsPerMinute: 6_000,
+  /** Callers remembered per rate limit; of more, those not heard of for longest start anew. */
+  rateLimitKeys: 20_000,
+  /** When the oldest signing request has waited so long for the enclave, new ones are refused before work is done. */
+  queueAgeMilliseconds: 4_000,
+  /** Fewer than these are no queue: one slow answer keeps nobody else from asking. */
+  queueAgeRequests: 16,
+  httpHeaderBytes: 16 * 1024,
+  httpHeaders: 100,
   enclaveRequestTimeoutMilliseconds: 15_000,
   drainTimeoutMilliseconds: 10_000,
   httpConnections: 1024,

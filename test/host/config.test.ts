@@ -29,6 +29,10 @@ describe('host configuration', () => {
     expect(config.logLevel).toBe('info');
     expect(config.witnesses).toEqual([]);
     expect(config.trustedProxies).toEqual([]);
+    expect(config.rateLimits).toEqual({
+      ...{ address: 6_000, attestations: 120, statements: 60, requester: 6_000, wallet: 6_000 },
+    });
+    expect(parse({ ...GOOD, rateLimits: { wallet: 7 } }).rateLimits).toMatchObject({ wallet: 7, address: 6_000 });
     expect(config.operatorsFile).toBeUndefined();
     expect(config.enclave.data).toEqual({ kind: 'vsock', cid: 16, port: 5000 });
     expect(config.credentials).toEqual({ file: '/run/qv/credentials.json' });
@@ -51,6 +55,9 @@ describe('host configuration', () => {
     ['a proxy by name', 'trustedProxies', { ...GOOD, trustedProxies: ['proxy.internal'] }],
     ['a proxy network with bits behind its prefix', 'trustedProxies', { ...GOOD, trustedProxies: ['10.0.0.1/8'] }],
     ['too many proxies', 'trustedProxies', { ...GOOD, trustedProxies: Array(65).fill('10.0.0.1') }],
+    ['a rate of nothing', 'rateLimits.wallet', { ...GOOD, rateLimits: { wallet: 0 } }],
+    ['a rate that is no whole number', 'rateLimits.address', { ...GOOD, rateLimits: { address: 1.5 } }],
+    ['a rate of nobody', 'rateLimits.source', { ...GOOD, rateLimits: { source: 5 } }],
     ['an unknown level', 'logLevel', { ...GOOD, logLevel: 'loud' }],
     ['a secret in place of a path', 'credentialsFile', { ...GOOD, credentialsFile: { accessKeyId: 'x' } }],
     ['no word of credentials', 'credentials', { ...GOOD, credentialsFile: undefined }],

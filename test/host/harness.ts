@@ -7,6 +7,7 @@ import { parseHostConfig } from '@quantumvault/host/config.ts';
 import { CONNECTION_LIMITS } from '@quantumvault/host/connections.ts';
 import type { MetadataEndpoint } from '@quantumvault/host/instance-role/metadata.ts';
 import { createLog } from '@quantumvault/host/log.ts';
+import { DEFAULT_RATE_LIMITS, type RateLimitsConfig } from '@quantumvault/host/rate-limits/config.ts';
 import { type RunningHost, startHost } from '@quantumvault/host/start.ts';
 import { type Address, addressOf, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { fromHex, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
@@ -58,6 +59,14 @@ export class Harness {
   connectionLimits = CONNECTION_LIMITS;
   /** Written to the operators file at each start of the host; undefined: there is none. */
   logins: readonly { name: string; secret: string }[] | undefined;
+  trustedProxies: readonly string[] = [];
+  /** Everybody is one address here. */
+  rateLimits: Partial<RateLimitsConfig> = Object.fromEntries(
+    Object.keys(DEFAULT_RATE_LIMITS).map((name) => [name, 10_000_000]),
+  );
+  /** Further members of the configuration; the folder is there when it is asked. */
+  moreConfig: () => Record<string, unknown> = () => ({});
+  webhookRefusalsPerSecond: number | undefined;
   /** Where credentials come from instead of a file. */
   metadata: MetadataEndpoint | undefined;
   folder!: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -107,6 +116,7 @@ export class Harness {
       log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
       now: () => timeMs(Date.now() + this.clockSkew),
       ...(this.metadata !== undefined && { instanceRole: { endpoint: this.metadata } }),
+      ...(this.webhookRefusalsPerSecond !== undefined && { webhookRefusalsPerSecond: this.webhookRefusalsPerSecond }),
       enclaveTimeoutMilliseconds: this.enclaveTimeoutMilliseconds,
       connectionLimits: this.connectionLimits,
       // Clients sign in this process, too, and tweetnacl holds its event loop for long.
@@ -126,6 +136,9 @@ export class Harness {
         ? { credentialsFile: this.path('credentials.json') }
         : { credentials: { imds: true } }),
       ...(this.logins !== undefined && { operatorsFile: this.path('operators.json') }),
+      rateLimits: this.rateLimits,
+      trustedProxies: this.trustedProxies,
+      ...this.moreConfig(),
     };
   }
 
@@ -153,7 +166,9 @@ export class Harness {
     };
   }
 
-  rows(table: 'leaves' | 'replies' | 'wallets' | 'freezes' | 'totp_steps' | 'panic_codes'): Record<string, unknown>[] {
+  rows(
+    table: 'leaves' | 'replies' | 'wallets' | 'freezes' | 'totp_steps' | 'panic_codes' | 'signals',
+  ): Record<string, unknown>[] {
     return this.sql((database) => database.prepare(`SELECT * FROM ${table}`).all());
   }
 
@@ -295,6 +310,12 @@ export class Harness {
         ...options.headers,
       },
     };
+  }
+
+  /** A file beside the database, as private as secrets have to be. */
+  writePrivate(name: string, text: string): string {
+    writeFileSync(this.path(name), text, { mode: 0o600 });
+    return this.path(name);
   }
 
   sign(options: SignOptions = {}): Promise<Response> {

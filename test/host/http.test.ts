@@ -72,7 +72,10 @@ describe('requests that are none of ours', () => {
 
   it('bytes that are not HTTP', async () => {
     await expectProblem(await raw('no http at all\r\n\r\n'), 'http_malformed');
-    await expectProblem(await raw(`GET / HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(40_000)}\r\n\r\n`), 'http_malformed');
+    await expectProblem(
+      await raw(`GET / HTTP/1.1\r\nhost: a\r\nx: ${'y'.repeat(40_000)}\r\n\r\n`),
+      'headers_too_large',
+    );
     const twoLengths = 'POST /v1/sign HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n';
     await expectProblem(await raw(twoLengths), 'http_malformed');
   });

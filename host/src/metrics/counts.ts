@@ -5,7 +5,15 @@
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 
 /** Whose rate was over its limit. */
-export const RATE_LIMITS = ['address', 'requester', 'wallet', 'source', 'freeze'] as const;
+export const RATE_LIMITS = [
+  'address',
+  'attestations',
+  'statements',
+  'requester',
+  'wallet',
+  'source',
+  'freeze',
+] as const;
 export type RateLimit = (typeof RATE_LIMITS)[number];
 
 /** Why a request was refused before any work was done for it. */

@@ -65,9 +65,11 @@ export function collectEnclave({ registry }: Pick<HostMetrics, 'registry'>, deps
     leaves = session.status?.leaves ?? leaves;
     return leaves;
   });
-  gauge(registry, 'qv_log_unpublished_leaves', 'Of these, what no published checkpoint covers yet.', () => {
-    const { boot } = session.status ?? {};
-    const published = publisher.published;
-    return Number(leaves - (published !== undefined && published.boot === boot ? published.size : 0n));
-  });
+  // Of another boot nothing is known here yet.
+  const published = (): bigint =>
+    publisher.published?.boot === session.status?.boot ? (publisher.published?.size ?? 0n) : 0n;
+  gauge(registry, 'qv_log_published_leaves', 'Of these, what the published checkpoint covers.', () =>
+    Number(published()),
+  );
+  gauge(registry, 'qv_log_unpublished_leaves', 'Of these, the others.', () => Number(leaves - published()));
 }

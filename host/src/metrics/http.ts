@@ -17,17 +17,18 @@ const SEEDED: readonly ErrorCode[] = [
   'enclave_unavailable',
   'deadline_exceeded',
   'store_unavailable',
+  'row_tampered',
 ];
+/** What those answer besides, of which a burst says that something is wrong with a bot, or that somebody tries. */
+const SEEDED_SIGNING: readonly ErrorCode[] = ['request_signature_invalid', 'request_stale', 'policy_denied', 'frozen'];
 
 /** Before the routes are added. */
 export function meterHttp(app: FastifyInstance, metrics: HostMetrics): void {
-  const refusals = SEEDED.map((code) => [ERRORS[code].status, code] as const);
-  const replies = [[200, 'ok'] as const, ...refusals];
   metrics.knowRoute(NO_ROUTE, [
     [400, 'http_malformed'],
     [404, 'route_unknown'],
   ]);
-  app.addHook('onRoute', ({ url }) => metrics.knowRoute(url, replies));
+  app.addHook('onRoute', ({ url }) => metrics.knowRoute(url, repliesOf(url)));
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? NO_ROUTE;
     const seconds = reply.elapsedTime / 1000;
@@ -42,6 +43,11 @@ export function meterHttp(app: FastifyInstance, metrics: HostMetrics): void {
   app.server.on('checkExpectation', malformed);
   // Node's own limit; the one per address says so in connections.ts.
   app.server.on('drop', () => metrics.connectionRefused());
+}
+
+function repliesOf(route: string): [number, CodeLabel][] {
+  const refusals = SIGNING.includes(route) ? [...SEEDED, ...SEEDED_SIGNING] : SEEDED;
+  return [[200, 'ok'], ...refusals.map((code): [number, CodeLabel] => [ERRORS[code].status, code])];
 }
 
 /** /readyz says what is missing without a code. */

@@ -6,11 +6,12 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { stateOfCredentials } from '../credentials.ts';
+import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { receiptJson } from '../wire-json.ts';
 
 type ReadyPart = 'enclave' | 'credentials' | 'row-key' | 'store' | 'frozen';
 
-export function healthRoutes(app: FastifyInstance, deps: AppDeps): void {
+export function healthRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLimits): void {
   app.get('/healthz', async () => ({ alive: true }));
 
   app.get('/readyz', async (_request, reply) => {
@@ -21,8 +22,9 @@ export function healthRoutes(app: FastifyInstance, deps: AppDeps): void {
       .send({ ready: failing.length === 0, failing, enclave: { phase: phase ?? 'unreachable' } });
   });
 
-  app.get('/v1/attestation', async (request) => {
+  app.get('/v1/attestation', async (request, reply) => {
     const nonce = parseNonce(request.query);
+    await limits.byAddress(request, reply, 'attestations');
     const boot = deps.session.requireBoot();
     const { document } = await deps.enclave.request('attest', { nonce });
     // The enclave may have been started anew in between: then document and record are of two boots.

@@ -15,6 +15,7 @@ import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts'
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { verifyEd25519 } from '../ed25519.ts';
+import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { factsOf } from '../request-facts.ts';
 import type { WalletRow } from '../store/store.ts';
 import { blobsOf, verifiedRow } from '../wallet-rows.ts';
@@ -29,8 +30,9 @@ interface Draft {
 
 type WalletRoute = { Params: { wallet: string } };
 
-export function policyRoutes(app: FastifyInstance, deps: AppDeps): void {
-  app.put<WalletRoute>('/v1/wallets/:wallet/policy', async (request) => {
+export function policyRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLimits): void {
+  app.put<WalletRoute>('/v1/wallets/:wallet/policy', async (request, response) => {
+    await limits.byAddress(request, response, 'statements');
     const wallet = address(request.params.wallet, 'wallet');
     factsOf(request).wallet = wallet;
     const fields = new JsonFields(parseStrictJson(bodyBytes(request.body)));
@@ -82,7 +84,8 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps): void {
   });
 
   /** Gives no authority: it prints what the owner is to read and sign. */
-  app.post<WalletRoute>('/v1/wallets/:wallet/policy/statement', async (request) => {
+  app.post<WalletRoute>('/v1/wallets/:wallet/policy/statement', async (request, response) => {
+    await limits.byAddress(request, response, 'statements');
     const wallet = address(request.params.wallet, 'wallet');
     factsOf(request).wallet = wallet;
     const fields = new JsonFields(parseStrictJson(bodyBytes(request.body)));

@@ -5,12 +5,13 @@ import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
-import { parseBatchBody } from '@quantumvault/shared/protocol/sign-request.ts';
+import { type BatchBody, parseBatchBody } from '@quantumvault/shared/protocol/sign-request.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import type { VerdictJson } from '../problem.ts';
 import { type Authentic, replyRecord, type Signing } from '../signing.ts';
 import { blobsOf } from '../wallet-rows.ts';
+import type { Cited, SignalJson } from '../webhooks/cited.ts';
 import { receiptJson } from '../wire-json.ts';
 import { amountsJson } from './sign.ts';
 
@@ -19,27 +20,45 @@ type Verdict = Reply['verdicts'][number];
 
 export function signBatchRoute(app: FastifyInstance, deps: AppDeps, signing: Signing): void {
   app.post('/v1/sign/batch', { bodyLimit: LIMITS.batchBodyBytes }, async (request, reply) => {
-    const authentic = await signing.authenticate(request, parseBatchBody);
-    const { row, key, body } = authentic;
+    const authentic = await signing.authenticate(request, reply, parseBatchBody, countOf);
+    const { row, body } = authentic;
     const { sealedState: _, ...blobs } = blobsOf(row);
     const message = { ...authentic.message, blobs };
     reply.type('application/json');
     if (body.dryRun) {
-      const { verdicts } = await deps.metrics.stage('enclave', () => deps.enclave.request('signBatch', message));
+      const cited = await signing.cited(authentic);
+      const asked = { ...message, ...(cited && { signal: cited.message }) };
+      const { verdicts } = await signing.advice<Reply>(authentic, (asking) =>
+        deps.enclave.request('signBatch', { ...asked, ...asking }, asking),
+      );
       for (const { allow } of verdicts) deps.metrics.verdict('dry_run', allow ? 'allow' : 'deny');
       const verdict = verdicts.every(({ allow }) => allow) ? 'allow' : 'deny';
       return JSON.stringify({ verdict, verdicts: verdicts.map(verdictJson) });
     }
-    return await signing.once<Reply>(key, {
-      ask: (onLate) => deps.enclave.request('signBatch', message, { onLate }),
-      record: (decided) => record(deps, signing, authentic, decided),
+    let cited: Cited | undefined;
+    return await signing.once<Reply>(authentic, {
+      ask: async (asking) => {
+        cited = await signing.cited(authentic);
+        const { timeoutMilliseconds } = asking;
+        const asked = { ...message, timeoutMilliseconds, ...(cited && { signal: cited.message }) };
+        return await deps.enclave.request('signBatch', asked, asking);
+      },
+      record: (decided) => record(deps, signing, authentic, decided, cited?.json),
       recordRefusal: async (refusal) => refusal,
     });
   });
 }
 
+const countOf = ({ transactions }: BatchBody): number => transactions.length;
+
 /** @throws DeniedError; QvError store_* */
-async function record(deps: AppDeps, signing: Signing, { row, key }: Authentic, reply: Reply): Promise<string> {
+async function record(
+  deps: AppDeps,
+  signing: Signing,
+  { row, key }: Authentic,
+  reply: Reply,
+  cited: SignalJson | undefined,
+): Promise<string> {
   const { verdicts, state } = reply;
   const receipts = verdicts.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]));
   const index = verdicts.findIndex(({ allow }) => !allow);
@@ -53,7 +72,7 @@ async function record(deps: AppDeps, signing: Signing, { row, key }: Authentic, 
     throw await signing.denied(key, facts, denial, receipts);
   }
   if (state === undefined) throw new QvError('internal', {}, { cause: 'the enclave answered a batch as a dry run' });
-  const json = JSON.stringify({ signed: verdicts.map(signedJson) });
+  const json = JSON.stringify({ signed: verdicts.map(signedJson), ...(cited && { signal: cited }) });
   await deps.records.signed({ row, state, receipts, reply: replyRecord(key, 200, json, deps.now()) });
   return json;
 }

@@ -10,25 +10,36 @@ import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { type Authentic, replyRecord, type Signing } from '../signing.ts';
 import { blobsOf } from '../wallet-rows.ts';
+import type { Cited, SignalJson } from '../webhooks/cited.ts';
 import { receiptJson } from '../wire-json.ts';
 
 type Reply = ReplyOf<'sign'>;
 
 export function signRoute(app: FastifyInstance, deps: AppDeps, signing: Signing): void {
   app.post('/v1/sign', { bodyLimit: LIMITS.requestBodyBytes }, async (request, reply) => {
-    const authentic = await signing.authenticate(request, parseSignBody);
+    const authentic = await signing.authenticate(request, reply, parseSignBody);
     const { row, key, body } = authentic;
     const message = { ...authentic.message, blobs: blobsOf(row) };
     reply.type('application/json');
     if (body.dryRun) {
-      const judged = await deps.metrics.stage('enclave', () => deps.enclave.request('sign', message));
+      const cited = await signing.cited(authentic);
+      const asked = { ...message, ...(cited && { signal: cited.message }) };
+      const judged = await signing.advice<Reply>(authentic, (asking) =>
+        deps.enclave.request('sign', { ...asked, ...asking }, asking),
+      );
       const verdict = verdictJson(judged);
       deps.metrics.verdict('dry_run', verdict.verdict);
       return JSON.stringify(verdict);
     }
-    return await signing.once<Reply>(key, {
-      ask: (onLate) => deps.enclave.request('sign', message, { onLate }),
-      record: (signed) => record(deps, authentic, signed),
+    let cited: Cited | undefined;
+    return await signing.once<Reply>(authentic, {
+      ask: async (asking) => {
+        cited = await signing.cited(authentic);
+        const { timeoutMilliseconds } = asking;
+        const asked = { ...message, timeoutMilliseconds, ...(cited && { signal: cited.message }) };
+        return await deps.enclave.request('sign', asked, asking);
+      },
+      record: (signed) => record(deps, authentic, signed, cited?.json),
       recordRefusal: async (refusal) => {
         const { code, receipt, facts } = refusal;
         if (code !== 'policy_denied' || receipt === undefined) return refusal;
@@ -39,7 +50,12 @@ export function signRoute(app: FastifyInstance, deps: AppDeps, signing: Signing)
   });
 }
 
-async function record(deps: AppDeps, { row, key }: Authentic, reply: Reply): Promise<string> {
+async function record(
+  deps: AppDeps,
+  { row, key }: Authentic,
+  reply: Reply,
+  cited: SignalJson | undefined,
+): Promise<string> {
   const { signature, state, receipt } = reply;
   if (signature === undefined || state === undefined || receipt === undefined) {
     throw new QvError('internal', {}, { cause: 'the enclave answered a signing request as a dry run' });
@@ -49,6 +65,7 @@ async function record(deps: AppDeps, { row, key }: Authentic, reply: Reply): Pro
     signature: toBase58(signature),
     messageHash: toHex(reply.messageHash),
     ...amountsJson(reply.amounts),
+    ...(cited && { signal: cited }),
     receipt: receiptJson(receipt),
   });
   await deps.records.signed({ row, state, receipts: [receipt], reply: replyRecord(key, 200, json, deps.now()) });

@@ -15,6 +15,7 @@ import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { verifyEd25519 } from '../ed25519.ts';
 import type { Freezes } from '../freeze.ts';
+import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { factsOf } from '../request-facts.ts';
 import { leafRecord } from '../store/store.ts';
 import { verifiedRow } from '../wallet-rows.ts';
@@ -29,9 +30,10 @@ interface Creation {
   readonly signature: Signature;
 }
 
-export function walletRoutes(app: FastifyInstance, deps: AppDeps): void {
+export function walletRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLimits): void {
   app.post('/v1/wallets', async (request, reply) => {
     const creation = parseCreation(bodyBytes(request.body));
+    await limits.byAddress(request, reply, 'statements');
     const json = await createWallet(deps, creation);
     factsOf(request).wallet = (JSON.parse(json) as { wallet: string }).wallet;
     return reply.code(201).type('application/json').send(json);

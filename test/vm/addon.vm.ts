@@ -28,11 +28,11 @@ interface Run {
   readonly flags: readonly string[];
   readonly mebibytes: string;
   readonly connections: number;
-  /** A library that has to be loaded before all others. */
-  readonly preload?: string;
+  /** Loaded before all other libraries. */
+  readonly sanitizer?: string;
 }
 
-async function runAddonChecks({ flags, mebibytes, connections, preload }: Run): Promise<GuestResult> {
+async function runAddonChecks({ flags, mebibytes, connections, sanitizer }: Run): Promise<GuestResult> {
   if (machine === undefined) throw new Error('skipped tests do not run');
   const build = (name: string, ...more: string[]): string => {
     const outFile = join(folder, name);
@@ -45,10 +45,10 @@ async function runAddonChecks({ flags, mebibytes, connections, preload }: Run): 
       ...repositoryEntries(),
       fileEntry('addon/qv-native.node', build('qv-native.node'), 0o755),
       fileEntry('addon/counted.node', build('counted.node', ...COUNTED), 0o755),
-      ...(preload === undefined ? [] : [fileEntry('addon/preload.so', preload, 0o755)]),
+      ...(sanitizer === undefined ? [] : [fileEntry('addon/libasan.so', sanitizer, 0o755)]),
     ],
     // Leaks are counted by a check of our own: the sanitizer's search cannot see what JavaScript still holds.
-    env: preload === undefined ? {} : { LD_PRELOAD: '/addon/preload.so', ASAN_OPTIONS: 'detect_leaks=0:exitcode=99' },
+    env: sanitizer === undefined ? {} : { LD_PRELOAD: '/addon/libasan.so', ASAN_OPTIONS: 'detect_leaks=0:exitcode=99' },
     args: ['--expose-gc', 'test/vm/addon/main.ts', '/addon', mebibytes, String(connections)],
     workingFolder: GUEST_REPOSITORY,
     memoryMebibytes: 2048,
@@ -67,7 +67,7 @@ const RUNS: Readonly<Record<string, () => Run>> = {
     flags: SANITIZED,
     mebibytes: '16',
     connections: 500,
-    preload: sanitizerLibrary(),
+    sanitizer: sanitizerLibrary(),
   }),
 };
 

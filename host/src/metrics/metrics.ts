@@ -81,7 +81,9 @@ export class HostMetrics implements Counts {
     help: 'Connections that the KMS tunnel carries.',
     registers: [this.registry],
   });
-  readonly #tunnelBytes = this.#counter('qv_kms_tunnel_bytes_total', 'Bytes carried.', ['direction']);
+  readonly #tunnelBytes = this.#counter('qv_kms_tunnel_bytes_total', 'Bytes carried by connections that have ended.', [
+    'direction',
+  ]);
 
   constructor() {
     for (const limit of RATE_LIMITS) this.#rateLimited.inc({ limit }, 0);

@@ -17,6 +17,8 @@ export interface SignalsDeps {
   readonly rowMac: () => RowMac;
   readonly log: Log;
   readonly now: () => TimeMs;
+  /** Unexpired signals of one source. Default LIMITS.signalsPerSource. */
+  readonly perSource?: number;
 }
 
 export interface Accepted {
@@ -41,7 +43,7 @@ export class Signals {
   readonly #deps: SignalsDeps;
   readonly #unwritten = new Map<string, SignalInsert>();
   #timer: NodeJS.Timeout | undefined;
-  #flushing = false;
+  #flushing: Promise<void> | undefined;
   #closed = false;
 
   constructor(deps: SignalsDeps) {
@@ -59,7 +61,7 @@ export class Signals {
     const signal = rowMac().sealSignal(unsealed);
     const sameBodySince =
       repeatSeconds === undefined ? undefined : ((signal.receivedAt - repeatSeconds * 1000) as TimeMs);
-    const limit = LIMITS.signalsPerSource;
+    const limit = this.#deps.perSource ?? LIMITS.signalsPerSource;
     const insert = { signal, limit, ...(sameBodySince !== undefined && { sameBodySince }) };
     const repeats = this.#unwrittenLike(insert);
     if (repeats !== undefined) return { signal: repeats, isRepeat: true, isStored: false };
@@ -128,14 +130,20 @@ export class Signals {
     }, LIMITS.storeRetryMilliseconds);
   }
 
-  /** Writes what waits, the first first, until the database refuses again. What it did take meanwhile is a repeat. */
-  async #flush(): Promise<void> {
-    if (this.#flushing) return;
-    this.#flushing = true;
+  /** Writes what waits, the first first, until the database refuses again. */
+  #flush(): Promise<void> {
+    this.#flushing ??= this.#writeAll().finally(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing;
+  }
+
+  async #writeAll(): Promise<void> {
     const { store, log } = this.#deps;
     try {
       for (const [name, insert] of this.#unwritten) {
-        const { outcome } = await store.putSignal(insert);
+        // What it took before, without our hearing of it, is a repeat.
+        const { outcome } = await within(LIMITS.storeTimeoutMilliseconds, store.putSignal(insert));
         this.#unwritten.delete(name);
         const { source, id } = insert.signal;
         if (outcome === 'conflict' || outcome === 'full')
@@ -143,8 +151,6 @@ export class Signals {
       }
     } catch (error) {
       log.warn({ code: codeOf(error), waiting: this.#unwritten.size }, 'signals are not stored yet');
-    } finally {
-      this.#flushing = false;
     }
   }
 
@@ -152,6 +158,7 @@ export class Signals {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    await this.#flushing;
     if (this.#unwritten.size > 0) await this.#flush();
     if (this.#unwritten.size > 0) this.#deps.log.error({ signals: this.#unwritten.size }, 'signals were lost');
   }

@@ -41,6 +41,8 @@ const SERVES_KMS: readonly Phase[] = ['serving', 'frozen'];
 export class EnclaveSession {
   readonly #deps: SessionDeps;
   #status: ReplyOf<'status'> | undefined;
+  /** The connection that status came on: behind the next one may be another boot. */
+  #statusConnection = 0;
   #boot: Boot | undefined;
   #rowMac: RowMac | undefined;
   #rowKeyFault: ErrorCode = 'enclave_unavailable';
@@ -70,9 +72,12 @@ export class EnclaveSession {
     return this.#rowMac !== undefined;
   }
 
-  /** @throws QvError enclave_unavailable, enclave_not_ready */
+  /**
+   * Of the enclave that answers now.
+   * @throws QvError enclave_unavailable, enclave_not_ready: nothing known yet, or not since it was connected to again
+   */
   requireBoot(): Boot {
-    if (this.#boot !== undefined) return this.#boot;
+    if (this.#boot !== undefined && this.#statusConnection === this.#deps.data.connection) return this.#boot;
     throw new QvError(this.#status === undefined ? 'enclave_unavailable' : 'enclave_not_ready');
   }
 
@@ -142,6 +147,7 @@ export class EnclaveSession {
       }
       if (status.boot !== this.#boot?.id) this.#boot = undefined;
       this.#status = status;
+      this.#statusConnection = data.connection;
     } catch (error) {
       // A busy enclave is not a lost one: what it said last still counts.
       if (codeOf(error) === 'overloaded') return;

@@ -10,5 +10,7 @@ declare module 'vitest' {
 }
 
 export default function setup({ provide }: TestProject): void {
-  provide('nitroMachine', buildNitroMachine());
+  const machine = buildNitroMachine();
+  if (machine !== undefined) process.stderr.write(`emulated by ${machine.versions.join(', ')}\n`);
+  provide('nitroMachine', machine);
 }

@@ -22,7 +22,6 @@ import {
 } from './layout.ts';
 
 export interface Deployment {
-  readonly kmsKeyArn: string;
   /** The measured configuration file. */
   readonly config: string;
   /** Names the image that may use the key; call it before `stateEntries`. */
@@ -71,7 +70,6 @@ export async function prepareDeployment(folder: string): Promise<Deployment> {
     'host.json': hostConfig(),
   };
   return {
-    kmsKeyArn,
     config: JSON.stringify(config, undefined, 2),
     allowImage: (pcr0) =>
       putKmsPolicy(

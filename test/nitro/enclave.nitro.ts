@@ -195,6 +195,14 @@ describe.skipIf(machine === undefined)('a Nitro Enclave', () => {
     expect(reply).not.toHaveProperty('signature');
   });
 
+  test('hangs up on whoever has another CID than the parent, without a word', () => {
+    expect(run.strangers).toHaveLength(2);
+    for (const { answer, ended } of run.strangers) {
+      expect(answer).toMatch(/^OK [0-9]+\n$/);
+      expect(ended).toBe(true);
+    }
+  });
+
   test('freezes by qv kill, and signs nothing after that', () => {
     const { exitCode, output } = reported('kill');
     expect(exitCode).toBe(0);

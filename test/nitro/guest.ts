@@ -75,16 +75,20 @@ export interface RunningGuest {
 export interface VsockDaemon {
   readonly parentSocket: string;
   readonly enclaveSocket: string;
+  /** Where this machine, CID 2, can call the enclave. */
+  readonly enclaveCalls: string;
   log(): string;
   stop(): Promise<void>;
 }
+
+const callsOf = (folder: string, cid: number): string => join(folder, `${cid}.vsock`);
 
 /** The device behind both guests' vsock. No kernel but theirs takes part. */
 export async function startVsock(machine: NitroMachine, folder: string): Promise<VsockDaemon> {
   const device = (cid: number): string[] => [
     '--vm',
     // The default buffer hangs a connection for ever when a guest writes more than 32 KiB at once.
-    `guest-cid=${cid},socket=${join(folder, `${cid}.sock`)},uds-path=${join(folder, `${cid}.vsock`)},tx-buffer-size=32768`,
+    `guest-cid=${cid},socket=${join(folder, `${cid}.sock`)},uds-path=${callsOf(folder, cid)},tx-buffer-size=32768`,
   ];
   const log = join(folder, 'vsock.log');
   const process = startProgram(machine.vhostDeviceVsock, [...device(PARENT_CID), ...device(ENCLAVE_CID)], log);
@@ -93,7 +97,13 @@ export async function startVsock(machine: NitroMachine, folder: string): Promise
     if (process.child.exitCode !== null) throw new Error(`vhost-device-vsock ended: ${readFileSync(log, 'latin1')}`);
     return existsSync(parentSocket) && existsSync(enclaveSocket);
   });
-  return { parentSocket, enclaveSocket, log: () => readFileSync(log, 'latin1'), stop: process.stop };
+  return {
+    parentSocket,
+    enclaveSocket,
+    enclaveCalls: callsOf(folder, ENCLAVE_CID),
+    log: () => readFileSync(log, 'latin1'),
+    stop: process.stop,
+  };
 }
 
 export interface EnclaveOptions {

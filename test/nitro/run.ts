@@ -2,12 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { VSOCK_PORTS } from '@quantumvault/shared/ports.ts';
 import { buildNative } from '../../shared/native/build.ts';
 import type { CpioEntry } from '../vm/cpio.ts';
 import { repositoryEntries } from '../vm/repository.ts';
 import { commandEntries, nodeEntries, startEnclave, startParent, startVsock, systemEntries } from './guest.ts';
 import { INSTANCE_ROLE, PARENT, type ReportName, type Reports, type Scenario } from './layout.ts';
 import type { NitroMachine } from './machine.ts';
+import { callAsStranger, type StrangerResult } from './stranger.ts';
 
 /** Boot, all steps, and room for a machine that does other things, too. */
 const LIMIT_MILLISECONDS = 400_000;
@@ -27,6 +29,8 @@ export interface RunResult {
   readonly enclaveConsole: string;
   readonly parentConsole: string;
   readonly vsockLog: string;
+  /** What came of calling the enclave's ports from another CID than the parent's. */
+  readonly strangers: readonly StrangerResult[];
   /** Of QEMU: 0 for a guest that ended by itself, undefined for one that had to be ended. */
   readonly parentExit: number | string | undefined;
   /** Whether the enclave still ran when the parent had ended. */
@@ -43,10 +47,16 @@ export async function runGuests(options: RunOptions): Promise<RunResult> {
   const deadline = performance.now() + LIMIT_MILLISECONDS;
   const reports = (): Partial<Reports> => reportsIn(readFileSync(report, 'utf8'));
   // As on AWS, where an enclave is started by a parent that waits for its heartbeat.
-  while (reports().listening === undefined && performance.now() < deadline)
-    if ((await exitWithin(parent.exited, 100)) !== undefined) break;
+  const untilReported = async (name: ReportName): Promise<void> => {
+    while (reports()[name] === undefined && performance.now() < deadline)
+      if ((await exitWithin(parent.exited, 100)) !== undefined) return;
+  };
+  await untilReported('listening');
   const enclave = startEnclave(machine, { eif, roleArn: INSTANCE_ROLE, vsockSocket: vsock.enclaveSocket, folder });
-  const parentExit = await exitWithin(parent.exited, deadline - performance.now());
+  await untilReported('attestation');
+  const ports = [VSOCK_PORTS.data, VSOCK_PORTS.control];
+  const strangers = await Promise.all(ports.map((port) => callAsStranger(vsock.enclaveCalls, port)));
+  const parentExit = await exitWithin(parent.exited, Math.max(0, deadline - performance.now()));
   const enclaveOutlived = (await exitWithin(enclave.exited, 0)) === undefined;
   await Promise.all([parent.stop(), enclave.stop()]);
   await vsock.stop();
@@ -55,6 +65,7 @@ export async function runGuests(options: RunOptions): Promise<RunResult> {
     enclaveConsole: enclave.console(),
     parentConsole: parent.console(),
     vsockLog: vsock.log(),
+    strangers,
     parentExit,
     enclaveOutlived,
   };

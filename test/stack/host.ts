@@ -31,6 +31,8 @@ export interface StackHostOptions {
   readonly databaseFile: string;
   readonly port?: number;
   readonly logLevel?: string;
+  /** Further members of its configuration. */
+  readonly hostConfig?: Record<string, unknown>;
 }
 
 export async function startHost(backend: Backend, options: StackHostOptions): Promise<StackHost> {
@@ -50,6 +52,7 @@ export async function startHost(backend: Backend, options: StackHostOptions): Pr
     // Everybody is one address here, and load is what some tests are about.
     rateLimits: GENEROUS,
     logLevel,
+    ...options.hostConfig,
   };
   writeFileSync(configFile, JSON.stringify(config, undefined, 2), { mode: 0o600 });
   const start = () => backend.start(name, [HOST_MAIN, '--config', configFile, '--exit-with-parent']);

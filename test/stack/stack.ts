@@ -34,6 +34,8 @@ export interface StackOptions {
   readonly debugEnclave?: boolean;
   /** Log level of the host. */
   readonly logLevel?: string;
+  /** Further members of the host's configuration. */
+  readonly hostConfig?: Record<string, unknown>;
   readonly port?: number;
   /** False leaves the deployment without its row key, and the host not ready. */
   readonly rowKey?: boolean;

@@ -94,6 +94,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         : parts.add(new OperatorsFile(operatorsFile, log), (part) => part.close());
     const webhooks = parts.add(new Webhooks(config.webhooks, log), (part) => part.close());
     const metrics = new HostMetrics();
+    metrics.knowSources(config.webhooks.map(({ name }) => name));
     const onSettled = metrics.message.bind(metrics);
     const opened = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
     const store = meteredStore(opened, metrics);

@@ -4,24 +4,16 @@
  */
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 
-/** Whose rate was over its limit. */
-export const RATE_LIMITS = [
-  'address',
-  'attestations',
-  'statements',
-  'requester',
-  'wallet',
-  'source',
-  'freeze',
-] as const;
+/** Whose rate was over its limit: one of rate-limits/, or that of attempts to freeze. */
+export const RATE_LIMITS = ['address', 'attestations', 'statements', 'requester', 'wallet', 'freeze'] as const;
 export type RateLimit = (typeof RATE_LIMITS)[number];
 
 /** Why a request was refused before any work was done for it. */
-export const SHED_REASONS = ['event_loop', 'in_flight_bytes', 'queue_age', 'draining'] as const;
+export const SHED_REASONS = ['event_loop', 'queue_age', 'draining'] as const;
 export type ShedReason = (typeof SHED_REASONS)[number];
 
-/** How a webhook ended. `duplicate`: known already, acknowledged again. */
-export const WEBHOOK_OUTCOMES = ['accepted', 'duplicate', 'refused'] as const;
+/** How a webhook ended. `duplicate`: known already, acknowledged again. `failed`: through no fault of its sender. */
+export const WEBHOOK_OUTCOMES = ['accepted', 'duplicate', 'refused', 'failed'] as const;
 export type WebhookOutcome = (typeof WEBHOOK_OUTCOMES)[number];
 
 /** The parts of a signing request's time. */

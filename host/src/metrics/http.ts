@@ -33,6 +33,8 @@ export function meterHttp(app: FastifyInstance, metrics: HostMetrics): void {
     const route = request.routeOptions.url ?? NO_ROUTE;
     const seconds = reply.elapsedTime / 1000;
     metrics.reply(route, reply.statusCode, codeLabel(reply.statusCode, factsOf(request).code), seconds);
+    // Attempts to freeze are slowed by remote-freeze/, which knows no metrics.
+    if (factsOf(request).code === 'source_slowed') metrics.rateLimited('freeze');
     if (SIGNING.includes(route)) metrics.stageSeconds('total', seconds);
   });
   // Bytes that are no HTTP and expectations nobody meets are answered below Fastify, in app.ts.

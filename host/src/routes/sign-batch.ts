@@ -72,6 +72,7 @@ async function record(
     throw await signing.denied(key, facts, denial, receipts);
   }
   if (state === undefined) throw new QvError('internal', {}, { cause: 'the enclave answered a batch as a dry run' });
+  if (cited !== undefined) deps.metrics.signalSpent(cited.source);
   const json = JSON.stringify({ signed: verdicts.map(signedJson), ...(cited && { signal: cited }) });
   await deps.records.signed({ row, state, receipts, reply: replyRecord(key, 200, json, deps.now()) });
   return json;

@@ -61,6 +61,7 @@ async function record(
     throw new QvError('internal', {}, { cause: 'the enclave answered a signing request as a dry run' });
   }
   deps.metrics.verdict('sign', 'allow');
+  if (cited !== undefined) deps.metrics.signalSpent(cited.source);
   const json = JSON.stringify({
     signature: toBase58(signature),
     messageHash: toHex(reply.messageHash),

@@ -24,15 +24,16 @@ export const WEBHOOK_ROUTE = '/v1/webhooks/:source';
 const JSON_TYPE = /^application\/json *(?:;|$)/i;
 
 export function webhookRoute(app: FastifyInstance, deps: AppDeps): void {
-  const { webhooks, signals, trustedProxies, now } = deps;
+  const { webhooks, signals, trustedProxies, metrics, now } = deps;
   const pace = new RefusalPace(deps.webhookRefusalsPerSecond);
   const admitted = new WeakMap<FastifyRequest, Admitted>();
   // A context of its own, for the other media type and for how refusals are told.
   app.register(async (scope) => {
     scope.addContentTypeParser('text/plain', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
-    scope.setErrorHandler(async (error, request, reply) => {
+    scope.setErrorHandler<Error, { Params: { source: string } }>(async (error, request, reply) => {
       const isCallersFault = ERRORS[codeOf(translateForeign(error))].status < 500;
+      metrics.webhook(request.params.source, isCallersFault ? 'refused' : 'failed');
       if (isCallersFault && !(await pace.turn(admitted.get(request)?.cost ?? 1))) {
         reply.hijack();
         request.raw.socket.destroy();
@@ -56,6 +57,7 @@ export function webhookRoute(app: FastifyInstance, deps: AppDeps): void {
         const isJson = JSON_TYPE.test(request.headers['content-type'] ?? '');
         const { signal: verified, delivery } = await webhooks.verify(webhook, bodyBytes(request.body), isJson, now());
         const { signal, isRepeat, isStored } = await signals.accept(verified, delivery);
+        metrics.webhook(signal.source, isRepeat ? 'duplicate' : 'accepted');
         const answer = { signal: signal.id, verified: verifiedBy(signal) };
         request.log.info({ source: signal.source, ...answer, isRepeat, isStored }, 'signal');
         return reply.code(isStored ? 200 : 202).send(answer);

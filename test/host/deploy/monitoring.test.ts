@@ -134,10 +134,10 @@ describe('alert rules', () => {
     }
   });
 
-  it('fire and keep quiet as they should, by promtool', () => {
-    const promtool = requireProgram('promtool', 'prometheus');
-    if (promtool === undefined) return;
-    const run = (...parameters: string[]) => execFileSync(promtool, parameters, { encoding: 'utf8', stdio: 'pipe' });
+  const promtool = requireProgram('promtool', 'prometheus');
+  it.skipIf(promtool === undefined)('fire and keep quiet as they should, by promtool', () => {
+    const run = (...parameters: string[]) =>
+      execFileSync(promtool ?? 'promtool', parameters, { encoding: 'utf8', stdio: 'pipe' });
     expect(run('check', 'rules', ALERTS)).toContain(`${rules.length} rules found`);
     expect(run('test', 'rules', join(import.meta.dirname, 'alerts.test.yml'))).toContain('SUCCESS');
   });

@@ -12,11 +12,16 @@ import { expectCode, expectProblem } from '../../support/codes.ts';
 import { Refused } from '../../support/fake-enclave.ts';
 import { until } from '../../support/temporary.ts';
 import { Harness } from '../harness.ts';
+import { asymmetric, keyed } from '../webhooks/sources.ts';
 import { parseExposition, type Sample, sampleValue } from './exposition.ts';
+
+const source = keyed();
 
 class MeteredHarness extends Harness {
   override configJson() {
-    return { ...super.configJson(), metrics: { host: '127.0.0.1', port: 0 } };
+    const keys = [source.address];
+    const webhooks = [{ name: 'alpha', kind: 'standard', keys }];
+    return { ...super.configJson(), metrics: { host: '127.0.0.1', port: 0 }, webhooks };
   }
 }
 
@@ -138,6 +143,24 @@ describe('signing', () => {
       expect(response.status).toBe(200);
     });
     expect(grown).toBe(3);
+  });
+});
+
+describe('webhooks, and signals', () => {
+  const post = (to: string, id: string, by = source) => {
+    const { body, headers } = asymmetric(by, { id });
+    return host.send('POST', `/v1/webhooks/${to}`, body, headers);
+  };
+
+  it('are counted by source and outcome from zero on', async () => {
+    const outcome = (name: string) => ({ source: 'alpha', outcome: name });
+    expect(sampleValue(await scrape(), 'qv_webhooks_total', outcome('accepted'))).toBe(0);
+    expect(await growth('qv_webhooks_total', outcome('accepted'), () => post('alpha', 'one'))).toBe(1);
+    expect(await growth('qv_webhooks_total', outcome('duplicate'), () => post('alpha', 'one'))).toBe(1);
+    expect(await growth('qv_webhooks_total', outcome('refused'), () => post('alpha', 'two', keyed()))).toBe(1);
+    const unknown = { source: 'unknown', outcome: 'refused' };
+    expect(await growth('qv_webhooks_total', unknown, () => post('stranger', 'three'))).toBe(1);
+    expect(await (await fetch(metricsUrl())).text()).not.toContain('stranger');
   });
 });
 

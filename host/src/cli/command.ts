@@ -1,6 +1,7 @@
 /** What a command of qv is. Each is one file under `commands/`, listed in `commands.ts`. */
 import { parseArgs } from 'node:util';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { didYouMean } from './did-you-mean.ts';
 import type { Exit } from './exit-codes.ts';
 import type { Style } from './terminal.ts';
 
@@ -95,7 +96,8 @@ export function parseArguments(command: Command, argv: readonly string[]): Argum
   try {
     parsed = parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
   } catch (error) {
-    throw new QvError('usage_invalid', { value: (error as Error).message.split('. ')[0] ?? '' }, { cause: error });
+    const what = (error as Error).message.split('. ')[0] ?? '';
+    throw new QvError('usage_invalid', { value: `${what}${meantOption(what, Object.keys(specs))}` }, { cause: error });
   }
   const values = new Map(Object.entries(parsed.values).map(([name, list]) => [name, (list as unknown[]).map(String)]));
   for (const [name, { multiple, value }] of Object.entries(specs)) {
@@ -106,6 +108,13 @@ export function parseArguments(command: Command, argv: readonly string[]): Argum
   if (command.operands === undefined && parsed.positionals.length > 0)
     throw wrong(`unexpected argument ${parsed.positionals[0]}`);
   return new Arguments(values, parsed.positionals);
+}
+
+/** Node's message names the option: `Unknown option '--adnim'`. */
+function meantOption(message: string, known: readonly string[]): string {
+  const [, unknown] = /^Unknown option '--([^']+)'/.exec(message) ?? [];
+  const meant = unknown === undefined ? undefined : didYouMean(unknown, known);
+  return meant === undefined ? '' : `; did you mean --${meant}?`;
 }
 
 /** Apart from parsing, so that --help works without them. @throws QvError usage_invalid */

@@ -1,5 +1,7 @@
 /** Every command of qv. A new one is a file under `commands/` and a line here. */
 import type { Command } from './command.ts';
+import { completion } from './commands/completion.ts';
+import { help } from './commands/help.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
 import { initKmsPolicy } from './commands/init-kms-policy.ts';
 import { initOperator } from './commands/init-operator.ts';
@@ -64,5 +66,7 @@ export const COMMANDS: readonly Command[] = [
   policyJudge,
   policyStatement,
   txDecode,
+  completion,
+  help,
   version,
 ];

@@ -8,6 +8,7 @@ export const EXIT = {
   denied: { code: 3, meaning: 'The policy denies the transaction.' },
   unavailable: { code: 4, meaning: 'The host, enclave or key service does not answer, or is overloaded; try again.' },
   fault: { code: 5, meaning: 'An unexpected fault of qv or of the host.' },
+  warning: { code: 6, meaning: 'Nothing failed, but something needs attention (qv doctor).' },
 } as const satisfies Record<string, { code: number; meaning: string }>;
 
 export type Exit = keyof typeof EXIT;

@@ -57,7 +57,7 @@ function optionLines(options: Readonly<Record<string, OptionSpec>>, style: Style
   );
 }
 
-function exitLines(style: Style): readonly string[] {
+export function exitLines(style: Style): readonly string[] {
   return [
     style('bold', 'Exit codes'),
     ...table(

@@ -1,18 +1,25 @@
 /** One call of qv: find the command, read its arguments, run it, print once, answer with the exit code. */
 import { codeOf, ERRORS, QvError } from '@quantumvault/shared/errors.ts';
-import { type Command, type Output, parseArguments, requireOptions } from './command.ts';
+import { type Command, GLOBAL_OPTIONS, type Output, parseArguments, requireOptions } from './command.ts';
 import { COMMANDS } from './commands.ts';
+import { didYouMean } from './did-you-mean.ts';
 import { EXIT, type Exit, exitOf } from './exit-codes.ts';
 import { explain, family, overview } from './help.ts';
+import { nextStep } from './next-steps.ts';
 import { jsonLine, onlyColours, plain, printable, styleFor } from './terminal.ts';
+
+const ANYWHERE: readonly string[] = Object.keys(GLOBAL_OPTIONS).map((name) => `--${name}`);
 
 /** @param argv without interpreter and script */
 export async function runCli(argv: readonly string[], output: Output): Promise<number> {
   const json = argv.includes('--json');
+  // Options of every command may stand in front of it, too.
+  const leading = argv.findIndex((word) => !ANYWHERE.includes(word));
+  const ordered = leading > 0 ? [...argv.slice(leading), ...argv.slice(0, leading)] : argv;
   try {
-    return await dispatch(argv, output, json);
+    return await dispatch(ordered, output, json);
   } catch (error) {
-    return EXIT[report(error, output, json)].code;
+    return EXIT[report(error, output, json, find(ordered)[0])].code;
   }
 }
 
@@ -61,8 +68,14 @@ function find(argv: readonly string[]): [Command | undefined, readonly string[]]
 }
 
 function unknownCommand(words: readonly string[], members: readonly Command[]): string {
-  const known = (members.length > 0 ? members : COMMANDS).map(({ name }) => name).join(', ');
-  return `unknown command ${words.slice(0, 2).join(' ')}; known are ${known}`;
+  const names = (members.length > 0 ? members : COMMANDS).map(({ name }) => name);
+  const spelled = words.slice(0, 2).join(' ');
+  const known = COMMANDS.flatMap(({ name, alias }) => (alias === undefined ? [name] : [name, alias]));
+  const meant = didYouMean(spelled, known) ?? (members.length > 0 ? undefined : didYouMean(words[0] ?? '', known));
+  // A family's name alone asks for its members.
+  if (meant !== undefined && (members.length === 0 || words.length > 1))
+    return `unknown command ${spelled}; did you mean ${meant}?`;
+  return `unknown command ${spelled}; known are ${names.join(', ')}`;
 }
 
 const helpStyle = ({ stdout }: Output, json: boolean) => (json ? plain : styleFor(stdout));
@@ -72,14 +85,19 @@ function help(lines: readonly string[], { stdout }: Output, json: boolean): void
 }
 
 /** An unexpected fault of qv's own shows its stack; one that the host names with its code has none here. */
-function report(error: unknown, { stdout, stderr }: Output, json: boolean): Exit {
+function report(error: unknown, { stdout, stderr }: Output, json: boolean, command?: Command): Exit {
   const code = codeOf(error);
   const { path, value } = error instanceof QvError ? error.facts : {};
   const { meaning, retryable } = ERRORS[code] as { meaning: string; retryable: boolean };
   const exit = exitOf(code);
+  const next = code === 'usage_invalid' ? usageHelp(command) : nextStep(code);
   if (json) {
     const facts = { ...(path !== undefined && { path }), ...(value !== undefined && { value }) };
-    const body = { ok: false, exit: EXIT[exit].code, error: { code, meaning, retryable, ...facts } };
+    const body = {
+      ok: false,
+      exit: EXIT[exit].code,
+      error: { code, meaning, retryable, ...facts, ...(next !== undefined && { next }) },
+    };
     write(stdout, [jsonLine(body)]);
     return exit;
   }
@@ -88,10 +106,14 @@ function report(error: unknown, { stdout, stderr }: Output, json: boolean): Exit
   write(stderr, [
     `${style('red', 'qv:')} ${style('bold', code)}${where.length === 0 ? '' : ` (${where.join(': ')})`}`,
     `    ${meaning}`,
-    ...(code === 'usage_invalid' ? ['    qv --help lists the commands.'] : []),
+    ...(next === undefined ? [] : [`    ${next}`]),
     ...(error instanceof QvError ? [] : stackOf(error).map((line) => style('dim', line))),
   ]);
   return exit;
+}
+
+function usageHelp(command: Command | undefined): string {
+  return command === undefined ? 'qv --help lists the commands.' : `qv help ${command.name} explains the command.`;
 }
 
 function stackOf(error: unknown): readonly string[] {

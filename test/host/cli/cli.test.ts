@@ -93,7 +93,7 @@ describe('arguments', () => {
 
 describe('exit codes', () => {
   test('have distinct numbers from 0 on, and meanings', () => {
-    expect(Object.values(EXIT).map(({ code }) => code)).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(Object.values(EXIT).map(({ code }) => code)).toEqual([0, 1, 2, 3, 4, 5, 6]);
   });
 
   test.each<[ErrorCode, Exit]>([

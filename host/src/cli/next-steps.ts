@@ -1,0 +1,33 @@
+/** What somebody at a terminal can do about an error: for codes whose meaning alone does not say it. */
+import type { ErrorCode } from '@quantumvault/shared/errors.ts';
+
+const DOCTOR = 'qv doctor --config <the host’s configuration>';
+
+const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
+  host_unavailable: `Is the host running, is --admin its socket, and may this user open it? ${DOCTOR} finds out.`,
+  host_unreachable: `Is the address right, and is the host running? On its machine: ${DOCTOR}`,
+  enclave_unavailable: `Is the enclave running? On the host’s machine: ${DOCTOR}`,
+  enclave_not_ready: 'qv status says which phase the enclave is in; after a start it takes some seconds.',
+  not_initialised: 'Once per deployment: qv init row-key.',
+  already_initialised: 'It is there already: nothing needs to be done.',
+  config_invalid: 'host/src/config.ts explains each field with its unit, default and hazard.',
+  native_missing: 'npm run build:native builds it; that takes a C compiler.',
+  input_unreadable: 'Check the path, and that this user may read the file.',
+  output_unwritable: 'Check the path, that this user may write there, and that the disk has room.',
+  store_unavailable: `On the host’s machine: ${DOCTOR}`,
+  kms_refused: 'The key policy has to name this image’s PCR0 and the instance’s role: qv init kms-policy --print.',
+  kms_unavailable: `Has the role credentials, and can the host reach KMS? ${DOCTOR}`,
+  time_untrusted: 'The enclave has no recent time of its security module; restart it if that stays.',
+  overloaded: 'Try again in a second or two; qv metrics says what is refused.',
+  source_slowed: 'Wait, as many seconds as retry-after says, and check login, code or panic code.',
+  freeze_not_held: 'Give the order again, with --config <the host’s configuration> where the host does not answer.',
+  attestation_pcrs_not_allowed: 'Another image runs than --pcrs names; qv measure <image.eif> prints an image’s PCRs.',
+  attestation_debug_enclave: 'Its memory is readable: start it without --debug-mode, and trust nothing that it held.',
+  attestation_root_untrusted: 'A local stack’s root is believed with --unsafe-trusted-root <pem> alone.',
+  attestation_stale: 'Is this machine’s clock right? A recorded document is verified as a file.',
+  attestation_in_future: 'Is this machine’s clock right?',
+};
+
+export function nextStep(code: ErrorCode): string | undefined {
+  return NEXT_STEPS[code];
+}

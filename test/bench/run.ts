@@ -7,11 +7,12 @@ import { attestationRow } from './attestation.ts';
 import { freezeRun } from './freeze.ts';
 import { appendRow, auditRuns } from './log.ts';
 import { type Measured, measure } from './measure.ts';
+import { metricsRow } from './metrics.ts';
 import { policyRow } from './policy.ts';
 import { withWitnessRow } from './witnesses.ts';
 
 const rows: Measured[] = [];
-for (const row of [attestationRow(), policyRow(), appendRow()]) rows.push(await measure(row));
+for (const row of [attestationRow(), policyRow(), appendRow(), metricsRow()]) rows.push(await measure(row));
 rows.push(await withWitnessRow(measure));
 const audits = auditRuns();
 const freezes = await freezeRun();

@@ -3,7 +3,7 @@
  * Supported: `traceparent` of version 00 and of later ones as far as 00 goes, and `tracestate`. Whoever calls may send
  * anything, so what does not hold to the letter is as if it were not there, and what does is 32 hex digits in a log.
  */
-import { randomBytes } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 
 export interface TraceContext {
   /** 32 lower-case hex digits, not all zero. */
@@ -34,7 +34,7 @@ const STATE_CHARACTERS = 512;
 /** A part of our own in the caller's trace, or of a new one. */
 export function traceContext(
   headers: Readonly<Record<string, string | string[] | undefined>>,
-  random: (bytes: number) => Uint8Array = randomBytes,
+  random: (bytes: number) => Uint8Array = pooled,
 ): TraceContext {
   const spanId = randomId(8, random);
   const parent = parseTraceparent(headers['traceparent']);
@@ -72,6 +72,19 @@ function parseTracestate(header: unknown): string | undefined {
   }
   if (filled.length === 0 || filled.length > STATE_MEMBERS || keys.size !== filled.length) return undefined;
   return filled.join(',');
+}
+
+/** One call of OpenSSL for many ids, which are public: asking for each cost more than all the rest here. */
+const POOL = Buffer.alloc(4_096);
+let used = POOL.length;
+
+function pooled(bytes: number): Uint8Array {
+  if (used + bytes > POOL.length) {
+    randomFillSync(POOL);
+    used = 0;
+  }
+  used += bytes;
+  return POOL.subarray(used - bytes, used);
 }
 
 /** Lower-case hex of so many random bytes, which are not all zero. */

@@ -55,11 +55,11 @@ zpty -w asked 'PS1=; PROMPT=; unsetopt prompt_cr prompt_sp zle_bracketed_paste; 
 zpty -w asked 'source ./qv.zsh'
 zpty -w asked 'compadd() { [[ $@[1,(i)(-|--)] == *-(O|A|D)\\ * ]] && { builtin compadd "$@"; return }
   local -a matches; builtin compadd -O matches "$@"; print -rl -- "" "+"$^matches; builtin compadd "$@" }'
+zpty -w asked 'listed() { print -r -- "" ALL-"LISTED" }; comppostfuncs=(listed)'
 zpty -w asked 'bindkey "^I" complete-word; zstyle ":completion:*" verbose no; print -r READY-NOW'
 zpty -r -m asked ignored '*READY-NOW*READY-NOW*'
 zpty -w -n asked "$1"$'\\t'
-zpty -w -n asked $'\\C-a#\\C-e\\nprint -r DO''NE\\n'
-zpty -r -m asked answer '*DONE*'
+zpty -r -m asked answer '*ALL-LISTED*'
 print -r -- "$answer"
 zpty -d asked`;
 

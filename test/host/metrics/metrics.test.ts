@@ -1,4 +1,5 @@
 /** What a live host counts: over its own listener, by real requests, through real failures. */
+import { readFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { parseHostConfig } from '@quantumvault/host/config.ts';
 import { createLog } from '@quantumvault/host/log.ts';
@@ -260,6 +261,27 @@ describe('what is behind the host', () => {
     expect(sampleValue(samples, 'nodejs_eventloop_lag_p99_seconds')).toBeGreaterThanOrEqual(0);
     expect(sampleValue(samples, 'qv_host_info', { deployment: 'test' })).toBe(1);
   });
+});
+
+it('what is served is what is documented, with its labels', async () => {
+  const page = readFileSync(new URL('../../../host/src/metrics/README.md', import.meta.url), 'utf8');
+  const documented = [...page.matchAll(/^\| `(qv_[a-z_]+)` +\| ([a-z, ]*?) *\|/gm)].map(
+    ([, name = '', labels = '']) => ({
+      name,
+      labels: labels
+        .split(', ')
+        .filter((label) => label !== '')
+        .toSorted(),
+    }),
+  );
+  const served = new Map<string, readonly string[]>();
+  for (const { name, labels } of await scrape()) {
+    if (!name.startsWith('qv_') || /_(?:sum|count)$/.test(name)) continue;
+    const { le: _, ...rest } = labels;
+    served.set(name.replace(/_bucket$/, ''), Object.keys(rest).toSorted());
+  }
+  expect(documented.length).toBeGreaterThan(30);
+  expect(Object.fromEntries(documented.map(({ name, labels }) => [name, labels]))).toEqual(Object.fromEntries(served));
 });
 
 describe('the listener', () => {

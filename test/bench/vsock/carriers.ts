@@ -62,6 +62,9 @@ interface TheirSocket {
 type TheirEmit = (error: unknown, event: string, value: never) => void;
 type TheirSocketClass = new (emit: TheirEmit, descriptor?: number) => TheirSocket;
 
+/** Its listener closes itself when it is collected, and its accept loop then fills memory. */
+const keptServers: TheirSocket[] = [];
+
 function nodeVsock(): Carrier {
   const { VsockSocket } = createRequire(import.meta.url)('node-vsock-linux-x64-gnu') as {
     VsockSocket: TheirSocketClass;
@@ -91,6 +94,7 @@ function nodeVsock(): Carrier {
       const server = new VsockSocket((_error, event, descriptor) => {
         if (event === '_connection') onConnection(wrapped(descriptor).connection);
       });
+      keptServers.push(server);
       server.listen(THEIRS.port);
     },
     connect: async () => {

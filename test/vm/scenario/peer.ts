@@ -6,12 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { loadNative, vsockTransport } from '@quantumvault/shared/native.ts';
 import { decodeReplyHead, encodeRequest, isRefusal } from '@quantumvault/shared/protocol/messages.ts';
-import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { parseTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
 import { IMAGE } from './layout.ts';
 
-const transport = vsockTransport(loadNative(join(IMAGE, 'qv-native.node')));
+/** Only a guest has the addon there; the names of the steps are read elsewhere, too. */
+let transport: Transport | undefined;
 
 export function connectTo(address: string): Duplex {
+  transport ??= vsockTransport(loadNative(join(IMAGE, 'qv-native.node')));
   const stream = transport.connect(parseTransportAddress(address));
   stream.on('error', () => undefined);
   return stream;

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
-import { parseHostConfig } from '@quantumvault/host/config.ts';
+import { type LogLevel, parseHostConfig } from '@quantumvault/host/config.ts';
 import { CONNECTION_LIMITS } from '@quantumvault/host/connections.ts';
 import type { MetadataEndpoint } from '@quantumvault/host/instance-role/metadata.ts';
 import { createLog } from '@quantumvault/host/log.ts';
@@ -67,6 +67,7 @@ export class Harness {
   /** Further members of the configuration; the folder is there when it is asked. */
   moreConfig: () => Record<string, unknown> = () => ({});
   webhookRefusalsPerSecond: number | undefined;
+  logLevel: LogLevel = 'debug';
   /** Where credentials come from instead of a file. */
   metadata: MetadataEndpoint | undefined;
   folder!: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -113,7 +114,7 @@ export class Harness {
       writeFileSync(this.path('operators.json'), JSON.stringify({ logins: this.logins }), { mode: 0o600 });
     this.host = await startHost(this.config(), {
       transport: unixTransport,
-      log: createLog('debug', { write: (line) => void this.logLines.push(line) }),
+      log: createLog(this.logLevel, { write: (line) => void this.logLines.push(line) }),
       now: () => timeMs(Date.now() + this.clockSkew),
       ...(this.metadata !== undefined && { instanceRole: { endpoint: this.metadata } }),
       ...(this.webhookRefusalsPerSecond !== undefined && { webhookRefusalsPerSecond: this.webhookRefusalsPerSecond }),

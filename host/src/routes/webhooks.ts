@@ -10,7 +10,7 @@
  */
 import { codeOf, ERRORS } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { clientOf } from '../client-address.ts';
 import { translateForeign } from '../problem.ts';
@@ -26,19 +26,26 @@ const JSON_TYPE = /^application\/json *(?:;|$)/i;
 export function webhookRoute(app: FastifyInstance, deps: AppDeps): void {
   const { webhooks, signals, trustedProxies, metrics, now } = deps;
   const pace = new RefusalPace(deps.webhookRefusalsPerSecond);
-  const admitted = new WeakMap<FastifyRequest, Admitted>();
+  const admitted = new WeakMap<object, Admitted>();
   // A context of its own, for the other media type and for how refusals are told.
   app.register(async (scope) => {
     scope.addContentTypeParser('text/plain', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
+    /** Whether the answer may be given; if not, the connection is closed. */
+    const paced = async (
+      request: Pick<FastifyRequest, 'raw'>,
+      reply: Pick<FastifyReply, 'hijack'>,
+    ): Promise<boolean> => {
+      if (await pace.turn(admitted.get(request)?.cost ?? 1)) return true;
+      reply.hijack();
+      request.raw.socket.destroy();
+      return false;
+    };
+
     scope.setErrorHandler<Error, { Params: { source: string } }>(async (error, request, reply) => {
       const isCallersFault = ERRORS[codeOf(translateForeign(error))].status < 500;
       metrics.webhook(request.params.source, isCallersFault ? 'refused' : 'failed');
-      if (isCallersFault && !(await pace.turn(admitted.get(request)?.cost ?? 1))) {
-        reply.hijack();
-        request.raw.socket.destroy();
-        return;
-      }
+      if (isCallersFault && !(await paced(request, reply))) return;
       // For the app's own, which knows how a problem looks.
       throw error;
     });
@@ -60,6 +67,8 @@ export function webhookRoute(app: FastifyInstance, deps: AppDeps): void {
         metrics.webhook(signal.source, isRepeat ? 'duplicate' : 'accepted');
         const answer = { signal: signal.id, verified: verifiedBy(signal) };
         request.log.info({ source: signal.source, ...answer, isRepeat, isStored }, 'signal');
+        // A repeat has no effect, and anybody who has seen one can send it.
+        if (isRepeat && !(await paced(request, reply))) return;
         return reply.code(isStored ? 200 : 202).send(answer);
       },
     );

@@ -2,7 +2,7 @@
  * Saying no costs nearly as much as saying yes, and anybody may ask for it as often as he likes: so refusals are told at
  * a bounded pace, for all webhooks together. Within it they are told at once. Beyond it they wait, which holds back
  * whoever waits for them before he asks again, and costs a timer; and where that would take too long the connection is
- * closed without an answer. Webhooks that are accepted never wait.
+ * closed without an answer. Repeats of a signal are told at the same pace; a webhook that brings a new one never waits.
  */
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 

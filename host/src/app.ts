@@ -30,6 +30,11 @@ import type { HostMetrics } from './metrics/metrics.ts';
 import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.ts';
 import { DEFAULT_RATE_LIMITS, type RateLimitsConfig } from './rate-limits/config.ts';
 import { RateLimited, RateLimits } from './rate-limits/rate-limits.ts';
+import { guardReads } from './reads/access.ts';
+import { decisionsRoute } from './reads/decisions.ts';
+import { freezesRoute } from './reads/freezes.ts';
+import type { ApiTokens } from './reads/tokens-file.ts';
+import { walletListRoute } from './reads/wallets.ts';
 import type { Records } from './records.ts';
 import type { PanicCodes } from './remote-freeze/panic-codes.ts';
 import type { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
@@ -69,6 +74,10 @@ export interface AppDeps {
   /** Default LIMITS.webhookRefusalsPerSecond. */
   readonly webhookRefusalsPerSecond?: number;
   readonly metrics: HostMetrics;
+  /** Default: nobody has a token. */
+  readonly apiTokens?: ApiTokens;
+  /** Default true, see reads/access.ts. */
+  readonly publicLog?: boolean;
   readonly log: FastifyBaseLogger;
   readonly now: () => TimeMs;
   /** True from the moment the process was told to stop. */
@@ -137,6 +146,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     deps.metrics.shed(reason);
     return new QvError(code);
   };
+  guardReads(app, { apiTokens: deps.apiTokens, ...(deps.publicLog !== undefined && { publicLog: deps.publicLog }) });
   // What is under way when the host drains is answered, and its connection is not kept for another request.
   app.addHook('onSend', async (request, reply) => {
     limitResponse(request.raw, reply.raw, connectionLimits.responseMilliseconds);
@@ -169,6 +179,9 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   freezeRoute(app, deps);
   logRoutes(app, deps);
   receiptRoute(app, deps);
+  walletListRoute(app, deps);
+  decisionsRoute(app, deps);
+  freezesRoute(app, deps);
   verifyPageRoute(app);
   return app;
 }

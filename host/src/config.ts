@@ -94,6 +94,18 @@ export interface HostConfig {
    */
   readonly operatorsFile?: string;
   /**
+   * Path of a JSON file {tokens: [{name, role, sha256, wallets?}]} of those who may read over HTTP, as `qv init api-token`
+   * writes it, read again when it changes. Default: none, and nobody can. Hazard: whoever can write it can read which
+   * wallets there are and what they did; refused when other users may read or write it, or own it (root excepted).
+   */
+  readonly apiTokensFile?: string;
+  /**
+   * Whether log and receipts are served to everybody. Default true. With false they take an auditor's token, a wallet's
+   * facts and the attestation anybody's, and there has to be an `apiTokensFile`. Hazard: witnesses are shown checkpoints
+   * in any case, and an auditor without a token sees nothing.
+   */
+  readonly publicLog: boolean;
+  /**
    * The witnesses that cosign the enclave's log: where, and their keys as measured into the enclave. Default: none.
    * Hazard: an enclave that requires witnesses releases no signature without them.
    */
@@ -170,6 +182,8 @@ function readConfig(fields: JsonFields): HostConfig {
     })),
     credentials: credentials(fields),
     ...(fields.optional('operatorsFile') === undefined ? {} : { operatorsFile: absolutePath(fields, 'operatorsFile') }),
+    ...(fields.optional('apiTokensFile') === undefined ? {} : { apiTokensFile: absolutePath(fields, 'apiTokensFile') }),
+    publicLog: publicLog(fields),
     witnesses: witnesses(fields),
     webhooks: webhookSources(fields, trustedProxies),
     ...(fields.optional('metrics') === undefined ? {} : { metrics: hostAndPort(fields, 'metrics') }),
@@ -206,6 +220,13 @@ function credentials(fields: JsonFields): HostConfig['credentials'] {
     if (inner.required('imds') !== true) throw inner.fault('imds', 'only true');
     return { imds: true };
   });
+}
+
+function publicLog(fields: JsonFields): boolean {
+  const value = fields.optionalBoolean('publicLog') ?? true;
+  if (!value && fields.optional('apiTokensFile') === undefined)
+    throw fields.fault('publicLog', 'false, and no apiTokensFile');
+  return value;
 }
 
 function nested<T>(fields: JsonFields, key: string, read: (inner: JsonFields) => T): T {

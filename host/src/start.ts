@@ -22,6 +22,7 @@ import { startMetricsListener } from './metrics/listener.ts';
 import { meteredStore } from './metrics/metered-store.ts';
 import { HostMetrics } from './metrics/metrics.ts';
 import { collectState } from './metrics/state.ts';
+import { ApiTokens } from './reads/tokens-file.ts';
 import { Records } from './records.ts';
 import { OperatorsFile } from './remote-freeze/operators-file.ts';
 import { PanicCodes } from './remote-freeze/panic-codes.ts';
@@ -92,6 +93,9 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       operatorsFile === undefined
         ? undefined
         : parts.add(new OperatorsFile(operatorsFile, log), (part) => part.close());
+    const { apiTokensFile } = config;
+    const apiTokens =
+      apiTokensFile === undefined ? undefined : parts.add(new ApiTokens(apiTokensFile, log), (part) => part.close());
     const webhooks = parts.add(new Webhooks(config.webhooks, log), (part) => part.close());
     const metrics = new HostMetrics();
     metrics.knowSources(config.webhooks.map(({ name }) => name));
@@ -190,6 +194,8 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         remoteFreeze,
         panicCodes,
         trustedProxies: config.trustedProxies,
+        ...(apiTokens && { apiTokens }),
+        publicLog: config.publicLog,
         webhooks,
         signals,
         ...(webhookRefusalsPerSecond !== undefined && { webhookRefusalsPerSecond }),

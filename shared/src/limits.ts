@@ -395,6 +395,17 @@ export const LIMITS = {
   /** Ed25519 signatures of webhooks being verified; more wait. */
   webhookVerifications: 2,
 
+  // Reads by API tokens.
+  apiTokens: 256,
+  apiTokenNameCharacters: 64,
+  apiTokenWallets: 1_000,
+  apiTokensFileBytes: 1024 * 1024,
+  apiTokensFilePollMilliseconds: 5_000,
+  /** Wallets or decisions of one page. */
+  pageEntries: 100,
+  /** Leaves that one page of decisions looks at: a rare kind must not hold the database up. */
+  decisionsScanned: 1_000,
+
   // Clients: the SDK and qv.
   /** One attempt; longer than the host waits for its enclave, so that the host's own answer arrives. */
   clientTimeoutMilliseconds: 20_000,

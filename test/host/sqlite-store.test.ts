@@ -174,13 +174,15 @@ describe('SQLite store', () => {
     database.exec(`DROP INDEX leaves_by_request;
       ALTER TABLE leaves DROP COLUMN wallet; ALTER TABLE leaves DROP COLUMN requester;
       ALTER TABLE leaves DROP COLUMN signed;
-      DROP TABLE totp_steps; DROP TABLE panic_codes; DROP TABLE signals;
+      DROP TABLE totp_steps; DROP TABLE panic_codes; DROP TABLE signals; DROP TABLE history;
       ALTER TABLE freezes DROP COLUMN boot; ALTER TABLE freezes DROP COLUMN freeze_id; CREATE INDEX leaves_by_request ON leaves (request_id);
       UPDATE leaves SET request_id = 'asked' WHERE sequence < 3; PRAGMA user_version = 2`);
     database.close();
     const again = await openAt(path);
     expect(await again.findDecisions('asked', key(1), key(8))).toEqual([decisions[1]]);
     expect(await again.getLeaves(BOOT, 3n, 1)).toEqual([leaf(3)]);
+    // The leaf that does not decode has no place in it.
+    expect(await again.findHistory({ wallet: key(1), count: 9 })).toEqual({ leaves: decisions.toReversed() });
     await again.close();
   });
 

@@ -1,6 +1,7 @@
 /** What every Store has to do. A database's own test file calls this with a way to open it. */
-import type { SignalRecord, Store } from '@quantumvault/host/store/store.ts';
-import { type BootId, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
+import type { HistoryQuery, SignalRecord, Store } from '@quantumvault/host/store/store.ts';
+import { type Address, type BootId, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
@@ -68,6 +69,41 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getLeaves(BOOT, 1n, 10)).toEqual(moved);
     expect(await store.getStateVersions([key(99), wallet])).toEqual(new Map([[wallet, 5n]]));
     expect(await store.getStateVersions([])).toEqual(new Map());
+  });
+
+  it('finds what was decided, newest first, a bounded number of leaves at a time', async () => {
+    const [mine, other, actor] = [key(1), key(11), key(8)];
+    const put = (sequence: number, at: number, kind: 'signed' | 'denied', about: Address, by = actor) =>
+      store.putLeaves([{ ...leaf(sequence), about: { at: timeMs(NOW + at), kind, wallet: about, actor: by } }]);
+    await put(1, 1_000, 'signed', mine);
+    await put(2, 1_000, 'denied', mine);
+    await put(3, 3_000, 'signed', other);
+    // Late, as what is recovered is.
+    await put(4, 2_000, 'signed', mine, key(7));
+    // Once is once.
+    await put(4, 2_000, 'signed', mine, key(7));
+    const sequences = async (query: Omit<HistoryQuery, 'count'>, count = 9) => {
+      const { leaves, next } = await store.findHistory({ ...query, count });
+      expect(leaves).toEqual(leaves.map(({ sequence }) => leaf(Number(sequence))));
+      return [leaves.map(({ sequence }) => Number(sequence)), next] as const;
+    };
+    expect(await sequences({})).toEqual([[3, 4, 2, 1], undefined]);
+    expect(await sequences({ wallet: mine })).toEqual([[4, 2, 1], undefined]);
+    expect(await sequences({ actor })).toEqual([[3, 2, 1], undefined]);
+    expect(await sequences({ wallet: mine, actor })).toEqual([[2, 1], undefined]);
+    expect(await sequences({ kind: 'denied' })).toEqual([[2], undefined]);
+    expect(await sequences({ from: timeMs(NOW + 1_000), to: timeMs(NOW + 3_000) })).toEqual([[4, 2, 1], undefined]);
+    const [page, next] = await sequences({ wallet: mine }, 2);
+    expect(page).toEqual([4, 2]);
+    expect(await sequences({ wallet: mine, ...(next && { before: next }) }, 2)).toEqual([[1], undefined]);
+    const many = Array.from({ length: LIMITS.decisionsScanned }, (_, at) => ({
+      ...leaf(100 + at),
+      about: { at: timeMs(NOW + 9_000 + at), kind: 'signed' as const, wallet: mine, actor },
+    }));
+    await store.putLeaves(many);
+    const [none, further] = await sequences({ kind: 'denied' });
+    expect(none).toEqual([]);
+    expect(await sequences({ kind: 'denied', ...(further && { before: further }) })).toEqual([[2], undefined]);
   });
 
   it('lists wallets in ascending order, from behind any', async () => {

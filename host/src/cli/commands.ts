@@ -2,6 +2,7 @@
 import type { Command } from './command.ts';
 import { completion } from './commands/completion.ts';
 import { help } from './commands/help.ts';
+import { initApiToken } from './commands/init-api-token.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
 import { initKmsPolicy } from './commands/init-kms-policy.ts';
 import { initOperator } from './commands/init-operator.ts';
@@ -53,6 +54,7 @@ export const COMMANDS: readonly Command[] = [
   initRowKey,
   initOperator,
   initTotp,
+  initApiToken,
   initWitness,
   witness,
   verifyAttestation,

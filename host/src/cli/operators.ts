@@ -31,7 +31,7 @@ export function addOperator(path: string, login: string): Promise<string> {
 }
 
 /** Of two calls at once one is refused: the later one to write would drop the login of the other without a word. */
-async function exclusively<T>(path: string, work: () => Promise<T>): Promise<T> {
+export async function exclusively<T>(path: string, work: () => Promise<T>): Promise<T> {
   const lock = `${path}.lock`;
   try {
     closeSync(openSync(lock, 'wx', OWNER_ONLY));

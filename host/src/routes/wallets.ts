@@ -42,19 +42,24 @@ export function walletRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
   app.get<{ Params: { wallet: string } }>('/v1/wallets/:wallet', async (request) => {
     const wallet = address(request.params.wallet, 'wallet');
     factsOf(request).wallet = wallet;
-    const row = await verifiedRow(deps.store, deps.session, wallet);
-    const policy = row.policy;
-    const enabled = policy === undefined ? undefined : policyFromBytes(policy);
-    return {
-      wallet,
-      owner: row.owner,
-      stateVersion: String(row.stateVersion),
-      policyHash: policy === undefined ? null : toHex(policyHash(policy)),
-      epoch: enabled?.epoch ?? null,
-      frozen: row.frozen || isStopped(deps.freezes, wallet, enabled?.requesters ?? []),
-      createdAt: formatTime(row.createdAt),
-    };
+    return await walletFacts(deps, wallet);
   });
+}
+
+/** What anybody may know of a wallet, as JSON. @throws QvError wallet_unknown, row_tampered, not_initialised, store_*, enclave_* */
+export async function walletFacts({ store, session, freezes }: AppDeps, wallet: Address) {
+  const row = await verifiedRow(store, session, wallet);
+  const policy = row.policy;
+  const enabled = policy === undefined ? undefined : policyFromBytes(policy);
+  return {
+    wallet,
+    owner: row.owner,
+    stateVersion: String(row.stateVersion),
+    policyHash: policy === undefined ? null : toHex(policyHash(policy)),
+    epoch: enabled?.epoch ?? null,
+    frozen: row.frozen || isStopped(freezes, wallet, enabled?.requesters ?? []),
+    createdAt: formatTime(row.createdAt),
+  };
 }
 
 /** By itself or with the fleet, or because nobody is left who could ask for its signature. */

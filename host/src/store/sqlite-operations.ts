@@ -7,6 +7,7 @@ import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { historyOperations } from './sqlite-history.ts';
 import { type Queries, signalOperations } from './sqlite-signals.ts';
 import type {
   CreationRecord,
@@ -63,7 +64,10 @@ export function operations(database: DatabaseSync): Operations {
   const all = (sql: string, ...values: SQLInputValue[]): Row[] => prepared(sql).all(...values);
   const changed = (sql: string, ...values: SQLInputValue[]): boolean => prepared(sql).run(...values).changes !== 0n;
 
-  function putLeaf({ boot, sequence, leaf, signature, request }: LeafRecord): void {
+  const history = historyOperations({ one, all, changed });
+
+  function putLeaf(record: LeafRecord): void {
+    const { boot, sequence, leaf, signature, request } = record;
     if (
       changed(
         `INSERT INTO leaves (boot, sequence, leaf, signature, request_id, wallet, requester, signed)
@@ -78,7 +82,7 @@ export function operations(database: DatabaseSync): Operations {
         request === undefined ? null : Number(request.isSigned),
       )
     )
-      return;
+      return void history.remember(record);
     const kept = one('SELECT leaf FROM leaves WHERE boot = ? AND sequence = ?', boot, sequence);
     // Two leaves in one place are evidence against the enclave: keep the first, and let nobody act on the second.
     if (!equalBytes(blob(kept?.['leaf']), leaf)) throw new QvError('store_conflict', { path: 'leaf' });
@@ -226,6 +230,8 @@ export function operations(database: DatabaseSync): Operations {
         wallet ?? null,
         requester ?? null,
       ).map(leafOf),
+
+    findHistory: history.find,
 
     getLogs: () =>
       all('SELECT boot, size, checkpoint FROM logs ORDER BY number').map(

@@ -6,11 +6,13 @@ import type { DatabaseSync } from 'node:sqlite';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { aboutOf } from './store.ts';
 
 /** Functions that migrations use: what they fill in stands inside of blobs. */
 function defineFunctions(database: DatabaseSync): void {
   database.function('leaf_request_id', (leaf) => fact(leaf, 'requestId'));
   database.function('leaf_fact', (leaf, name) => fact(leaf, name));
+  database.function('leaf_about', (leaf, name) => about(leaf, name));
   database.function('policy_hash', (policy) => policyHash(policy as Uint8Array));
 }
 
@@ -19,6 +21,15 @@ function fact(leaf: unknown, name: unknown): string | null {
   try {
     const { requestId, wallet, actor, kind } = decodeLeaf(leaf as Uint8Array);
     const facts: Record<string, string | undefined> = { requestId, wallet, actor, kind };
+    return facts[String(name)] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function about(leaf: unknown, name: unknown): string | number | null {
+  try {
+    const facts: Record<string, string | number | undefined> = { ...aboutOf(decodeLeaf(leaf as Uint8Array)) };
     return facts[String(name)] ?? null;
   } catch {
     return null;
@@ -150,6 +161,23 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX signals_by_expiry ON signals (expires_at);
   CREATE INDEX signals_by_body ON signals (source, body_hash, received_at);
   CREATE INDEX signals_of_source ON signals (source, expires_at);
+  `,
+  `
+  CREATE TABLE history (
+    number   INTEGER PRIMARY KEY,                -- in the order of arrival
+    at       INTEGER NOT NULL,                   -- milliseconds since 1970
+    boot     TEXT NOT NULL,                      -- with the sequence, the leaf
+    sequence INTEGER NOT NULL,
+    kind     TEXT NOT NULL,
+    wallet   TEXT,                               -- base58
+    actor    TEXT                                -- base58: requester or owner
+  ) STRICT;
+  INSERT INTO history (at, boot, sequence, kind, wallet, actor)
+    SELECT leaf_about(leaf, 'at'), boot, sequence, leaf_about(leaf, 'kind'), leaf_about(leaf, 'wallet'),
+      leaf_about(leaf, 'actor') FROM leaves WHERE leaf_about(leaf, 'at') IS NOT NULL ORDER BY rowid;
+  CREATE INDEX history_by_time ON history (at);
+  CREATE INDEX history_by_wallet ON history (wallet, at) WHERE wallet IS NOT NULL;
+  CREATE INDEX history_by_actor ON history (actor, at) WHERE actor IS NOT NULL;
   `,
 ];
 

@@ -38,6 +38,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     firstMissingLeaf: (...parameters) => thread.call('firstMissingLeaf', parameters),
     getLeaves: (...parameters) => thread.call('getLeaves', parameters),
     findDecisions: (...parameters) => thread.call('findDecisions', parameters),
+    findHistory: (...parameters) => thread.call('findHistory', parameters),
     getLogs: (...parameters) => thread.call('getLogs', parameters),
     putTiles: (...parameters) => thread.call('putTiles', parameters),
     getTile: (...parameters) => thread.call('getTile', parameters),

@@ -5,7 +5,7 @@
  * Every operation throws QvError store_unavailable (locked, failing or not answering) or overloaded (queue full).
  */
 import type { Address, BootId, Hash, Signature, TimeMs } from '@quantumvault/shared/brands.ts';
-import { decodeLeaf, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { decodeLeaf, type Leaf, type LeafKind, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 
 /** One wallet, as stored. `rowMac` covers every other field (see row-mac.ts). */
 export interface WalletRow {
@@ -33,6 +33,42 @@ export interface LeafRecord {
   readonly signature: Signature;
   /** As in the leaf, for finding it: written, and not read back. */
   readonly request?: LeafRequest;
+  /** Likewise, for the history. */
+  readonly about?: LeafAbout;
+}
+
+/** What the history is searched by. */
+export interface LeafAbout {
+  readonly at: TimeMs;
+  readonly kind: LeafKind;
+  /** Also the one of a wallet's freeze. */
+  readonly wallet: Address | undefined;
+  readonly actor: Address | undefined;
+}
+
+/** A place in the history: later ones are older. */
+export interface HistoryPosition {
+  readonly at: TimeMs;
+  readonly number: number;
+}
+
+export interface HistoryQuery {
+  readonly wallet?: Address;
+  readonly actor?: Address;
+  readonly kind?: LeafKind;
+  /** Inclusive. */
+  readonly from?: TimeMs;
+  /** Exclusive. */
+  readonly to?: TimeMs;
+  /** Only what lies behind it. */
+  readonly before?: HistoryPosition;
+  readonly count: number;
+}
+
+export interface HistoryPage {
+  readonly leaves: readonly LeafRecord[];
+  /** Absent when there is nothing more. */
+  readonly next?: HistoryPosition;
 }
 
 /** The request that a leaf decided. */
@@ -172,6 +208,8 @@ export interface Store {
     wallet: Address | undefined,
     requester: Address | undefined,
   ): Promise<readonly LeafRecord[]>;
+  /** Newest first. Looks at no more than LIMITS.decisionsScanned leaves, so that a page may be short and not the last. */
+  findHistory(query: HistoryQuery): Promise<HistoryPage>;
   /** What is published of each boot, in the order in which the boots were first seen. */
   getLogs(): Promise<readonly LogRecord[]>;
   /** Tiles only ever grow: a narrower one than the stored one changes nothing. */
@@ -216,7 +254,13 @@ export type MetaName = 'row-key' | 'deployment';
 
 /** @throws QvError cbor_malformed, message_malformed */
 export function leafRecord(receipt: Receipt): LeafRecord {
-  const { boot, sequence, kind, requestId: id, wallet, actor: requester } = decodeLeaf(receipt.leaf);
-  const record = { boot, sequence, leaf: receipt.leaf, signature: receipt.signature };
+  const leaf = decodeLeaf(receipt.leaf);
+  const { boot, sequence, kind, requestId: id, wallet, actor: requester } = leaf;
+  const record = { boot, sequence, leaf: receipt.leaf, signature: receipt.signature, about: aboutOf(leaf) };
   return id === undefined ? record : { ...record, request: { id, wallet, requester, isSigned: kind === 'signed' } };
+}
+
+export function aboutOf({ time: at, kind, wallet, actor, scope }: Leaf): LeafAbout {
+  const frozen = scope?.startsWith('wallet:') ? (scope.slice('wallet:'.length) as Address) : undefined;
+  return { at, kind, wallet: wallet ?? frozen, actor };
 }

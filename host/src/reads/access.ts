@@ -1,0 +1,71 @@
+/** Who may read what over HTTP: a table of route and role, asked before anything of a request is read. */
+import type { Address } from '@quantumvault/shared/brands.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { type ApiTokens, type Reader, ROLES, type Role } from './tokens-file.ts';
+
+export interface AccessDeps {
+  /** Undefined: nobody has a token. */
+  readonly apiTokens: Pick<ApiTokens, 'find'> | undefined;
+  /** False: log and receipts are for auditors, wallets and attestations for whoever has a token. Default true. */
+  readonly publicLog?: boolean;
+}
+
+const AUDITOR: readonly Role[] = ['auditor'];
+
+/** By pattern; whatever is not listed asks for no token. */
+const READS: Readonly<Record<string, readonly Role[]>> = {
+  '/v1/wallets': ROLES,
+  '/v1/wallets/:wallet/budgets': ROLES,
+  '/v1/decisions': ROLES,
+  '/v1/freezes': ROLES,
+};
+
+/** Public unless `publicLog` is false. */
+const PUBLIC_READS: Readonly<Record<string, readonly Role[]>> = {
+  '/v1/wallets/:wallet': ROLES,
+  // Whoever is to trust the enclave has to see it.
+  '/v1/attestation': ROLES,
+  '/v1/receipts/:requestId': AUDITOR,
+  '/v1/log/boots': AUDITOR,
+  '/v1/log/checkpoint': AUDITOR,
+  '/v1/log/tile/*': AUDITOR,
+  '/v1/log/:boot/checkpoint': AUDITOR,
+  '/v1/log/:boot/tile/*': AUDITOR,
+  '/v1/log/policies/:hash': AUDITOR,
+};
+
+const READERS = new WeakMap<object, Reader>();
+const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
+
+/** Before the routes are added. */
+export function guardReads(app: FastifyInstance, { apiTokens, publicLog = true }: AccessDeps): void {
+  const table = publicLog ? READS : { ...READS, ...PUBLIC_READS };
+  app.addHook('onRequest', async (request, reply) => {
+    const { method, url } = request.routeOptions;
+    if (method !== 'GET' || url === undefined || !Object.hasOwn(table, url)) return;
+    // What depends on who asks is in no cache, and a browser is told what is missing (RFC 6750 section 3).
+    reply.header('www-authenticate', 'Bearer');
+    if (apiTokens === undefined) throw new QvError('api_tokens_unconfigured');
+    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    const reader = token === undefined ? undefined : apiTokens.find(token);
+    if (reader === undefined) throw new QvError('api_token_invalid');
+    reply.removeHeader('www-authenticate');
+    if (table[url]?.includes(reader.role) !== true) throw new QvError('api_role_forbidden', { value: reader.role });
+    READERS.set(request, reader);
+    const { wallet } = request.params as { wallet?: Address };
+    if (wallet !== undefined) requireSight(reader, wallet);
+  });
+}
+
+/** Of a request whose route asks for a token. */
+export function readerOf(request: FastifyRequest): Reader {
+  const reader = READERS.get(request);
+  if (reader === undefined) throw new QvError('internal', { value: 'a route without a reader' });
+  return reader;
+}
+
+/** @throws QvError api_wallet_forbidden */
+export function requireSight({ wallets }: Reader, wallet: Address): void {
+  if (wallets !== undefined && !wallets.includes(wallet)) throw new QvError('api_wallet_forbidden', { path: 'wallet' });
+}

@@ -125,7 +125,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   const limits = new RateLimits(app, deps.rateLimits ?? DEFAULT_RATE_LIMITS, deps.trustedProxies, (name) =>
     deps.metrics.rateLimited(name),
   );
-  limitPerAddress(app.server, connectionLimits.perAddress);
+  limitPerAddress(app.server, connectionLimits.perAddress, () => deps.metrics.connectionRefused());
   app.server.on('checkExpectation', (_request, response: ServerResponse) => refuseExpectation(response));
 
   app.removeAllContentTypeParsers();

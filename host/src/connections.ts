@@ -21,7 +21,7 @@ export const CONNECTION_LIMITS: ConnectionLimits = {
 };
 
 /** Connections beyond the limit are closed at once: an answer would cost what the limit is to save. */
-export function limitPerAddress(server: Server, limit: number): void {
+export function limitPerAddress(server: Server, limit: number, onRefused: () => void = () => undefined): void {
   const open = new Map<string, number>();
   server.on('connection', (socket: Socket) => {
     // Of a socket that is closed already there is no address, and nothing to count.
@@ -34,7 +34,9 @@ export function limitPerAddress(server: Server, limit: number): void {
       if (left === 0) open.delete(address);
       else open.set(address, left);
     });
-    if (count > limit) socket.destroy();
+    if (count <= limit) return;
+    onRefused();
+    socket.destroy();
   });
 }
 

@@ -330,6 +330,8 @@ export const LIMITS = {
   metricsConnections: 16,
   /** Longer than the usual interval between scrapes. */
   metricsKeepAliveMilliseconds: 75_000,
+  /** One answer serves all who ask meanwhile: writing it holds the event loop up for some 10 ms. */
+  metricsKeepMilliseconds: 250,
   /** CIDR blocks in one list of the configuration. */
   configNetworks: 64,
   kmsTunnelConnections: 32,

@@ -43,7 +43,7 @@ export function meterHttp(app: FastifyInstance, metrics: HostMetrics): void {
     if (code !== 'ECONNRESET') malformed();
   });
   app.server.on('checkExpectation', malformed);
-  // Node's own limit; the one per address says so in connections.ts.
+  // For all addresses together; the limit for each is counted where it is set.
   app.server.on('drop', () => metrics.connectionRefused());
 }
 

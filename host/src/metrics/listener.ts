@@ -1,6 +1,6 @@
 /**
  * GET /metrics on an address of its own, plain HTTP: for a Prometheus on this machine or on a network that the operator
- * trusts. Scrapes that come while one is being answered share its answer.
+ * trusts. Scrapes that come while one is being answered, or soon after, share its answer.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -24,12 +24,16 @@ export async function startMetricsListener(
   metrics: Pick<HostMetrics, 'text' | 'contentType'>,
   log: Log,
 ): Promise<MetricsListener> {
-  let underWay: Promise<string> | undefined;
+  let answered: Promise<string> | undefined;
+  const forget = (): void => {
+    answered = undefined;
+  };
   const scrape = (): Promise<string> => {
-    underWay ??= metrics.text().finally(() => {
-      underWay = undefined;
-    });
-    return underWay;
+    if (answered === undefined) {
+      answered = metrics.text();
+      answered.then(() => setTimeout(forget, LIMITS.metricsKeepMilliseconds).unref(), forget);
+    }
+    return answered;
   };
   const server = createServer(
     {

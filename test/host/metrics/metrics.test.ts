@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode, expectProblem } from '../../support/codes.ts';
 import { Refused } from '../../support/fake-enclave.ts';
 import { until } from '../../support/temporary.ts';
+import { qv, qvJson } from '../cli/call.ts';
 import { Harness } from '../harness.ts';
 import { asymmetric, keyed } from '../webhooks/sources.ts';
 import { parseExposition, type Sample, sampleValue } from './exposition.ts';
@@ -36,11 +37,9 @@ afterAll(() => host.stop());
 
 const metricsUrl = (): string => host.host.metricsUrl ?? 'none';
 
+/** Over the admin socket, where nothing is kept. */
 async function scrape(): Promise<readonly Sample[]> {
-  const response = await fetch(metricsUrl());
-  expect(response.status).toBe(200);
-  expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
-  return parseExposition(await response.text());
+  return parseExposition((await host.admin('metrics', {})).text);
 }
 
 /** By how much a sample grew while `work` ran. */
@@ -88,6 +87,24 @@ describe('requests', () => {
       await new Promise((resolve) => socket.resume().once('close', resolve));
     });
     expect(grown).toBe(1);
+  });
+
+  it('and connections beyond the limit of an address', async () => {
+    const narrow = new Harness();
+    narrow.connectionLimits = { ...narrow.connectionLimits, perAddress: 1 };
+    await narrow.start({ initialise: false });
+    const { port, hostname } = new URL(narrow.host.url);
+    const sockets = Array.from({ length: 3 }, () => createConnection({ port: Number(port), host: hostname }));
+    for (const socket of sockets) socket.on('error', () => undefined);
+    try {
+      await until('two are refused', async () => {
+        const { text } = await narrow.admin('metrics', {});
+        return sampleValue(parseExposition(text), 'qv_http_refused_connections_total') === 2;
+      });
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      await narrow.stop();
+    }
   });
 
   it('that wait for what is missing have no code', async () => {
@@ -307,9 +324,34 @@ describe('the listener', () => {
     }
   });
 
-  it('answers many scrapes at once', async () => {
-    const answers = await Promise.all(Array.from({ length: 10 }, () => scrape()));
-    for (const samples of answers) expect(samples.length).toBeGreaterThan(100);
+  it('answers Prometheus, and many at once with one text', async () => {
+    const answers = await Promise.all(Array.from({ length: 10 }, () => fetch(metricsUrl())));
+    for (const { status, headers } of answers) {
+      expect(status).toBe(200);
+      expect(headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+      expect(headers.get('cache-control')).toBe('no-store');
+    }
+    const texts = new Set(await Promise.all(answers.map((response) => response.text())));
+    const [text = ''] = texts;
+    expect(texts.size).toBe(1);
+    expect(sampleValue(parseExposition(text), 'qv_enclave_up')).toBe(1);
+  });
+
+  it('has something newer to say soon after', async () => {
+    const served = async () =>
+      sampleValue(parseExposition(await (await fetch(metricsUrl())).text()), 'qv_verdicts_total');
+    const before = (await served()) ?? 0;
+    await host.sign();
+    await until('it counts', async () => (await served()) === before + 1);
+  });
+
+  it('is printed by qv', async () => {
+    const called = await qv('metrics', '--admin', host.path('admin.sock'));
+    expect(called.exit).toBe(0);
+    expect(sampleValue(parseExposition(called.stdout), 'qv_enclave_up')).toBe(1);
+    const { metrics } = await qvJson('metrics', '--admin', host.path('admin.sock'));
+    expect(sampleValue(parseExposition(String(metrics)), 'qv_enclave_up')).toBe(1);
+    expect((await qvJson('metrics', '--admin', host.path('nobody.sock'))).error?.code).toBe('host_unavailable');
   });
 
   it('an address that is taken stops the start, by name', async () => {

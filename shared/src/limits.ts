@@ -342,7 +342,8 @@ export const LIMITS = {
   adminLineBytes: 160 * 1024,
   /** Wallets in one answer to the list of them. */
   adminWallets: 1_000,
-  adminReplyBytes: 256 * 1024,
+  /** The longest answer is the metrics: some 100 kB, and more with each code that was ever answered. */
+  adminReplyBytes: 1024 * 1024,
   adminIdleMilliseconds: 30_000,
   /** Operations waiting for the database thread. More means 503. */
   storeQueue: 4_096,

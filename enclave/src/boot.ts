@@ -9,6 +9,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { MessageName, Phase, ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Listener, Transport, TransportAddress } from '@quantumvault/shared/transport.ts';
 import { Attester } from './attester.ts';
+import { budgets } from './budgets.ts';
 import { type EnclaveConfig, parseEnclaveConfig } from './config.ts';
 import type { Context } from './context.ts';
 import { Creations, createWallet } from './create.ts';
@@ -170,6 +171,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     release: (request) => release(context, request),
     take: (request) => take(context, request),
     leaseShow: (request) => leaseShow(context, request),
+    budgets: (request) => budgets(context, request),
     stateGet: ({ wallet }: RequestOf<'stateGet'>) => {
       const state = context.holdings.newest(wallet);
       if (state === undefined) throw new QvError('wallet_unknown');

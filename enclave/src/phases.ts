@@ -1,7 +1,7 @@
 /** Which request is legal in which phase. A request that is not listed is refused before its body is read. */
 import type { MessageName, Phase } from '@quantumvault/shared/protocol/messages.ts';
 
-/** Evidence, and the stop button: they need an attested boot and nothing else. */
+/** Evidence, what is left to spend, and the stop button: they need an attested boot and nothing else. */
 const ALWAYS = [
   'status',
   'attest',
@@ -14,6 +14,7 @@ const ALWAYS = [
   'freezesGet',
   'resume',
   'leaseShow',
+  'budgets',
 ] as const satisfies readonly MessageName[];
 
 /** Whatever unwraps keys or changes what is held, but signs nothing. */

@@ -31,6 +31,7 @@ import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.t
 import { DEFAULT_RATE_LIMITS, type RateLimitsConfig } from './rate-limits/config.ts';
 import { RateLimited, RateLimits } from './rate-limits/rate-limits.ts';
 import { guardReads } from './reads/access.ts';
+import { budgetsRoute } from './reads/budgets.ts';
 import { decisionsRoute } from './reads/decisions.ts';
 import { freezesRoute } from './reads/freezes.ts';
 import type { ApiTokens } from './reads/tokens-file.ts';
@@ -180,6 +181,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   logRoutes(app, deps);
   receiptRoute(app, deps);
   walletListRoute(app, deps);
+  budgetsRoute(app, deps);
   decisionsRoute(app, deps);
   freezesRoute(app, deps);
   verifyPageRoute(app);

@@ -200,6 +200,8 @@ export const LIMITS = {
   policyNameCharacters: 64,
   /** These bound what one judgement may cost, which anybody who owns a wallet can ask for. */
   policyTokens: 32,
+  /** Windows and rates of one policy: of fees, of SOL, of each token, per minute and per day. */
+  policyBudgets: 36,
   policyAddresses: 128,
   /** Destinations of all tokens together: each is a derivation of about 0.4 ms when first needed. */
   policyTokenDestinations: 128,
@@ -392,7 +394,7 @@ export const LIMITS = {
   webhookAcknowledgeMilliseconds: 1_000,
   signalsUnwritten: 1_024,
   /** Refused webhooks, in units of some 50 to 100 microseconds of work, that are answered per second; others wait. */
-  webhookRefusalsPerSecond: 400,
+  webhookRefusalsPerSecond: 200,
   /** For so long at most; then the connection is closed without an answer. */
   webhookRefusalMilliseconds: 2_000,
   /** Ed25519 signatures of webhooks being verified; more wait. */

@@ -114,3 +114,30 @@ describe('fees', () => {
     expect((await expectCode(sign(wallet), 'policy_denied')).facts.path).toBe('fees.window');
   });
 });
+
+describe('what is left', () => {
+  it('is told of the enabled policy alone, and telling it changes nothing', async () => {
+    const wallet = await walletWith(solWindow(3600, '2500'));
+    const ask = (policy = wallet.policy.bytes) =>
+      host.data.request('budgets', { wallet: wallet.created.wallet, policy });
+    const sol = async () => (await ask()).budgets.find(({ rule }) => rule === 'sol.window');
+    expect(await sol()).toEqual({ rule: 'sol.window', seconds: 3600, limit: 2500n, spent: 0n });
+    await sign(wallet);
+    const before = (await host.data.request('stateGet', { wallet: wallet.created.wallet })).state;
+    const { time, budgets } = await ask();
+    expect(budgets.find(({ rule }) => rule === 'sol.window')).toMatchObject({ limit: 2500n, spent: 1000n });
+    for (const { freesAt } of budgets) expect(freesAt ?? time).toBeGreaterThanOrEqual(time);
+    expect((await host.data.request('stateGet', { wallet: wallet.created.wallet })).state).toEqual(before);
+    await sign(wallet);
+    await expectCode(sign(wallet), 'policy_denied');
+    expect(await sol()).toMatchObject({ spent: 2000n });
+
+    const edited = Uint8Array.from(wallet.policy.bytes);
+    edited[edited.length - 1] = (edited.at(-1) ?? 0) ^ 1;
+    await expectCode(ask(edited), 'policy_not_current');
+    const other = await walletWith(solWindow(3600, '9999'));
+    await expectCode(ask(other.policy.bytes), 'policy_not_current');
+    const unknown = { wallet: wallet.owner.address, policy: wallet.policy.bytes };
+    await expectCode(host.data.request('budgets', unknown), 'wallet_held_elsewhere');
+  });
+});

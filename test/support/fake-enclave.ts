@@ -352,6 +352,7 @@ export class FakeEnclave {
       throw new QvError('wallet_held_elsewhere');
     },
     leaseShow: () => ({ given: 0 }),
+    budgets: () => ({ time: timeMs(Date.now()), budgets: [] }),
     stateGet: () => ({ state: { blob: new Uint8Array(90), version: this.stateVersion } }),
   };
 

@@ -58,8 +58,8 @@ export interface Reservation {
   readonly signal?: Signal;
 }
 
-const MINUTE_SECONDS = 60;
-const DAY_SECONDS = 86_400;
+export const MINUTE_SECONDS = 60;
+export const DAY_SECONDS = 86_400;
 
 /**
  * The state after one more signature at `now`. Time that steps back counts as the latest time seen.
@@ -120,9 +120,9 @@ function merged(spends: readonly Spend[], fits: (spends: readonly Spend[]) => bo
   return merged([...spends.slice(0, closest), both, ...spends.slice(closest + 2)], fits);
 }
 
-const isWithin = (at: TimeMs, seconds: number, now: TimeMs): boolean => now - at <= seconds * 1000;
+export const isWithin = (at: TimeMs, seconds: number, now: TimeMs): boolean => now - at <= seconds * 1000;
 
-const isFull = ({ fullAt }: SpendState, seconds: number, now: TimeMs): boolean =>
+export const isFull = ({ fullAt }: SpendState, seconds: number, now: TimeMs): boolean =>
   fullAt !== undefined && isWithin(fullAt, seconds, now);
 
 /** Windows and rates, with this transaction included. Without a state nothing that needs one is allowed. */

@@ -112,6 +112,16 @@ const batchVerdict = struct({
   receipt: maybe(5, receiptCodec),
 });
 
+const budget = struct({
+  /** As a denial names it. */
+  rule: field(0, text(64, FACT)),
+  seconds: field(1, u32),
+  limit: field(2, u64),
+  spent: field(3, u64),
+  /** When the first part of what is spent counts no more. */
+  freesAt: maybe(4, time),
+});
+
 /** Body and reply of each kind. The order of kinds is their number on the wire: append, never reorder. */
 export const MESSAGES = {
   /** What the enclave says of itself. Always legal. */
@@ -315,6 +325,15 @@ export const MESSAGES = {
     kind: 15,
     request: struct({ checkpoint: field(0, bytes(1, LIMITS.predecessorNoteBytes)) }),
     reply: struct({ receipt: field(0, receiptCodec) }),
+  },
+  /** What is left of each window and rate of the enabled policy, which the host brings along. Changes nothing. */
+  budgets: {
+    kind: 22,
+    request: struct({ wallet: field(0, publicKey), policy: field(1, bytes(1, LIMITS.policyBytes)) }),
+    reply: struct({
+      time: field(0, time),
+      budgets: field(1, list(budget, 0, LIMITS.policyBudgets)),
+    }),
   },
   /** Leaf 0 of this boot, signed: it holds the attestation document that names the boot key. */
   bootRecord: {

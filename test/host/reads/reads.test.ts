@@ -184,6 +184,41 @@ describe('reads', () => {
     put(leaf);
   });
 
+  it('asks the enclave what is left of each window', async () => {
+    const path = `/v1/wallets/${first}/budgets`;
+    const now = timeMs(Date.now());
+    const asked: unknown[] = [];
+    host.enclave.handlers.budgets = (body) => {
+      asked.push(body.wallet);
+      const window = { rule: 'sol.window', seconds: 3600, limit: 2_500n, spent: 3_000n, freesAt: now };
+      return { time: now, budgets: [window, { rule: 'rate.perDay', seconds: 86_400, limit: 5n, spent: 0n }] };
+    };
+    expect(await json(path, 'bot')).toEqual({
+      wallet: first,
+      policyHash: expect.stringMatching(/^[0-9a-f]{64}$/),
+      time: new Date(now).toISOString(),
+      budgets: [
+        {
+          rule: 'sol.window',
+          seconds: 3600,
+          limit: '2500',
+          spent: '3000',
+          remaining: '0',
+          freesAt: new Date(now).toISOString(),
+        },
+        { rule: 'rate.perDay', seconds: 86_400, limit: '5', spent: '0', remaining: '5', freesAt: null },
+      ],
+    });
+    expect(asked).toEqual([first]);
+    await expectProblem(await host.get(path), 'api_token_invalid');
+    await expectProblem(await read(`/v1/wallets/${second}/budgets`, 'bot'), 'api_wallet_forbidden');
+    await expectProblem(await read(`/v1/wallets/${second}/budgets`), 'wallet_without_policy');
+    host.enclave.handlers.budgets = () => {
+      throw new Refused({ code: 'wallet_held_elsewhere' });
+    };
+    await expectProblem(await read(path), 'wallet_held_elsewhere');
+  });
+
   it('keeps a backend to its wallets', async () => {
     await expectProblem(await read(`/v1/decisions?wallet=${second}`, 'bot'), 'api_wallet_forbidden');
     await expectProblem(await read('/v1/decisions', 'bot'), 'api_wallet_forbidden');

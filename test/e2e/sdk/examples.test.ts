@@ -29,7 +29,9 @@ let settings: string;
 let sdk: Installed;
 
 beforeAll(async () => {
-  [appliance, sdk] = await Promise.all([startAppliance(), installSdk()]);
+  // One after the other: both bundle, and whoever is done first ends the bundler.
+  sdk = await installSdk();
+  appliance = await startAppliance();
   settings = appliance.writeSettings();
   for (const name of ['@solana/kit', '@solana/web3.js']) sdk.bring(name);
   await copyExamples(join(sdk.folder, 'examples'));

@@ -46,6 +46,7 @@ import { healthRoutes } from './routes/health.ts';
 import { logRoutes } from './routes/log.ts';
 import { policyRoutes } from './routes/policy.ts';
 import { receiptRoute } from './routes/receipts.ts';
+import { referenceRoutes } from './routes/reference.ts';
 import { signRoute } from './routes/sign.ts';
 import { signBatchRoute } from './routes/sign-batch.ts';
 import { verifyPageRoute } from './routes/verify-page.ts';
@@ -170,6 +171,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.setErrorHandler((error, request, reply) => inTrace(request, () => sendProblem(request, reply, error)));
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, new QvError('route_unknown')));
 
+  referenceRoutes(app);
   healthRoutes(app, deps, limits);
   walletRoutes(app, deps, limits);
   policyRoutes(app, deps, limits);

@@ -1,0 +1,196 @@
+/** Wallets and policies. */
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { CREATE_PURPOSE } from '@quantumvault/shared/policy/statement.ts';
+import { ROLES } from '../reads/tokens-file.ts';
+import { HELD, POLICY, RECORDED, ROW, ROW_KEY, STRICT_JSON } from './codes.ts';
+import type { Operation, Parameter } from './operation.ts';
+import { closed, orNull, ref, text } from './schemas.ts';
+
+const WALLET: Parameter = {
+  name: 'wallet',
+  in: 'path',
+  required: true,
+  description: 'The address of the wallet.',
+  schema: ref('Address'),
+};
+const DEPLOYMENT = text('The name of the deployment.', { examples: ['trading-eu'] });
+const POLICY_HASH = { ...ref('Sha256'), description: 'SHA-256 of the policy’s canonical bytes.' };
+const DRAFT = {
+  policy: ref('Policy'),
+  enableBefore: { ...ref('Time'), description: 'The time limit of the statement, at most a day ahead.' },
+};
+const OWNER_SIGNATURE = {
+  ...ref('Signature'),
+  description:
+    'The owner’s, over the statement: as it is, or in one of the envelopes that wallets put around messages.',
+};
+
+export const WALLETS: readonly Operation[] = [
+  {
+    method: 'post',
+    route: '/v1/wallets',
+    id: 'createWallet',
+    tag: 'wallets',
+    summary: 'Makes a wallet',
+    description: 'For a creation statement that its owner signed. The same statement always gets the same reply.',
+    body: {
+      description: `At most ${LIMITS.httpBodyBytes} bytes of strict JSON.`,
+      content: {
+        'application/json': {
+          schema: closed({
+            purpose: { const: CREATE_PURPOSE },
+            deployment: DEPLOYMENT,
+            owner: ref('Address'),
+            nonce: text('16 bytes of the owner’s in lower-case hex: one wallet each.', { pattern: '^[0-9a-f]{32}$' }),
+            requesters: {
+              type: 'array',
+              maxItems: LIMITS.requesters,
+              items: ref('Address'),
+              description: 'Whom the owner means to let ask for signatures; the policy decides.',
+            },
+            createBefore: { ...ref('Time'), description: 'The time limit of the statement, at most a day ahead.' },
+            signature: OWNER_SIGNATURE,
+          }),
+        },
+      },
+    },
+    replies: {
+      201: {
+        description: 'The wallet, now or since the first time.',
+        content: {
+          'application/json': {
+            schema: closed({
+              wallet: ref('Address'),
+              certificate: { ...ref('SignedBytes'), description: 'What the boot key says of the new wallet.' },
+              receipt: ref('Receipt'),
+              boot: ref('BootId'),
+            }),
+          },
+        },
+      },
+    },
+    codes: [
+      ...STRICT_JSON,
+      'purpose_mismatch',
+      'base58_malformed',
+      'base64_malformed',
+      'hex_malformed',
+      'deployment_mismatch',
+      'statement_too_long',
+      'statement_signature_invalid',
+      'statement_expired',
+      'nonce_reused',
+      'request_ids_full',
+      'wallets_full',
+      ...ROW_KEY,
+      ...RECORDED,
+    ],
+  },
+  {
+    method: 'get',
+    route: '/v1/wallets/:wallet',
+    id: 'getWallet',
+    security: [{}, { apiToken: ROLES }],
+    tag: 'wallets',
+    summary: 'The public facts of a wallet',
+    parameters: [WALLET],
+    replies: {
+      200: {
+        description: 'As the host has them stored.',
+        content: {
+          'application/json': {
+            schema: ref('Wallet'),
+          },
+        },
+      },
+    },
+    codes: [...ROW],
+  },
+  {
+    method: 'post',
+    route: '/v1/wallets/:wallet/policy/statement',
+    id: 'renderPolicyStatement',
+    tag: 'wallets',
+    summary: 'The text that the owner of a policy is to read and sign',
+    description: 'Gives no authority. What it prints can be made offline, too: `qv policy statement`.',
+    parameters: [WALLET],
+    body: {
+      description: `At most ${LIMITS.httpBodyBytes} bytes of strict JSON.`,
+      content: { 'application/json': { schema: closed(DRAFT) } },
+    },
+    replies: {
+      200: {
+        description: 'The statement, following the policy that is enabled now.',
+        content: {
+          'application/json': {
+            schema: closed({
+              statement: text('Printable ASCII and line feeds.', { maxLength: LIMITS.statementBytes }),
+              policyHash: POLICY_HASH,
+              previousHash: orNull(ref('Sha256'), 'Of the enabled policy; null before the first one.'),
+            }),
+          },
+        },
+      },
+    },
+    codes: [...STRICT_JSON, ...POLICY, 'wallet_mismatch', 'wallet_owner_mismatch', 'statement_too_long', ...ROW],
+  },
+  {
+    method: 'put',
+    route: '/v1/wallets/:wallet/policy',
+    id: 'enablePolicy',
+    tag: 'wallets',
+    summary: 'Enables a policy',
+    description: 'With the owner’s signature of its statement. Windows survive the change, and a freeze stays.',
+    parameters: [WALLET],
+    body: {
+      description: `At most ${LIMITS.httpBodyBytes} bytes of strict JSON.`,
+      content: {
+        'application/json': {
+          schema: closed({
+            ...DRAFT,
+            previousHash: orNull(
+              ref('Sha256'),
+              'Of the policy that this one replaces; null for the first, never absent.',
+            ),
+            signature: OWNER_SIGNATURE,
+          }),
+        },
+      },
+    },
+    replies: {
+      200: {
+        description: 'Enabled, and on record.',
+        content: {
+          'application/json': {
+            schema: closed({
+              policyHash: POLICY_HASH,
+              epoch: { type: 'integer', minimum: 1 },
+              enableReceipt: { ...ref('SignedBytes'), description: 'The boot key’s word for the owner.' },
+              receipt: ref('Receipt'),
+              panicCode: text('Freezes this wallet; shown here and nowhere else. Replaces the one before.', {
+                examples: ['0HEX-M4ZT-1C8P-9QKD-V2WB-7RNY-K7Q'],
+              }),
+            }),
+          },
+        },
+      },
+    },
+    codes: [
+      ...STRICT_JSON,
+      ...POLICY,
+      'base64_malformed',
+      'hex_malformed',
+      'wallet_mismatch',
+      'statement_too_long',
+      'statement_signature_invalid',
+      'statement_expired',
+      'policy_previous_mismatch',
+      'policy_epoch_not_increasing',
+      'policy_not_current',
+      'policy_mac_invalid',
+      ...ROW,
+      ...HELD,
+      ...RECORDED,
+    ],
+  },
+];

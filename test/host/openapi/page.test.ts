@@ -1,0 +1,50 @@
+/** The reference page: it loads nothing, runs nothing, and leads nowhere that is not there. */
+import { createHash } from 'node:crypto';
+import { openApiDocument } from '@quantumvault/host/openapi/document.ts';
+import { referencePage } from '@quantumvault/host/openapi/page.ts';
+import { prose } from '@quantumvault/host/openapi/page-schema.ts';
+import { ERRORS } from '@quantumvault/shared/errors.ts';
+import { expect, it } from 'vitest';
+
+const document = openApiDocument();
+const { html, policy } = referencePage(document);
+
+it('is one page without scripts that refers to nothing outside of it but the document', () => {
+  expect(html).not.toMatch(
+    /<(?:script|link|img|iframe|object|embed|base|form)\b|\bsrc=|\bon[a-z]+=|\sstyle=|@import|url\(/i,
+  );
+  const targets = [...html.matchAll(/href="([^"]+)"/g)].map((match) => match[1] ?? '');
+  const ids = new Set([...html.matchAll(/\bid="([^"]+)"/g)].map((match) => match[1] ?? ''));
+  expect(targets.length).toBeGreaterThan(100);
+  const lost = targets.filter((target) => target !== '/v1/openapi.json' && !ids.has(target.replace(/^#/, '')));
+  expect(lost).toEqual([]);
+});
+
+it('is allowed its own style by hash, and nothing else', () => {
+  const style = /<style>([\s\S]*)<\/style>/.exec(html)?.[1] ?? '';
+  expect(policy.split('; ')).toEqual([
+    "default-src 'none'",
+    `style-src 'sha256-${createHash('sha256').update(style).digest('base64')}'`,
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ]);
+});
+
+it('shows every operation, schema, header field and error', () => {
+  for (const [path, methods] of Object.entries(document.paths))
+    for (const [method, { operationId, summary }] of Object.entries(methods)) {
+      expect(html).toContain(`id="${operationId}"`);
+      expect(html).toContain(`<span class="method">${method.toUpperCase()}</span> <code>${path}</code>`);
+      expect(html).toContain(summary);
+    }
+  for (const name of Object.keys(document.components.schemas)) expect(html).toContain(`id="schema-${name}"`);
+  for (const name of Object.keys(document.components.headers)) expect(html).toContain(`<code>${name}</code>`);
+  for (const code of Object.keys(ERRORS)) expect(html).toContain(`id="error-${code}"`);
+});
+
+it('writes text as text', () => {
+  expect(prose('<b>&"`<i>`\n\n- one\n- `two`')).toBe(
+    '<p>&lt;b&gt;&amp;&quot;<code>&lt;i&gt;</code></p><ul><li>one</li><li><code>two</code></li></ul>',
+  );
+});

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { type Address, address } from '@quantumvault/shared/brands.ts';
 import { deepFreeze } from '@quantumvault/shared/deep-freeze.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
@@ -113,9 +114,10 @@ export interface HostConfig {
   /**
    * Where `GET /metrics` answers Prometheus, and nothing else, over plain HTTP. Default: nowhere; `qv metrics` asks over
    * the admin socket in any case. Hazard: whoever reaches it reads how much is signed, and which rules deny: 127.0.0.1,
-   * or a network of yours. Never the address and port of `listen`.
+   * or a network of yours. Never the address and port of `listen`. `budgets`: at most 32 wallets whose windows and rates
+   * are among the metrics. Default: none. Hazard: it says of these, by name, what they may still spend.
    */
-  readonly metrics?: { readonly host: string; readonly port: number };
+  readonly metrics?: { readonly host: string; readonly port: number; readonly budgets: readonly Address[] };
   /** Who may send signals to `POST /v1/webhooks/<name>`; each key is explained in webhooks/config.ts. Default: nobody. */
   readonly webhooks: readonly WebhookSource[];
   /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
@@ -186,7 +188,7 @@ function readConfig(fields: JsonFields): HostConfig {
     publicLog: publicLog(fields),
     witnesses: witnesses(fields),
     webhooks: webhookSources(fields, trustedProxies),
-    ...(fields.optional('metrics') === undefined ? {} : { metrics: hostAndPort(fields, 'metrics') }),
+    ...(fields.optional('metrics') === undefined ? {} : { metrics: metrics(fields) }),
     rateLimits: rateLimits(fields),
     logLevel: logLevel(fields),
   };
@@ -234,6 +236,25 @@ function nested<T>(fields: JsonFields, key: string, read: (inner: JsonFields) =>
   const value = read(inner);
   inner.end();
   return value;
+}
+
+function metrics(fields: JsonFields): NonNullable<HostConfig['metrics']> {
+  return nested(fields, 'metrics', (inner) => ({
+    host: filled(inner, 'host'),
+    port: inner.integer('port', 0xffff),
+    budgets: wallets(inner, 'budgets'),
+  }));
+}
+
+function wallets(fields: JsonFields, key: string): readonly Address[] {
+  if (fields.optional(key) === undefined) return [];
+  const listed = fields.list(key);
+  if (listed.length > LIMITS.metricsBudgets || new Set(listed).size !== listed.length)
+    throw fields.fault(key, 'too many, or twice');
+  return listed.map((value, index) => {
+    if (typeof value !== 'string') throw fields.fault(key, 'not an address');
+    return address(value, fields.path(`${key}[${index}]`));
+  });
 }
 
 function hostAndPort(fields: JsonFields, key: string): { readonly host: string; readonly port: number } {

@@ -18,6 +18,7 @@ import { Freezes } from './freeze.ts';
 import { FreezeMarkers } from './freeze-markers.ts';
 import { InstanceRoleCredentials, type InstanceRoleOptions } from './instance-role/credentials.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
+import { BudgetMetrics } from './metrics/budgets.ts';
 import { startMetricsListener } from './metrics/listener.ts';
 import { meteredStore } from './metrics/metered-store.ts';
 import { HostMetrics } from './metrics/metrics.ts';
@@ -185,6 +186,8 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       draining: () => draining,
     };
     collectState(metrics, shared);
+    if (config.metrics !== undefined && config.metrics.budgets.length > 0)
+      new BudgetMetrics(metrics, config.metrics.budgets, shared);
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
     const metricsListener =
       config.metrics && parts.add(await startMetricsListener(config.metrics, metrics, log), (part) => part.close());

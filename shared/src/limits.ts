@@ -334,6 +334,9 @@ export const LIMITS = {
   metricsKeepAliveMilliseconds: 75_000,
   /** One answer serves all who ask meanwhile: writing it holds the event loop up for some 10 ms. */
   metricsKeepMilliseconds: 250,
+  /** Wallets whose budgets are metrics, and how often the enclave is asked for all of them: some 2 ms of it each. */
+  metricsBudgets: 32,
+  metricsBudgetsMilliseconds: 10_000,
   /** CIDR blocks in one list of the configuration. */
   configNetworks: 64,
   kmsTunnelConnections: 32,

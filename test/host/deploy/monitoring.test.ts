@@ -1,13 +1,15 @@
 /**
- * Alert rules and dashboard against a live host that nobody has asked anything yet: every metric they name is served,
+ * Alert rules and dashboard against a live host that has signed nothing yet: every metric they name is served,
  * has the labels they use, and the series they select are there, at zero where nothing has happened.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { timeMs } from '@quantumvault/shared/brands.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { requireProgram } from '../../support/requires.ts';
+import { until } from '../../support/temporary.ts';
 import { Harness } from '../harness.ts';
 import { parseExposition, type Sample } from '../metrics/exposition.ts';
 import { type Matcher, parseQuery } from './promql.ts';
@@ -60,7 +62,18 @@ let samples: readonly Sample[];
 const host = new Harness();
 beforeAll(async () => {
   await host.start();
-  samples = parseExposition((await host.admin('metrics', {})).text);
+  await host.createWallet();
+  await host.enablePolicy();
+  const budgets = [{ rule: 'sol.window', seconds: 60, limit: 9n, spent: 1n }];
+  host.enclave.handlers.budgets = () => ({ time: timeMs(Date.now()), budgets });
+  host.moreConfig = () => ({ metrics: { host: '127.0.0.1', port: 0, budgets: [host.wallet] } });
+  await host.restartHost();
+  await host.ready();
+  // The first scrape asks for budgets.
+  await until('budgets are there', async () => {
+    samples = parseExposition((await host.admin('metrics', {})).text);
+    return samples.some(({ name }) => name === 'qv_budget_limit');
+  });
 });
 afterAll(() => host.stop());
 

@@ -292,6 +292,9 @@ it('what is served is what is documented, with its labels', async () => {
     }),
   );
   const served = new Map<string, readonly string[]>();
+  // Only where wallets are named, see budgets.test.ts.
+  const budget = ['rule', 'wallet'];
+  for (const name of ['qv_budget_limit', 'qv_budget_remaining']) served.set(name, budget);
   for (const { name, labels } of await scrape()) {
     if (!name.startsWith('qv_') || /_(?:sum|count)$/.test(name)) continue;
     const { le: _, ...rest } = labels;
@@ -377,6 +380,10 @@ describe('the listener', () => {
     ['no port', { host: '127.0.0.1' }],
     ['a port out of range', { host: '127.0.0.1', port: 70_000 }],
     ['no host', { host: '', port: 9464 }],
+    ['budgets of no wallets', { host: '127.0.0.1', port: 9464, budgets: 'all' }],
+    ['budgets of something else', { host: '127.0.0.1', port: 9464, budgets: [7] }],
+    ['budgets of no address', { host: '127.0.0.1', port: 9464, budgets: ['main'] }],
+    ['one wallet twice', { host: '127.0.0.1', port: 9464, budgets: ['1'.repeat(32), '1'.repeat(32)] }],
     ['an unknown key', { host: '127.0.0.1', port: 9464, path: '/metrics' }],
   ])('%s in the configuration is refused by name', async (_, metrics) => {
     const json = JSON.stringify({ ...host.configJson(), metrics });

@@ -170,6 +170,12 @@ describe('an answer that is lost', () => {
   });
 });
 
+test('a signal that is cited goes into the signed body, where the host looks for it', async () => {
+  const { client } = through((_, real) => real());
+  await expectCode(client.sign({ ...request(), signalId: 'nobody-sent-it' }), 'signal_missing');
+  await expectCode(client.sign({ ...request(), signalId: 'no spaces' }), 'field_malformed');
+});
+
 describe('another boot', () => {
   test('proves itself before anything of it is believed', async () => {
     let isHonest = true;

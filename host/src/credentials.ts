@@ -54,15 +54,21 @@ export function credentialPart(fields: JsonFields, key: string, max: number): Ui
   return utf8(value);
 }
 
-/** @throws QvError config_invalid with path credentialsFile */
-export function readCredentials(path: string): { readonly body: CredentialBytes; readonly stamp: string } {
-  return withFile(path, ({ bytes, stamp }) => ({ body: parseCredentials(bytes), stamp }));
+/**
+ * @param user whose file it may be, besides root's; whoever runs this unless given
+ * @throws QvError config_invalid with path credentialsFile
+ */
+export function readCredentials(
+  path: string,
+  user?: number,
+): { readonly body: CredentialBytes; readonly stamp: string } {
+  return withFile(path, ({ bytes, stamp }) => ({ body: parseCredentials(bytes), stamp }), user);
 }
 
 /** The bytes are wiped when `use` is done with them. */
-function withFile<T>(path: string, use: (file: PrivateFile) => T): T {
+function withFile<T>(path: string, use: (file: PrivateFile) => T, user?: number): T {
   try {
-    const file = readPrivateFile(path, 'credentialsFile', LIMITS.credentialsBytes);
+    const file = readPrivateFile(path, 'credentialsFile', LIMITS.credentialsBytes, user);
     try {
       return use(file);
     } finally {

@@ -12,9 +12,15 @@ export interface PrivateFile {
 
 /**
  * @param field of the configuration that names the file, for the fault
+ * @param user whose file it may be, besides root's; whoever runs this unless given
  * @throws QvError config_invalid with that path; whatever opening it throws
  */
-export function readPrivateFile(path: string, field: string, maxBytes: number): PrivateFile {
+export function readPrivateFile(
+  path: string,
+  field: string,
+  maxBytes: number,
+  user: number | undefined = process.geteuid?.(),
+): PrivateFile {
   const fault = (value: string): QvError => new QvError('config_invalid', { path: field, value });
   // Mode and content come from one open file, so that a swap between two looks cannot matter.
   // Not waiting, because opening a named pipe would stop the whole host until somebody writes to it. Links are
@@ -23,7 +29,7 @@ export function readPrivateFile(path: string, field: string, maxBytes: number): 
   try {
     const facts = fstatSync(file, { bigint: true });
     if (!facts.isFile()) throw fault('not a regular file');
-    if (![0, process.geteuid?.()].includes(Number(facts.uid))) throw fault('owned by another user');
+    if (![0, user].includes(Number(facts.uid))) throw fault('owned by another user');
     if ((Number(facts.mode) & OTHERS) !== 0) throw fault('other users may read or write it');
     if (facts.size > BigInt(maxBytes)) throw fault('too large');
     return { bytes: readFileSync(file), stamp: `${facts.ino}:${facts.size}:${facts.mtimeNs}:${facts.ctimeNs}` };

@@ -1,6 +1,7 @@
 /** Every command of qv. A new one is a file under `commands/` and a line here. */
 import type { Command } from './command.ts';
 import { completion } from './commands/completion.ts';
+import { doctor } from './commands/doctor.ts';
 import { help } from './commands/help.ts';
 import { initApiToken } from './commands/init-api-token.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
@@ -42,6 +43,7 @@ export const COMMANDS: readonly Command[] = [
   resumeStatement,
   panic,
   status,
+  doctor,
   metrics,
   releaseOrder,
   releaseApply,

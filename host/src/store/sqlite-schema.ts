@@ -181,6 +181,9 @@ const MIGRATIONS: readonly string[] = [
   `,
 ];
 
+/** What a database has after `migrate`. */
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
 /** @throws QvError store_unavailable when a newer release has written this file */
 export function migrate(database: DatabaseSync): void {
   if (versionOf(database) === MIGRATIONS.length) return;

@@ -23,6 +23,7 @@ import type { EnclaveClient } from './enclave/client.ts';
 import type { EnclaveSession } from './enclave/session.ts';
 import type { LogPublisher } from './evidence/publisher.ts';
 import type { Freezes } from './freeze.ts';
+import type { Incidents } from './incidents.ts';
 import { LoopLoad } from './loop-load.ts';
 import type { ShedReason } from './metrics/counts.ts';
 import { meterHttp } from './metrics/http.ts';
@@ -76,6 +77,7 @@ export interface AppDeps {
   /** Default LIMITS.webhookRefusalsPerSecond. */
   readonly webhookRefusalsPerSecond?: number;
   readonly metrics: HostMetrics;
+  readonly incidents: Incidents;
   /** Default: nobody has a token. */
   readonly apiTokens?: ApiTokens;
   /** Default true, see reads/access.ts. */
@@ -156,6 +158,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   });
   app.addHook('onResponse', async (request, reply) => {
     const { code, wallet } = factsOf(request);
+    if (code === 'row_tampered') deps.incidents.tampered(wallet);
     const line = {
       method: request.method,
       // The pattern, not the path: what callers write stays out of the log.

@@ -17,6 +17,7 @@ import {
   type TransportAddress,
 } from '@quantumvault/shared/transport.ts';
 import type { Network } from './client-address.ts';
+import { type AlertEndpoint, alertEndpoints, type DenialBurst, denialBurst } from './alerts/config.ts';
 import { absolutePath, networks } from './config-fields.ts';
 import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimitsConfig } from './rate-limits/config.ts';
 import { type WebhookSource, webhookSources } from './webhooks/config.ts';
@@ -118,6 +119,16 @@ export interface HostConfig {
    * are among the metrics. Default: none. Hazard: it says of these, by name, what they may still spend.
    */
   readonly metrics?: { readonly host: string; readonly port: number; readonly budgets: readonly Address[] };
+  /**
+   * Who is told of freezes, bursts of denials, trouble and edited rows, by signed webhooks: `[{url, secretsFile, events}]`,
+   * each key is explained in alerts/config.ts. Default: nobody. Hazard: what is not delivered waits in memory alone.
+   */
+  readonly alerts: readonly AlertEndpoint[];
+  /**
+   * `{count, seconds}`: so many denials of one wallet within so long are a burst. Default: 20 in 60. Hazard: a low count
+   * makes an alert of every mistake.
+   */
+  readonly denialBurst: DenialBurst;
   /** Who may send signals to `POST /v1/webhooks/<name>`; each key is explained in webhooks/config.ts. Default: nobody. */
   readonly webhooks: readonly WebhookSource[];
   /** Default `info`. Logs never hold bodies, signatures, credentials or blobs at any level. */
@@ -187,6 +198,8 @@ function readConfig(fields: JsonFields): HostConfig {
     ...(fields.optional('apiTokensFile') === undefined ? {} : { apiTokensFile: absolutePath(fields, 'apiTokensFile') }),
     publicLog: publicLog(fields),
     witnesses: witnesses(fields),
+    alerts: alertEndpoints(fields),
+    denialBurst: denialBurst(fields),
     webhooks: webhookSources(fields, trustedProxies),
     ...(fields.optional('metrics') === undefined ? {} : { metrics: metrics(fields) }),
     rateLimits: rateLimits(fields),

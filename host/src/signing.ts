@@ -166,6 +166,9 @@ export class Signing {
   /** Stores a denial and its leaves. A denial is told once it is stored. */
   async denied(key: RequestKey, facts: ErrorFacts, denial: Denial, receipts: readonly Receipt[]): Promise<DeniedError> {
     const reply = replyRecord(key, 403, JSON.stringify({ facts, ...denial }), this.#deps.now());
+    const { wallet, requester } = key;
+    const { path: rule = '', value } = facts;
+    this.#deps.incidents.denied({ at: this.#deps.now(), wallet, requester, rule, value });
     await this.#deps.records.denied(receipts, reply);
     return new DeniedError(facts, denial);
   }

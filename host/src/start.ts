@@ -7,6 +7,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { startAdmin } from './admin.ts';
+import { Alerts } from './alerts/alerts.ts';
 import { buildApp } from './app.ts';
 import type { HostConfig } from './config.ts';
 import type { ConnectionLimits } from './connections.ts';
@@ -16,6 +17,7 @@ import { EnclaveSession } from './enclave/session.ts';
 import { LogPublisher } from './evidence/publisher.ts';
 import { Freezes } from './freeze.ts';
 import { FreezeMarkers } from './freeze-markers.ts';
+import { Incidents } from './incidents.ts';
 import { InstanceRoleCredentials, type InstanceRoleOptions } from './instance-role/credentials.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { BudgetMetrics } from './metrics/budgets.ts';
@@ -99,6 +101,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       apiTokensFile === undefined ? undefined : parts.add(new ApiTokens(apiTokensFile, log), (part) => part.close());
     const webhooks = parts.add(new Webhooks(config.webhooks, log), (part) => part.close());
     const metrics = new HostMetrics();
+    const incidents = new Incidents();
     metrics.knowSources(config.webhooks.map(({ name }) => name));
     const onSettled = metrics.message.bind(metrics);
     const opened = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
@@ -181,11 +184,14 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       publisher,
       credentials,
       metrics,
+      incidents,
       log,
       now,
       draining: () => draining,
     };
     collectState(metrics, shared);
+    const { alerts: endpoints, denialBurst: burst } = config;
+    parts.add(new Alerts({ ...shared, endpoints, burst }), (part) => part.close());
     if (config.metrics !== undefined && config.metrics.budgets.length > 0)
       new BudgetMetrics(metrics, config.metrics.budgets, shared);
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());

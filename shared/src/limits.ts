@@ -414,6 +414,30 @@ export const LIMITS = {
   /** Leaves that one page of decisions looks at: a rare kind must not hold the database up. */
   decisionsScanned: 1_000,
 
+  // Alerts.
+  alertEndpoints: 8,
+  /** Undelivered alerts of one endpoint: at most some 500 bytes each. */
+  alertQueue: 1_000,
+  /** Under way to one endpoint. */
+  alertDeliveries: 4,
+  alertTimeoutMilliseconds: 10_000,
+  /** Doubled with each attempt. */
+  alertRetryMilliseconds: 1_000,
+  alertRetryMaxMilliseconds: 5 * 60_000,
+  alertGiveUpMilliseconds: 24 * 3600_000,
+  alertWatchMilliseconds: 1_000,
+  /** Trouble that lasts so long is told, and that it is over when it has been for as long. */
+  troubleMilliseconds: 10_000,
+  /** An edited row of one wallet is told once in this time. */
+  tamperingRepeatMilliseconds: 3600_000,
+  /** Wallets that denials are counted of; of more, those not heard of for longest start anew. */
+  watchedWallets: 10_000,
+  /** Denials of one wallet within so long that are a burst, unless configured. */
+  denialBurstCount: 20,
+  denialBurstSeconds: 60,
+  /** What the status page lists. */
+  recentDenials: 32,
+
   // Clients: the SDK and qv.
   /** One attempt; longer than the host waits for its enclave, so that the host's own answer arrives. */
   clientTimeoutMilliseconds: 20_000,

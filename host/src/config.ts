@@ -16,8 +16,8 @@ import {
   parseTransportAddress,
   type TransportAddress,
 } from '@quantumvault/shared/transport.ts';
-import type { Network } from './client-address.ts';
 import { type AlertEndpoint, alertEndpoints, type DenialBurst, denialBurst } from './alerts/config.ts';
+import type { Network } from './client-address.ts';
 import { absolutePath, networks } from './config-fields.ts';
 import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimitsConfig } from './rate-limits/config.ts';
 import { type WebhookSource, webhookSources } from './webhooks/config.ts';

@@ -64,9 +64,10 @@ const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]
 
 /** @throws Error for a form of import that the sources have no need for */
 function importedNames(source: string, specifier: string): readonly string[] {
+  const quoted = `'${specifier}'`;
   const clause =
     source
-      .split(`from '${specifier}'`)[0]
+      .split(`from ${quoted}`)[0]
       ?.split(/^import\b/m)
       .at(-1)
       ?.trim() ?? '';

@@ -25,7 +25,10 @@ export async function vendor(packages: Sources['packages']): Promise<Vendored> {
     const { outputFiles, metafile } = await build({
       absWorkingDir: folder,
       // Only what is imported, and by name also where a package is CommonJS.
-      stdin: { contents: `export { ${[...imported].sort().join(', ')} } from '${specifier}';`, resolveDir: folder },
+      stdin: {
+        contents: `export { ${[...imported].sort().join(', ')} } from ${JSON.stringify(specifier)};`,
+        resolveDir: folder,
+      },
       bundle: true,
       // No Node built-ins: Web Crypto, TextEncoder and the like are everywhere.
       platform: 'browser',

@@ -79,15 +79,20 @@ export async function signBatch(
   return signed === undefined ? { verdicts } : guarded(claim, { verdicts, state: signed.state });
 }
 
-/** What one leaf holds besides a mint and its amount, and besides both for each mint. */
-const RECEIPT_BYTES = 1024;
-const MINT_BYTES = 48;
+/** A verdict with the largest receipt that names no mint, and what each mint adds to it. */
+const VERDICT_BYTES = 584;
+const MINT_BYTES = 47;
+
+/** The most transactions of one batch whose receipts, each with so many mints, fit one reply. */
+export function batchRoom(mints: number): number {
+  return Math.floor(LIMITS.batchReceiptBytes / (VERDICT_BYTES + mints * MINT_BYTES));
+}
 
 /** Receipts that do not fit the reply would be lost with the signatures they are for. @throws QvError body_too_large */
 function requireRoom({ items, policy }: Claim): void {
   // SOL that is wrapped counts under its mint, which `tokens` lists like any other.
   const mints = Math.min(policy.tokens.length, LIMITS.leafMints);
-  if (items.length * (RECEIPT_BYTES + mints * MINT_BYTES) > LIMITS.batchReceiptBytes) {
+  if (items.length > batchRoom(mints)) {
     throw new QvError('body_too_large', { path: 'transactions', value: `${items.length} with ${mints} tokens` });
   }
 }

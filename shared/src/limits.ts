@@ -89,8 +89,8 @@ export const LIMITS = {
   batchTransactionBytes: 24 * 1024,
   /** These in base64, and their envelope. */
   batchBodyBytes: 34 * 1024,
-  /** Receipts of one batch, which have to fit one frame. */
-  batchReceiptBytes: 56 * 1024,
+  /** Verdicts and receipts of one batch: with the sealed state (`sealedStateBytes`) they have to fit one frame. */
+  batchReceiptBytes: 40 * 1024 - 128,
   /** The JSON text of a reply that is stored: such receipts in base64, and what stands around them. */
   storedReplyBytes: 160 * 1024,
   requestIdCharacters: 64,

@@ -161,7 +161,7 @@ describe('a batch', () => {
     });
     const many = await host.enable(wallet, { ...host.documentFor(wallet), tokens: Array.from({ length: 32 }, token) });
     await expectCode(ask(many, Array(32).fill(1n)), 'body_too_large');
-    expect((await ask(many, Array(20).fill(1n))).state).toBeDefined();
+    expect((await ask(many, Array(19).fill(1n))).state).toBeDefined();
   });
 
   it('of wallets that are not here is refused', async () => {

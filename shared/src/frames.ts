@@ -7,10 +7,12 @@ import { QvError } from './errors.ts';
 import { LIMITS } from './limits.ts';
 
 const PREFIX_BYTES = 4;
+/** Chunks kept apart: each costs hundreds of bytes more than it brings, and a peer may send single bytes. */
+const CHUNKS_APART = 64;
 
 /** Collects stream chunks into whole frames. Memory is bounded by one frame and one chunk. */
 export class FrameReader {
-  /** What came since the last whole frame; joined only when it holds one, so that tiny chunks cost no copies. */
+  /** What came since the last whole frame; joined when it holds one, or is in many pieces, so that copies are few. */
   #chunks: Uint8Array[] = [];
   #bytes = 0;
   /** Bytes to wait for: a prefix, then the frame it announces. */
@@ -20,6 +22,7 @@ export class FrameReader {
   push(chunk: Uint8Array): Uint8Array[] {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
+    if (this.#chunks.length > CHUNKS_APART) this.#chunks = [Buffer.concat(this.#chunks)];
     const frames: Uint8Array[] = [];
     while (this.#bytes >= this.#wanted) {
       const joined = Buffer.concat(this.#chunks);

@@ -1,4 +1,6 @@
 import { Duplex, duplexPair } from 'node:stream';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { FrameReader, framePieces, readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -7,6 +9,12 @@ import { describe, expect, it } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
 
 const frame = fc.uint8Array({ minLength: 1, maxLength: 2000 });
+
+/** V8's own, without a flag on the command line. */
+function garbageCollector(): () => void {
+  setFlagsFromString('--expose-gc');
+  return runInNewContext('gc') as () => void;
+}
 
 describe('frames', () => {
   it('arrive whole however the stream is cut', () => {
@@ -28,6 +36,27 @@ describe('frames', () => {
         },
       ),
     );
+  });
+
+  it('that arrive byte by byte keep few of the chunks they came in', async () => {
+    const collect = garbageCollector();
+    const reader = new FrameReader();
+    const chunks: WeakRef<Uint8Array>[] = [];
+    const feed = (byte: number): void => {
+      const chunk = Uint8Array.of(byte);
+      chunks.push(new WeakRef(chunk));
+      expect(reader.push(chunk)).toEqual([]);
+    };
+    // A peer that never ends its frame: each chunk costs hundreds of times the byte that it brings.
+    for (const byte of [0, 1, 0, 0]) feed(byte);
+    for (let count = 0; count < 5_000; count++) feed(7);
+    // References that were looked at stay alive until the turn is over.
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    collect();
+    expect(chunks.filter((chunk) => chunk.deref() !== undefined).length).toBeLessThan(200);
+    const rest = new Uint8Array(LIMITS.frameBytes - 5_000).fill(7);
+    expect(reader.push(rest)).toEqual([new Uint8Array(LIMITS.frameBytes).fill(7)]);
+    expect(reader.idle).toBe(true);
   });
 
   it('are never written in pieces above the limit', () => {

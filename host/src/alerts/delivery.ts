@@ -6,6 +6,7 @@
 import { timeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Log } from '../log.ts';
+import { outgoingTrace } from '../trace/request-trace.ts';
 import { readSharedSecret, SecretsFile } from '../webhooks/secrets-file.ts';
 import { signWebhook } from '../webhooks/standard.ts';
 import { ALERT_TYPES, type Alert } from './alert.ts';
@@ -25,6 +26,8 @@ export interface DeliveryOptions {
 
 interface Waiting {
   readonly alert: Alert;
+  /** Of the request that raised it; empty when none did. */
+  readonly trace: Readonly<Record<string, string>>;
   readonly since: number;
   attempts: number;
   /** By performance.now(). */
@@ -57,7 +60,7 @@ export class AlertDelivery {
     if (!this.#endpoint.events.includes(ALERT_TYPES[alert.type]) || this.#waiting.has(alert.id)) return;
     if (this.#waiting.size >= LIMITS.alertQueue) return void this.#drop(alert, 'too many wait');
     const now = performance.now();
-    this.#waiting.set(alert.id, { alert, since: now, attempts: 0, dueAt: now });
+    this.#waiting.set(alert.id, { alert, trace: outgoingTrace(), since: now, attempts: 0, dueAt: now });
     this.#pump();
   }
 
@@ -77,9 +80,9 @@ export class AlertDelivery {
   }
 
   async #attempt(waiting: Waiting): Promise<void> {
-    const { alert } = waiting;
+    const { alert, trace } = waiting;
     this.#underWay.add(alert.id);
-    const fault = await this.#post(alert).then(
+    const fault = await this.#post(alert, trace).then(
       (status) => (status >= 200 && status < 300 ? undefined : `status ${status}`),
       (error: Error) => error.name,
     );
@@ -109,7 +112,7 @@ export class AlertDelivery {
     if (waiting.attempts === 1) this.#options.log.warn({ ...this.#facts(alert), fault }, 'alert not delivered yet');
   }
 
-  async #post({ id, body }: Alert): Promise<number> {
+  async #post({ id, body }: Alert, trace: Waiting['trace']): Promise<number> {
     const timestamp = timeMs(Date.now());
     const response = await fetch(this.#endpoint.url, {
       method: 'POST',
@@ -119,6 +122,7 @@ export class AlertDelivery {
       headers: {
         'content-type': 'application/json',
         'user-agent': 'quantumvault-host',
+        ...trace,
         ...signWebhook(this.#secrets.current, { id, timestamp, body }),
       },
       signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LIMITS.alertTimeoutMilliseconds)]),

@@ -1,6 +1,10 @@
 /** The trace of a request, from its header to the log lines and the reply. */
+import { outgoingTrace } from '@quantumvault/host/trace/request-trace.ts';
+import { toBase64 } from '@quantumvault/shared/bytes.ts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { expectProblem } from '../../support/codes.ts';
+import { until } from '../../support/temporary.ts';
+import { Receiver } from '../alerts/receiver.ts';
 import { Harness } from '../harness.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -73,4 +77,29 @@ it('is of no line that belongs to no request', () => {
   const background = host.logLines.map((line) => JSON.parse(line) as Line).filter(({ msg }) => msg === 'enclave boot');
   expect(background.length).toBeGreaterThan(0);
   for (const line of background) expect(line.traceId).toBeUndefined();
+});
+
+it('goes along with what the request has the host tell others, with our own part as the parent', async () => {
+  expect(outgoingTrace()).toEqual({});
+  const secret = `whsec_${toBase64(new Uint8Array(32).fill(1))}`;
+  const receiver = new Receiver(secret);
+  const url = await receiver.start();
+  host.moreConfig = () => ({
+    alerts: [{ url, secretsFile: host.writePrivate('alerts.txt', secret), events: ['tampering'] }],
+  });
+  try {
+    await host.restartHost();
+    await host.ready();
+    host.sql((database) => database.prepare('UPDATE wallets SET generation = generation + 1').run());
+    const headers = { traceparent: `00-${TRACE}-${PARENT}-01`, tracestate: 'vendor=value' };
+    const refused = await host.sign({ headers });
+    await expectProblem(refused, 'row_tampered');
+    await until('somebody is told', () => receiver.told.length > 0);
+    expect(receiver.requests[0]?.headers).toMatchObject({
+      traceparent: refused.headers.get('traceresponse'),
+      tracestate: 'vendor=value',
+    });
+  } finally {
+    await receiver.close();
+  }
 });

@@ -63,13 +63,13 @@ export const REPLY_HEADERS: Readonly<Record<string, ReplyHeader>> = {
     schema: { type: 'string', pattern: '^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$' },
   },
   'cache-control': {
-    description: '`no-store`, but for what never changes.',
-    required: true,
+    description: '`no-store`, but for what never changes. Absent where a request was refused before any route.',
     schema: { enum: ['no-store', 'public, max-age=31536000, immutable'] },
   },
   traceresponse: {
-    description: 'The trace and our part of it, as `traceparent` is written (draft of Trace Context Level 3).',
-    required: true,
+    description:
+      'The trace and our part of it, as `traceparent` is written (draft of Trace Context Level 3). Absent where a ' +
+      'request was refused before any route.',
     schema: { type: 'string', pattern: '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$' },
   },
   RateLimit: {

@@ -58,7 +58,7 @@ export const SIGNALS: readonly Operation[] = [
     },
     replies: {
       200: { description: 'Stored, now or before.', content: ACCEPTED },
-      202: { description: 'Taken; the database has yet to store it.', content: ACCEPTED },
+      202: { description: 'Taken, of kind `tradingview`; the database has yet to store it.', content: ACCEPTED },
     },
     codes: [
       ...STRICT_JSON,

@@ -6,6 +6,8 @@ import { noteCode } from '../../support/codes-seen.ts';
 /** What HTTP itself brings. */
 const TRANSPORT_FIELDS = ['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'transfer-encoding'];
 
+const BELOW_ROUTES = ['http_malformed', 'headers_too_large', 'route_unknown'];
+
 export interface Call {
   readonly id: string;
   readonly status: number;
@@ -85,6 +87,10 @@ export class Contract {
       faults.push(...this.#faults([...place, 'content', type, 'schema'], value));
       code = type === 'application/problem+json' ? String((value as { code: unknown }).code) : undefined;
     }
+    // Not required by the document, as what never came to a route is answered without; what a route answers has them.
+    if (!BELOW_ROUTES.includes(code ?? ''))
+      for (const name of ['cache-control', 'traceresponse'])
+        if (!response.headers.has(name)) faults.push(`${name} is missing`);
     if (faults.length > 0) fail(faults.join('; '));
     if (code !== undefined) noteCode(code);
     this.calls.push({ id, status: response.status, code });

@@ -1,0 +1,151 @@
+/** A host with everything configured that has a route, and one right request for each operation. */
+import { createHash, randomBytes } from 'node:crypto';
+import type { Address } from '@quantumvault/shared/brands.ts';
+import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
+import { policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { Harness, JSON_TYPE } from '../harness.ts';
+import { base32, codeAt } from '../remote-freeze/kit.ts';
+import { keyed, SECRET, secretLine, symmetric, TEXT_SECRET } from '../webhooks/sources.ts';
+import type { Sent } from './contract.ts';
+
+export const TOKENS = {
+  backend: `qvt_${'b'.repeat(43)}`,
+  auditor: `qvt_${'a'.repeat(43)}`,
+  support: `qvt_${'s'.repeat(43)}`,
+} as const;
+export const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
+
+const ANN = new Uint8Array(randomBytes(20));
+export const alphaKey = keyed();
+
+export class OpenApiHarness extends Harness {
+  panicCode = '';
+  /** Of the last policy that was enabled. */
+  policyHash = '';
+  #epoch = 0;
+
+  constructor() {
+    super();
+    this.logins = [{ name: 'ann', secret: base32(ANN) }];
+    this.webhookRefusalsPerSecond = 1e9;
+    this.moreConfig = () => this.sources();
+  }
+
+  sources(): Record<string, unknown> {
+    const tokens = Object.entries(TOKENS).map(([role, token]) => ({
+      ...{ name: role, role },
+      sha256: createHash('sha256').update(token).digest('hex'),
+    }));
+    return {
+      apiTokensFile: this.writePrivate('tokens.json', JSON.stringify({ tokens })),
+      webhooks: [
+        {
+          ...{ name: 'alpha', kind: 'standard', keys: [alphaKey.address] },
+          secretsFile: this.writePrivate('secrets', secretLine(SECRET)),
+        },
+        {
+          ...{ name: 'tv', kind: 'tradingview', addresses: ['127.0.0.1'] },
+          secretsFile: this.writePrivate('text-secrets', `${TEXT_SECRET}\n`),
+        },
+        { name: 'elsewhere', kind: 'standard', keys: [alphaKey.address], addresses: ['192.0.2.1'] },
+      ],
+    };
+  }
+
+  /** Enables the next policy, so that there is one, and a panic code. */
+  async enableNext(): Promise<void> {
+    const { path, body } = this.enablingNext();
+    const response = await this.send('PUT', path, body);
+    if (response.status !== 200) throw new Error(await response.text());
+    const reply = (await response.json()) as { panicCode: string; policyHash: string };
+    this.panicCode = reply.panicCode;
+    this.policyHash = reply.policyHash;
+  }
+
+  enablingNext(): Sent {
+    const previous = this.policy === undefined ? undefined : policyHash(policyBytes(this.policy));
+    const document = this.policyJson({ epoch: ++this.#epoch });
+    const body = this.enabling(document, previous);
+    return { path: `/v1/wallets/${this.wallet}/policy`, body };
+  }
+
+  support(change: Record<string, unknown> = {}) {
+    const scope = `wallet:${this.wallet}`;
+    return {
+      login: 'ann',
+      code: codeAt(ANN, Date.now() + this.clockSkew),
+      scope,
+      reason: 'the owner called',
+      ...change,
+    };
+  }
+
+  signed(path: string, body: unknown): Sent {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    const request = this.signRequest({ body: text });
+    return { path, body: request.body, headers: request.headers };
+  }
+
+  batchBody(change: Record<string, unknown> = {}) {
+    const { transaction, ...rest } = this.signBody();
+    return { ...rest, purpose: 'qv/sign-batch/v1', transactions: [transaction, transaction], ...change };
+  }
+
+  get draft() {
+    const { policy, enableBefore } = this.enabling(this.policyJson({ epoch: 4_000 }));
+    return { policy, enableBefore };
+  }
+
+  webhook(id = this.nextId()): Sent {
+    const { body, headers } = symmetric({ id });
+    return { path: '/v1/webhooks/alpha', body, headers };
+  }
+
+  /** One right request for each operation. Those that change something change it each time. */
+  get right(): Readonly<Record<string, () => Sent>> {
+    const wallet = `/v1/wallets/${this.wallet}`;
+    const boot: Address | string = this.enclave.boot;
+    const headers = bearer(TOKENS.auditor);
+    return {
+      sign: () => this.signed('/v1/sign', this.signBody()),
+      signBatch: () => this.signed('/v1/sign/batch', this.batchBody()),
+      createWallet: () => ({ path: '/v1/wallets', body: this.creation() }),
+      getWallet: () => ({ path: wallet }),
+      renderPolicyStatement: () => ({ path: `${wallet}/policy/statement`, body: this.draft }),
+      enablePolicy: () => this.enablingNext(),
+      receiveWebhook: () => this.webhook(),
+      freeze: () => ({ path: '/v1/freeze', body: { panicCode: this.panicCode } }),
+      listWallets: () => ({ path: '/v1/wallets', headers }),
+      getBudgets: () => ({ path: `${wallet}/budgets`, headers }),
+      listDecisions: () => ({ path: '/v1/decisions?limit=50', headers }),
+      listFreezes: () => ({ path: '/v1/freezes', headers }),
+      getAttestation: () => ({ path: `/v1/attestation?nonce=${toHex(new Uint8Array(randomBytes(32)))}` }),
+      getReceipt: () => ({ path: '/v1/receipts/known' }),
+      listLogs: () => ({ path: '/v1/log/boots' }),
+      getNewestCheckpoint: () => ({ path: '/v1/log/checkpoint' }),
+      getCheckpoint: () => ({ path: `/v1/log/${boot}/checkpoint` }),
+      getNewestTile: () => ({ path: '/v1/log/tile/0/000.p/1' }),
+      getTile: () => ({ path: `/v1/log/${boot}/tile/entries/000.p/1` }),
+      getLoggedPolicy: () => ({ path: `/v1/log/policies/${this.policyHash}` }),
+      getHealth: () => ({ path: '/healthz' }),
+      getReadiness: () => ({ path: '/readyz' }),
+      getOpenApi: () => ({ path: '/v1/openapi.json' }),
+      getReferencePage: () => ({ path: '/docs' }),
+      getVerifyPage: () => ({ path: '/verify' }),
+    };
+  }
+}
+
+/** Each member left out, of a wrong type, and one too many. */
+export function* mutations(body: Readonly<Record<string, unknown>>): Generator<[string, Record<string, unknown>]> {
+  for (const key of Object.keys(body)) {
+    const { [key]: _, ...rest } = body;
+    yield [`${key} is left out`, rest];
+    yield [`${key} is a number`, { ...body, [key]: 7 }];
+    yield [`${key} is an empty object`, { ...body, [key]: {} }];
+    yield [`${key} is another text`, { ...body, [key]: '?' }];
+  }
+  yield ['one member too many', { ...body, extra: 1 }];
+}
+
+export { JSON_TYPE, toBase64 };

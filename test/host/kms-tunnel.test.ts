@@ -2,15 +2,18 @@ import { type AddressInfo, createConnection, createServer, type Server, type Soc
 import { join } from 'node:path';
 import { startKmsTunnel } from '@quantumvault/host/kms-tunnel.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
+import { HostMetrics } from '@quantumvault/host/metrics/metrics.ts';
 import { type Listener, parseTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder, until } from '../support/temporary.ts';
+import { parseExposition, sampleValue } from './metrics/exposition.ts';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let server: Server;
 let tunnel: Listener;
 let path: string;
+let metrics: HostMetrics;
 const sockets = new Set<Socket>();
 
 /** The endpoint: answers only when the other side has finished sending, with everything it got. */
@@ -35,13 +38,20 @@ afterEach(async () => {
   await folder.remove();
 });
 
+/** What is counted, as Prometheus would read it. */
+async function counted(name: string, labels: Record<string, string> = {}): Promise<number | undefined> {
+  return sampleValue(parseExposition(await metrics.text()), name, labels);
+}
+
 async function start(port: number): Promise<void> {
+  metrics = new HostMetrics();
   tunnel = await startKmsTunnel({
     transport: unixTransport,
     listen: parseTransportAddress(`unix:${path}`),
     endpoint: { host: '127.0.0.1', port },
     log: silentLog,
     connections: 3,
+    counts: metrics,
   });
 }
 
@@ -72,6 +82,22 @@ describe('kms tunnel', () => {
   it('carries bytes both ways and passes on the end of one direction', async () => {
     const bytes = Buffer.alloc(1_000_000, 'abcdefghij');
     expect((await roundTrip(bytes)).equals(bytes)).toBe(true);
+  });
+
+  it('counts connections, those that are refused, and bytes once a connection has ended', async () => {
+    const connections = (outcome: string) => counted('qv_kms_tunnel_connections_total', { outcome });
+    await roundTrip(Buffer.alloc(5_000));
+    await until('its end is counted', async () => (await counted('qv_kms_tunnel_open')) === 0);
+    expect(await connections('opened')).toBe(1);
+    const bytes = (direction: string) => counted('qv_kms_tunnel_bytes_total', { direction });
+    await until('its bytes are counted', async () => (await bytes('to_kms')) === 5_000);
+    expect(await bytes('to_enclave')).toBe(5_000);
+    const held = [connect(), connect(), connect()];
+    await until('three are carried', async () => (await connections('opened')) === 4);
+    expect(await counted('qv_kms_tunnel_open')).toBe(3);
+    await closed(connect());
+    expect(await connections('refused')).toBe(1);
+    for (const socket of held) socket.destroy();
   });
 
   it('tells the enclave when the endpoint breaks off, and the endpoint when the enclave does', async () => {

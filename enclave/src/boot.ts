@@ -215,7 +215,8 @@ function listen(
     const inFlight = new InFlight();
     const connections = new Connections();
     return options.transport.listen(address, (stream: Duplex) => {
-      if (connections.admit(stream)) serve(stream, inFlight, { ...shared, names });
+      const connection = connections.admit(stream);
+      if (connection !== undefined) serve(connection, inFlight, { ...shared, names });
     });
   };
   return Promise.all([open(options.control, CONTROL), open(options.data, all)]);

@@ -48,6 +48,11 @@ export class Outbox {
     return this.#leaving === undefined && this.#waiting.length === 0;
   }
 
+  /** More waits than a peer that reads leaves lying. */
+  get isFull(): boolean {
+    return this.#waiting.length >= LIMITS.outboxFullFrames;
+  }
+
   /** @throws QvError frame_malformed when it is larger than a frame; then nothing is sent */
   send({ payload, guarded }: Outgoing): void {
     const pieces = framePieces(payload);

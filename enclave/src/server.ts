@@ -71,33 +71,66 @@ export class InFlight {
   }
 }
 
-/** Connections of one listener; one too many is hung up on. */
-export class Connections {
-  #open = 0;
+/** One connection of a listener. */
+export interface Connection {
+  readonly stream: Duplex;
+  /** Requests of it that have no answer yet. */
+  underWay: number;
+  /** It has sent a whole request. */
+  asked(): void;
+}
 
-  admit(stream: Duplex): boolean {
-    if (this.#open >= LIMITS.connections) {
+/**
+ * Connections of one listener. Whatever runs on the parent may open them, and hold them: one too many takes the place
+ * of another that waits for no answer, of who has never asked anything before who has, the longest silent first.
+ */
+export class Connections {
+  /** In the order of coming. */
+  readonly #mute = new Set<Connection>();
+  /** In the order of the last request. */
+  readonly #heard = new Set<Connection>();
+
+  /** Undefined when there is no room; the stream is then hung up on. */
+  admit(stream: Duplex): Connection | undefined {
+    if (this.#mute.size + this.#heard.size >= LIMITS.connections && !this.#makeRoom()) {
       stream.destroy();
-      return false;
+      return undefined;
     }
-    this.#open++;
-    stream.once('close', () => this.#open--);
+    const asked = (): void => {
+      if (this.#forget(connection)) this.#heard.add(connection);
+    };
+    const connection: Connection = { stream, underWay: 0, asked };
+    this.#mute.add(connection);
+    stream.once('close', () => this.#forget(connection));
+    return connection;
+  }
+
+  #makeRoom(): boolean {
+    const idle = [...this.#mute, ...this.#heard].find(({ underWay }) => underWay === 0);
+    if (idle === undefined) return false;
+    this.#forget(idle);
+    idle.stream.destroy();
     return true;
+  }
+
+  #forget(connection: Connection): boolean {
+    return this.#mute.delete(connection) || this.#heard.delete(connection);
   }
 }
 
-export function serve(stream: Duplex, inFlight: InFlight, served: Served): void {
-  let underWay = 0;
+export function serve(connection: Connection, inFlight: InFlight, served: Served): void {
+  const { stream } = connection;
   let peerEnded = false;
   /** A peer that has finished sending still gets the replies to what it sent. */
   const endIfDone = (): void => {
-    if (peerEnded && underWay === 0 && outbox.isEmpty) stream.end();
+    if (peerEnded && connection.underWay === 0 && outbox.isEmpty) stream.end();
   };
   const outbox = new Outbox(stream, served.isStopped, endIfDone);
   served.outboxes.add(outbox);
   stream.once('close', () => served.outboxes.delete(outbox));
   readFrames(stream, (payload) => {
     const { id, name, body } = decodeRequestHead(payload);
+    connection.asked();
     let leave: (() => void) | undefined;
     try {
       requireLegal(served, name);
@@ -106,19 +139,21 @@ export function serve(stream: Duplex, inFlight: InFlight, served: Served): void 
       outbox.send({ payload: encodeRefusal(id, toRefusal(error, name, served.log)) });
       return;
     }
-    underWay++;
+    connection.underWay++;
     // One request starts per turn of the loop: a chunk full of frames cannot hold the stop button up.
     inFlight.turn(async () => {
       try {
         // The phase may have changed in between.
         requireLegal(served, name);
+        // Whoever does not read gets no more of what would have to wait for him in memory.
+        if (outbox.isFull) throw new QvError('overloaded', { path: 'outbox' });
         const handle = served.handlers[name] as (request: unknown) => unknown;
         outbox.send(outgoing(id, name, await handle(body())));
       } catch (error) {
         outbox.send({ payload: encodeRefusal(id, toRefusal(error, name, served.log)) });
       } finally {
         leave();
-        underWay--;
+        connection.underWay--;
         endIfDone();
       }
     });

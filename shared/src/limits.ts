@@ -15,10 +15,12 @@ export const LIMITS = {
   inFlightBytes: 8 * 1024 * 1024,
   /** And of these: requests held back for witnesses may fill the rest, and only a cosigned checkpoint ends their wait. */
   inFlightReservedBytes: 256 * 1024,
-  /** Per listener of the enclave. */
+  /** Per listener of the enclave; one more takes the place of one that asks nothing. */
   connections: 64,
   /** Replies that wait for a peer to read; more, and nothing more is read from it. */
   outboxFrames: 16,
+  /** With so many of them what it has sent already is refused as well, or a few connections would fill the memory. */
+  outboxFullFrames: 64,
 
   // CBOR in our messages (design 5).
   cborDepth: 8,

@@ -9,6 +9,7 @@ import { appendRow, auditRuns } from './log.ts';
 import { type Measured, measure } from './measure.ts';
 import { metricsRow } from './metrics.ts';
 import { policyRow } from './policy.ts';
+import { webhookRun } from './webhooks.ts';
 import { withWitnessRow } from './witnesses.ts';
 
 const rows: Measured[] = [];
@@ -16,6 +17,7 @@ for (const row of [attestationRow(), policyRow(), appendRow(), metricsRow()]) ro
 rows.push(await withWitnessRow(measure));
 const audits = auditRuns();
 const freezes = await freezeRun();
+const webhooks = await webhookRun();
 
 const machine = {
   cpu: cpus()[0]?.model ?? 'unknown',
@@ -63,12 +65,31 @@ console.log(
   ])}\n${freezes.released.length + freezes.late.length} of ${freezes.signatures} signatures after a freeze`,
 );
 
+console.log(
+  `\n${table([
+    [
+      `signing beside ${webhooks.webhooks} webhooks that do not count`,
+      'per second',
+      'kept',
+      'MB after 5000',
+      'at the end',
+    ],
+    [
+      `in ${webhooks.seconds.toFixed(0)} s`,
+      `${webhooks.flooded.toFixed(1)} of ${webhooks.quiet.toFixed(1)}`,
+      webhooks.kept.toFixed(2),
+      String(Object.values(webhooks.megabytes)[0]),
+      String(Object.values(webhooks.megabytes).at(-1)),
+    ],
+  ])}`,
+);
+
 const folder = join(import.meta.dirname, '..', '..', '.qv');
 mkdirSync(folder, { recursive: true });
 const file = join(folder, 'bench.json');
 writeFileSync(
   file,
-  `${JSON.stringify({ time: new Date().toISOString(), machine, rows, audits, freezes: summary(freezes) }, undefined, 2)}\n`,
+  `${JSON.stringify({ time: new Date().toISOString(), machine, rows, audits, freezes: summary(freezes), webhooks }, undefined, 2)}\n`,
 );
 console.log('\nKept in .qv/bench.json');
 

@@ -1,10 +1,5 @@
-/** A process that floods: `node webhook-flood-main.ts <url> <count> <connections> <host's pid>`; one line of JSON. */
-import { residentBytes } from './resident-bytes.ts';
+/** A process that floods: `node webhook-flood-main.ts <url> <count> <connections>`; its report as one line of JSON. */
 import { flood } from './webhook-flood.ts';
 
-const [url = '', count, connections, pid] = process.argv.slice(2);
-const memory: Record<string, number> = {};
-const report = await flood(url, Number(count), Number(connections), (answered) => {
-  if (answered % 5_000 === 0) memory[answered] = residentBytes(Number(pid));
-});
-process.stdout.write(`${JSON.stringify({ ...report, memory })}\n`);
+const [url = '', count, connections] = process.argv.slice(2);
+process.stdout.write(`${JSON.stringify(await flood(url, Number(count), Number(connections)))}\n`);

@@ -71,11 +71,11 @@ describe('at the pace that is told', () => {
     const database = new DatabaseSync(stack.databaseFile, { readOnly: true });
     const rows = () => database.prepare('SELECT * FROM signals').all();
     const before = rows();
-    await flood(stack.url, 2_000, 64);
+    await flood(stack.url, 1_500, 64);
     const warm = residentBytes(stack.host.pid);
-    const { answers } = await flood(stack.url, 4_000, 64);
-    expect(residentBytes(stack.host.pid) - warm).toBeLessThan(32 * 1024 * 1024);
-    expect(answers['200']).toBe(400);
+    const { answers } = await flood(stack.url, 2_500, 64);
+    expect(residentBytes(stack.host.pid) - warm).toBeLessThan(20 * 1024 * 1024);
+    expect(answers['200']).toBe(250);
     expect(rows()).toEqual(before);
     database.close();
     expect(await deliver(stack.url, 'msg-after', '{}')).toBe(200);

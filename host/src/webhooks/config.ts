@@ -123,7 +123,7 @@ function standard(fields: JsonFields, source: Source): StandardSource {
     LIMITS.webhookToleranceMaxSeconds,
   );
   // A repeat is known by its id: forgotten before its timestamp is too old, it would count again.
-  const least = toleranceSeconds + LIMITS.requestMaxFutureSeconds;
+  const least = toleranceSeconds + LIMITS.requestMaxFutureSeconds + 1;
   if (source.keepSeconds < least) throw fields.fault('keepSeconds', `less than ${least}, with this toleranceSeconds`);
   return { kind: 'standard', ...source, ...(secretsFile !== undefined && { secretsFile }), keys, toleranceSeconds };
 }

@@ -139,19 +139,26 @@ export class Signals {
   }
 
   async #writeAll(): Promise<void> {
-    const { store, log } = this.#deps;
+    const { log } = this.#deps;
     try {
-      for (const [name, insert] of this.#unwritten) {
-        // What it took before, without our hearing of it, is a repeat.
-        const { outcome } = await within(LIMITS.storeTimeoutMilliseconds, store.putSignal(insert));
-        this.#unwritten.delete(name);
-        const { source, id } = insert.signal;
-        if (outcome === 'conflict' || outcome === 'full')
-          log.error({ source, signal: id, outcome }, 'a signal that was acknowledged cannot be kept');
+      // So many at a time as share one COMMIT.
+      while (this.#unwritten.size > 0) {
+        const next = [...this.#unwritten].slice(0, LIMITS.storeBatch);
+        await Promise.all(next.map(([name, insert]) => this.#write(name, insert)));
       }
     } catch (error) {
       log.warn({ code: codeOf(error), waiting: this.#unwritten.size }, 'signals are not stored yet');
     }
+  }
+
+  async #write(name: string, insert: SignalInsert): Promise<void> {
+    const { store, log } = this.#deps;
+    // What it took before, without our hearing of it, is a repeat.
+    const { outcome } = await within(LIMITS.storeTimeoutMilliseconds, store.putSignal(insert));
+    this.#unwritten.delete(name);
+    const { source, id } = insert.signal;
+    if (outcome === 'conflict' || outcome === 'full')
+      log.error({ source, signal: id, outcome }, 'a signal that was acknowledged cannot be kept');
   }
 
   /** Tries once more; what then is not stored is lost, and that is said. */

@@ -69,7 +69,7 @@ describe('webhook sources', () => {
     ['a key that is no text', 'webhooks[0].keys[0]', [{ ...STANDARD, keys: [7] }]],
     ['no time at all', 'webhooks[0].toleranceSeconds', [{ ...STANDARD, toleranceSeconds: 0 }]],
     ['too much time', 'webhooks[0].toleranceSeconds', [{ ...STANDARD, toleranceSeconds: 3_601 }]],
-    ['ids forgotten too soon', 'webhooks[0].keepSeconds', [{ ...STANDARD, keepSeconds: 329 }]],
+    ['ids forgotten too soon', 'webhooks[0].keepSeconds', [{ ...STANDARD, keepSeconds: 330 }]],
     ['signals kept too long', 'webhooks[0].keepSeconds', [{ ...STANDARD, keepSeconds: 31 * 86_400 + 1 }]],
     ['repeats known for longer', 'webhooks[0].keepSeconds', [{ ...TRADINGVIEW, repeatSeconds: 61, keepSeconds: 60 }]],
     ['no name of a member', 'webhooks[0].secretField', [{ ...TRADINGVIEW, secretField: '' }]],

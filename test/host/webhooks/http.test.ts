@@ -215,6 +215,20 @@ describe('a TradingView alert', () => {
     await expectProblem(await post('tv-id', other), 'signal_id_reused');
   });
 
+  it('is acknowledged while the database takes no writes, and kept; a Standard Webhook is to be sent again', async () => {
+    const before = rows('tv').length;
+    const unlock = host.lockDatabase();
+    const { signal } = await accepted(await post('tv', alert({ secret: TEXT_SECRET, locked: true })), 202);
+    expect((await accepted(await post('tv', alert({ secret: TEXT_SECRET, locked: true })), 202)).signal).toBe(signal);
+    const id = nextId();
+    await expectProblem(await post('alpha', symmetric({ id })), 'store_unavailable');
+    expect(rows('tv')).toHaveLength(before);
+    unlock();
+    await until('it is written', () => rows('tv').some((row) => row['id'] === signal));
+    expect((await accepted(await post('tv', alert({ secret: TEXT_SECRET, locked: true })))).signal).toBe(signal);
+    await accepted(await post('alpha', symmetric({ id })));
+  });
+
   it('without the secret, from elsewhere, or malformed is refused', async () => {
     const before = rows('tv').length;
     await expectProblem(await post('tv', alert({ side: 'buy' })), 'webhook_secret_invalid');

@@ -120,6 +120,11 @@ export interface HostConfig {
    */
   readonly metrics?: { readonly host: string; readonly port: number; readonly budgets: readonly Address[] };
   /**
+   * Where the status page is, over plain HTTP: `host` is a loopback address. Default: nowhere. Hazard: whoever has an
+   * account on this machine reads wallets, freezes and denials there; it changes nothing.
+   */
+  readonly opsPage?: { readonly host: string; readonly port: number };
+  /**
    * Who is told of freezes, bursts of denials, trouble and edited rows, by signed webhooks: `[{url, secretsFile, events}]`,
    * each key is explained in alerts/config.ts. Default: nobody. Hazard: what is not delivered waits in memory alone.
    */
@@ -198,6 +203,7 @@ function readConfig(fields: JsonFields): HostConfig {
     ...(fields.optional('apiTokensFile') === undefined ? {} : { apiTokensFile: absolutePath(fields, 'apiTokensFile') }),
     publicLog: publicLog(fields),
     witnesses: witnesses(fields),
+    ...(fields.optional('opsPage') === undefined ? {} : { opsPage: loopback(fields, 'opsPage') }),
     alerts: alertEndpoints(fields),
     denialBurst: denialBurst(fields),
     webhooks: webhookSources(fields, trustedProxies),
@@ -272,6 +278,14 @@ function wallets(fields: JsonFields, key: string): readonly Address[] {
 
 function hostAndPort(fields: JsonFields, key: string): { readonly host: string; readonly port: number } {
   return nested(fields, key, (inner) => ({ host: filled(inner, 'host'), port: inner.integer('port', 0xffff) }));
+}
+
+/** It asks nobody who they are. */
+function loopback(fields: JsonFields, key: string): { readonly host: string; readonly port: number } {
+  const where = hostAndPort(fields, key);
+  if (where.host !== '::1' && !/^127(?:\.[0-9]{1,3}){3}$/.test(where.host))
+    throw fields.fault(`${key}.host`, 'neither ::1 nor 127.x.x.x');
+  return where;
 }
 
 function filled(fields: JsonFields, key: string): string {

@@ -25,6 +25,7 @@ import { startMetricsListener } from './metrics/listener.ts';
 import { meteredStore } from './metrics/metered-store.ts';
 import { HostMetrics } from './metrics/metrics.ts';
 import { collectState } from './metrics/state.ts';
+import { type OpsPage, startOpsPage } from './ops-page/listener.ts';
 import { ApiTokens } from './reads/tokens-file.ts';
 import { Records } from './records.ts';
 import { OperatorsFile } from './remote-freeze/operators-file.ts';
@@ -61,6 +62,8 @@ export interface RunningHost {
   readonly adminSocket: string;
   /** `http://127.0.0.1:9464/metrics`, where it is served. */
   readonly metricsUrl?: string;
+  /** `http://127.0.0.1:9465/`, where there is a status page. */
+  readonly opsPageUrl?: string;
   /** `unwritten`: decisions that the database did not take in time. Refuses new requests, finishes those under way within LIMITS.drainTimeoutMilliseconds, stores, stops. */
   close(): Promise<{ readonly unwritten: number }>;
 }
@@ -197,6 +200,11 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
     const metricsListener =
       config.metrics && parts.add(await startMetricsListener(config.metrics, metrics, log), (part) => part.close());
+    let opsPage: OpsPage | undefined;
+    if (config.opsPage !== undefined) {
+      const names = config.witnesses.map(({ key }) => key.name);
+      opsPage = parts.add(await startOpsPage(config.opsPage, { ...shared, witnesses: names }), (part) => part.close());
+    }
     const app = parts.add(
       buildApp({
         ...shared,
@@ -226,6 +234,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       url: urlOf(app.server.address() as AddressInfo),
       adminSocket: config.adminSocket.path,
       ...(metricsListener && { metricsUrl: metricsListener.url }),
+      ...(opsPage && { opsPageUrl: opsPage.url }),
       async close() {
         draining = true;
         closing ??= parts.close();

@@ -440,6 +440,12 @@ export const LIMITS = {
   /** What the status page lists. */
   recentDenials: 32,
 
+  // The status page: an hour, and how often a browser asks again.
+  opsSampleMilliseconds: 5_000,
+  opsSamples: 720,
+  opsRefreshSeconds: 5,
+  opsFreezes: 64,
+
   // Clients: the SDK and qv.
   /** One attempt; longer than the host waits for its enclave, so that the host's own answer arrives. */
   clientTimeoutMilliseconds: 20_000,

@@ -2,6 +2,7 @@
 import { ERRORS, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { expect } from 'vitest';
 import { noteCode } from './codes-seen.ts';
+import { undocumented } from './documented.ts';
 
 /** The refusal, for further checks. Takes a promise, or a function that throws or rejects. */
 export async function expectCode(subject: Promise<unknown> | (() => unknown), code: ErrorCode): Promise<QvError> {
@@ -43,11 +44,15 @@ export interface Problem {
   readonly receipt?: { readonly leaf: string; readonly signature: string };
 }
 
-/** Checks status, media type and members against the error table; returns the body for further checks. */
+/**
+ * Checks status, media type and members against the error table, and the code against the OpenAPI document; returns the
+ * body for further checks.
+ */
 export async function expectProblem(response: Response, code: ErrorCode): Promise<Problem> {
   const problem = (await response.json()) as Problem;
   expect(problem.code).toBe(code);
   noteCode(code);
+  expect(undocumented(response.url, code)).toBeUndefined();
   const row = ERRORS[code];
   expect(response.status).toBe(row.status);
   expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);

@@ -1,12 +1,14 @@
 /** A host with everything configured that has a route, and one right request for each operation. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Address } from '@quantumvault/shared/brands.ts';
-import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
-import { policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
-import { Harness, JSON_TYPE } from '../harness.ts';
+import { toHex } from '@quantumvault/shared/bytes.ts';
+import type { ErrorCode } from '@quantumvault/shared/errors.ts';
+import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import { expect } from 'vitest';
+import { Harness } from '../harness.ts';
 import { base32, codeAt } from '../remote-freeze/kit.ts';
 import { keyed, SECRET, secretLine, symmetric, TEXT_SECRET } from '../webhooks/sources.ts';
-import type { Sent } from './contract.ts';
+import { Contract, type Sent } from './contract.ts';
 
 export const TOKENS = {
   backend: `qvt_${'b'.repeat(43)}`,
@@ -148,4 +150,28 @@ export function* mutations(body: Readonly<Record<string, unknown>>): Generator<[
   yield ['one member too many', { ...body, extra: 1 }];
 }
 
-export { JSON_TYPE, toBase64 };
+/** A host and the document, and what tests of both do. */
+export function scene() {
+  const contract = new Contract();
+  const host = new OpenApiHarness();
+  const call = (id: string, sent: Sent): Promise<Response> => contract.call(host.host.url, id, sent);
+  const rightOf = (id: string): Sent => {
+    const make = host.right[id];
+    if (make === undefined) throw new Error(`test/host/openapi/kit.ts has no right request for ${id}: add one`);
+    return make();
+  };
+  const refused = async (id: string, sent: Sent, code: ErrorCode): Promise<void> => {
+    const problem = (await (await call(id, sent)).json()) as { code: string };
+    expect(problem.code, `${id} ${JSON.stringify(sent).slice(0, 200)}`).toBe(code);
+  };
+  /** With a wallet, a policy, and the signature of a request `known`. */
+  const start = async (): Promise<void> => {
+    await host.start();
+    await host.createWallet();
+    await host.enableNext();
+    host.policy = parsePolicy(host.policyJson());
+    const known = host.signRequest({ id: 'known' });
+    expect((await host.send('POST', '/v1/sign', known.body, known.headers)).status).toBe(200);
+  };
+  return { contract, host, call, rightOf, refused, start };
+}

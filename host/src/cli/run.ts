@@ -70,7 +70,12 @@ function find(argv: readonly string[]): [Command | undefined, readonly string[]]
 function unknownCommand(words: readonly string[], members: readonly Command[]): string {
   const names = (members.length > 0 ? members : COMMANDS).map(({ name }) => name);
   const spelled = words.slice(0, 2).join(' ');
-  const known = COMMANDS.flatMap(({ name, alias }) => (alias === undefined ? [name] : [name, alias]));
+  // Families, too: `polcy` for what `policy` lists.
+  const known = COMMANDS.flatMap(({ name, alias }) => [
+    name,
+    ...name.split(' ').slice(0, 1),
+    ...(alias ? [alias] : []),
+  ]);
   const meant = didYouMean(spelled, known) ?? (members.length > 0 ? undefined : didYouMean(words[0] ?? '', known));
   // A family's name alone asks for its members.
   if (meant !== undefined && (members.length === 0 || words.length > 1))

@@ -142,6 +142,8 @@ describe.each(Object.keys(shells) as Shell[])('%s', (shell) => {
         expect.arrayContaining(['live', 'replay']),
       );
       expect(await completions(shell, 'qv completion f')).toContain('fish');
+      expect(await completions(shell, 'qv help ex')).toContain('exit-codes');
+      expect(await completions(shell, 'qv help doc')).toContain('doctor');
       // What only the caller knows.
       expect(await completions(shell, 'qv kill --wallet so')).toEqual([]);
     },

@@ -1,5 +1,5 @@
 /** qv doctor against a whole host: nothing to complain about when all is well, and each fault found by its name. */
-import { chmodSync, chownSync, linkSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, linkSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import type { Transport } from '@quantumvault/shared/transport.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { noteCode } from '../../support/codes-seen.ts';
 import { FakeEnclave } from '../../support/fake-enclave.ts';
-import { until } from '../../support/temporary.ts';
+import { temporaryFolder, until } from '../../support/temporary.ts';
 import { Harness, person } from '../harness.ts';
 import { qv, qvJson } from './call.ts';
 
@@ -242,6 +242,10 @@ describe('files', () => {
     const secretsFile = harness.writePrivate('webhook.secrets', 'whsec_x');
     const operatorsFile = harness.writePrivate('operators.json', '{"logins": []}');
     const webhooks = [{ name: 'alpha', kind: 'standard', secretsFile }];
+    const alerts = [{ url: 'http://127.0.0.1:9/alerts', secretsFile: harness.path('no.secrets') }];
+    expect(bad(await of('files', { alerts }))).toMatchObject([
+      { health: 'failed', found: expect.stringMatching(/^alerts\[0\]\.secretsFile .*: ENOENT$/) },
+    ]);
     expect(bad(await of('files', { webhooks, operatorsFile }))).toEqual([]);
     chmodSync(secretsFile, 0o604);
     writeFileSync(operatorsFile, '{"logins": [}');
@@ -261,6 +265,60 @@ describe('files', () => {
     ]);
     for (const name of ['host.db', 'credentials.json', 'freezes']) chownSync(harness.path(name), 0, -1);
     await harness.startHost();
+  });
+});
+
+describe('somebody who may not look', () => {
+  async function asNobody(configFile: string): Promise<readonly Finding[]> {
+    const groups = process.getgroups?.() ?? [];
+    process.setgroups?.([]);
+    process.setegid?.(65_534);
+    process.seteuid?.(65_534);
+    try {
+      return await examine(
+        { configFile, url: harness.host.url, pcrSets: [], unsafeTrustedRootDer: undefined },
+        machine,
+      );
+    } finally {
+      process.seteuid?.(0);
+      process.setegid?.(0);
+      process.setgroups?.(groups);
+    }
+  }
+
+  test.skipIf(!asRoot)('is told so, and nothing is taken for broken', async () => {
+    const configFile = writeConfig();
+    chmodSync(configFile, 0o644);
+    chmodSync(harness.folder.path, 0o755);
+    const found = await asNobody(configFile);
+    expect(found.filter(({ check }) => check === 'admin-socket')).toMatchObject([
+      {
+        health: 'failed',
+        found: expect.stringContaining('not for this user'),
+        fix: expect.stringContaining('as root'),
+      },
+    ]);
+    expect(found.filter(({ check }) => check === 'database')).toMatchObject([
+      { health: 'skipped', found: expect.stringContaining('belongs to user 0') },
+    ]);
+    expect(bad(found.filter(({ check }) => check === 'files'))).toEqual([]);
+    expect(found.find(({ check }) => check === 'credentials')).toMatchObject({ health: 'skipped' });
+    expect(found.find(({ check }) => check === 'http')).toMatchObject({ health: 'ok' });
+    chmodSync(harness.folder.path, 0o700);
+    expect(await asNobody(configFile)).toMatchObject([
+      { check: 'config', health: 'failed' },
+      ...Array(CHECKS.length - 1).fill({}),
+    ]);
+    const elsewhere = await temporaryFolder();
+    closing.push(() => elsewhere.remove());
+    chmodSync(elsewhere.path, 0o755);
+    copyFileSync(configFile, join(elsewhere.path, 'host.json'));
+    chmodSync(join(elsewhere.path, 'host.json'), 0o644);
+    const locked = await asNobody(join(elsewhere.path, 'host.json'));
+    expect(locked.find(({ check }) => check === 'database')).toMatchObject({
+      health: 'skipped',
+      found: expect.stringContaining('not for this user to see'),
+    });
   });
 });
 
@@ -402,7 +460,13 @@ describe('the enclave', () => {
   test('deaf on its control address: no freeze would reach it', async () => {
     await harness.enclave.close(harness.path('control.sock'));
     const found = bad(await of('enclave'));
-    expect(found).toMatchObject([{ health: 'failed', found: expect.stringContaining('control unix:') }]);
+    expect(found).toMatchObject([
+      {
+        health: 'failed',
+        found: expect.stringContaining('control unix:'),
+        fix: expect.stringContaining('other address'),
+      },
+    ]);
   });
 
   test('of another deployment', async () => {
@@ -673,6 +737,10 @@ describe('what is around it', () => {
       { health: 'warning', found: expect.stringContaining('every address') },
     ]);
     expect(await of('proxy', { trustedProxies: ['10.0.0.0/8'] })).toMatchObject([{ health: 'ok' }]);
+    const alerts = [{ url: 'http://alerts.example/', secretsFile: harness.path('no.secrets') }];
+    expect(await of('proxy', { alerts })).toMatchObject([
+      { health: 'warning', found: 'alerts go to http://alerts.example over plain HTTP' },
+    ]);
     expect(await of('proxy', {}, 'http://192.0.2.1:80')).toMatchObject([
       { health: 'warning', found: expect.stringContaining('plain HTTP') },
     ]);

@@ -1,14 +1,19 @@
 /** What qv says when something goes wrong, and the topics of its help. */
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { COMMANDS } from '@quantumvault/host/cli/commands.ts';
 import { didYouMean } from '@quantumvault/host/cli/did-you-mean.ts';
 import { EXIT } from '@quantumvault/host/cli/exit-codes.ts';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
 import { describe, expect, test } from 'vitest';
+import { requireProgram } from '../../support/requires.ts';
 import { qv, qvJson } from './call.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
+const QV = join(ROOT, 'host', 'src', 'cli', 'qv.ts');
+const run = promisify(execFile);
 
 describe('a mistyped word', () => {
   test.each([
@@ -17,6 +22,7 @@ describe('a mistyped word', () => {
     [['frezee'], 'unknown command frezee; did you mean freeze?'],
     [['init', 'row-kye'], 'unknown command init row-kye; did you mean init row-key?'],
     [['verfy', 'log'], 'unknown command verfy log; did you mean verify log?'],
+    [['polcy'], 'unknown command polcy; did you mean policy?'],
     [['status', '--adnim', 'x'], "Unknown option '--adnim'; did you mean --admin?"],
     [['status', '--jsno'], "Unknown option '--jsno'; did you mean --json?"],
     [['kill', '--walet', 'x'], "Unknown option '--walet'; did you mean --wallet?"],
@@ -89,6 +95,28 @@ describe('help', () => {
     const { stdout } = await qv('help', 'errors');
     expect(stdout).toContain(ERRORS.not_initialised.meaning);
     expect(stdout).toContain('→ Once per deployment: qv init row-key.');
+  });
+});
+
+describe('on a real terminal', () => {
+  // Gives its child one of its own.
+  const script = requireProgram('script', 'bsdutils');
+  const typed = (environment: NodeJS.ProcessEnv): Promise<{ stdout: string }> =>
+    run(
+      String(script),
+      ['--quiet', '--return', '--command', `${process.execPath} ${QV} help exit-codes`, '/dev/null'],
+      {
+        env: { PATH: process.env['PATH'], TERM: 'xterm-256color', SHELL: '/bin/sh', ...environment },
+      },
+    );
+
+  test.skipIf(script === undefined)('there are colours, and under NO_COLOR none', async () => {
+    expect((await typed({})).stdout).toContain('\u001b[1mExit codes');
+    const { stdout } = await typed({ NO_COLOR: '1' });
+    expect(stdout).toContain('Exit codes');
+    expect(stdout).not.toContain('\u001b');
+    // A terminal that can do nothing.
+    expect((await typed({ TERM: 'dumb' })).stdout).not.toContain('\u001b');
   });
 });
 

@@ -44,9 +44,17 @@ export function completedCommands(commands: readonly Command[]): readonly Comple
       name: spelled,
       summary,
       options: Object.entries({ ...options, ...GLOBAL_OPTIONS }).map(completedOption),
-      operands: operands === undefined ? [] : placeOf(operands),
+      operands: operands === undefined ? [] : operandsOf(operands, commands),
     })),
   );
+}
+
+/** Where a command's name goes, all of their first words do. */
+function operandsOf(shown: string, commands: readonly Command[]): Place {
+  const words = shown.replace(/^\[|\]$/g, '').split('|');
+  if (!words.includes('<command>')) return placeOf(shown);
+  const first = commands.flatMap(({ name, alias }) => [name.split(' ')[0] ?? '', ...(alias ? [alias] : [])]);
+  return [...new Set([...words.filter((word) => word !== '<command>'), ...first])];
 }
 
 function completedOption([name, { help, value, multiple }]: [string, OptionSpec]): CompletedOption {

@@ -1,10 +1,10 @@
 /** The database: opened as the host would, read, and left as it was. */
-import { existsSync, statSync } from 'node:fs';
+import { type Stats, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { SCHEMA_VERSION } from '../../store/sqlite-schema.ts';
 import { type Facts, hostStatus } from './facts.ts';
-import { type Finding, failed, ok, skipped, warning } from './finding.ts';
+import { type Finding, failed, ok, skipped, systemCodeOf, warning } from './finding.ts';
 
 /** Longer than any transaction of a host's. */
 const BUSY_MILLISECONDS = 2_000;
@@ -39,13 +39,15 @@ function checkWord(facts: Facts): readonly Finding[] {
 function checkFile(facts: Facts): readonly Finding[] {
   const { config, said } = facts;
   const path = config.store.sqlite;
-  if (!existsSync(path)) {
+  const file = fileOf(path);
+  if (file === 'EACCES') return [skipped('database', `${path}: not for this user to see; call qv doctor as root`)];
+  if (typeof file === 'string') {
     if ('value' in said)
       return [failed('database', `${path} is gone under a running host`, 'Stop the host, and restore the file.')];
     const fix = 'A first start makes it. If there was one before, correct the path: an empty one knows no wallet.';
     return [warning('database', `${path} is not there`, fix)];
   }
-  const { uid, size } = statSync(path);
+  const { uid, size } = file;
   const user = process.geteuid?.();
   // Files that SQLite makes beside it would belong to the caller, and lock the host out.
   if (user !== 0 && user !== uid)
@@ -54,6 +56,15 @@ function checkFile(facts: Facts): readonly Finding[] {
     return examine(path, size, facts);
   } catch (error) {
     return [refused(path, error)];
+  }
+}
+
+/** Or why not. */
+function fileOf(path: string): Stats | string {
+  try {
+    return statSync(path);
+  } catch (error) {
+    return systemCodeOf(error) ?? String(error);
   }
 }
 

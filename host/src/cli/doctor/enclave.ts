@@ -13,7 +13,8 @@ export function checkAddon({ config, data, control }: Facts): Finding {
 }
 
 const START =
-  'Is it running? nitro-cli describe-enclaves; systemctl restart qv-enclave@a. A new boot holds no wallets: see the runbook.';
+  'Is it running? nitro-cli describe-enclaves; systemctl status qv-enclave@a. Started anew it is another boot, without wallets: see the runbook.';
+const PORT = 'The other address answers: is this one the enclave’s, and of the same enclave?';
 
 export function checkEnclave(facts: Facts): readonly Finding[] {
   const { config, data, control } = facts;
@@ -65,7 +66,8 @@ function dead(name: 'data' | 'control', facts: Facts): readonly Finding[] {
   const code = codeOf(answer.error);
   const where = `${name} ${formatTransportAddress(facts.config.enclave[name])}`;
   if (code === 'native_missing') return [skipped('enclave', `${where}: not without the addon`)];
-  return [failed('enclave', `${where}: ${reasonOf(answer.error)}`, START, code)];
+  const other = facts[name === 'data' ? 'control' : 'data'];
+  return [failed('enclave', `${where}: ${reasonOf(answer.error)}`, 'value' in other ? PORT : START, code)];
 }
 
 function phase({ phase: now, boot, version, wallets, configHash }: ReplyOf<'status'>): Finding {

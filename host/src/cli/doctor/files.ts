@@ -30,24 +30,19 @@ interface SecretFile {
   readonly isJson: boolean;
 }
 
-function secretFilesOf({ credentials, operatorsFile, apiTokensFile, webhooks }: HostConfig): readonly SecretFile[] {
+function secretFilesOf(config: HostConfig): readonly SecretFile[] {
+  const { credentials, operatorsFile, apiTokensFile, webhooks, alerts } = config;
   return [
     ...('file' in credentials ? [json('credentialsFile', credentials.file, LIMITS.credentialsBytes)] : []),
     ...(operatorsFile === undefined ? [] : [json('operatorsFile', operatorsFile, LIMITS.operatorsFileBytes)]),
     ...(apiTokensFile === undefined ? [] : [json('apiTokensFile', apiTokensFile, LIMITS.apiTokensFileBytes)]),
-    ...webhooks.flatMap(({ secretsFile }, index) =>
-      secretsFile === undefined
-        ? []
-        : [
-            {
-              field: `webhooks[${index}].secretsFile`,
-              path: secretsFile,
-              maxBytes: LIMITS.webhookSecretsFileBytes,
-              isJson: false,
-            },
-          ],
-    ),
+    ...webhooks.flatMap(({ secretsFile }, at) => webhookSecrets(`webhooks[${at}].secretsFile`, secretsFile)),
+    ...alerts.flatMap(({ secretsFile }, at) => webhookSecrets(`alerts[${at}].secretsFile`, secretsFile)),
   ];
+}
+
+function webhookSecrets(field: string, path: string | undefined): readonly SecretFile[] {
+  return path === undefined ? [] : [{ field, path, maxBytes: LIMITS.webhookSecretsFileBytes, isJson: false }];
 }
 
 const json = (field: string, path: string, maxBytes: number): SecretFile => ({ field, path, maxBytes, isJson: true });

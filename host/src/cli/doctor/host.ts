@@ -60,10 +60,10 @@ function failingIn(text: string): string {
 }
 
 /** TLS ends in front of the host, and whom it believes about that is the configuration's to say. */
-export function checkProxy({ config: { listen, trustedProxies }, options }: Facts): readonly Finding[] {
+export function checkProxy({ config: { listen, trustedProxies, alerts }, options }: Facts): readonly Finding[] {
   const findings: Finding[] = [];
   const given = options.url === undefined ? undefined : new URL(options.url);
-  if (given !== undefined && given.protocol === 'http:' && !isLoopback(given.hostname.replace(/^\[|\]$/g, '')))
+  if (given !== undefined && isPlain(given))
     findings.push(
       warning(
         'proxy',
@@ -79,6 +79,8 @@ export function checkProxy({ config: { listen, trustedProxies }, options }: Fact
         'Listen on 127.0.0.1 behind a proxy that ends TLS, or let a security group admit that proxy alone.',
       ),
     );
+  for (const { url } of alerts.filter((endpoint) => isPlain(endpoint.url)))
+    findings.push(warning('proxy', `alerts go to ${url.origin} over plain HTTP`, 'Give an address with https://.'));
   if (trustedProxies.some(({ prefixBits }) => prefixBits === 0))
     findings.push(
       warning(
@@ -93,6 +95,9 @@ export function checkProxy({ config: { listen, trustedProxies }, options }: Fact
   const hint = 'With a proxy in front, name it in trustedProxies: else all behind it are one client to rate limits.';
   return [ok('proxy', 'HTTP is for this machine alone, and no proxy is believed', hint)];
 }
+
+const isPlain = ({ protocol, hostname }: URL): boolean =>
+  protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''));
 
 export async function checkMetrics(facts: Facts): Promise<Finding> {
   const { metrics } = facts.config;

@@ -205,6 +205,22 @@ describe('failures', () => {
     expect((await postFrom('127.0.0.2', { panicCode })).status).toBe(200);
   });
 
+  it('behind a trusted proxy slow the client that it names; nobody else’s word for the client counts', async () => {
+    host.trustedProxies = ['127.0.0.1'];
+    await calm();
+    const guess = order({ code: wrongCode(ANN, now()) });
+    const through = (address: string) =>
+      host.send('POST', '/v1/freeze', guess, { ...JSON_TYPE, 'x-forwarded-for': `192.0.2.99, ${address}` });
+    const both = await Promise.all([through('192.0.2.1'), through('192.0.2.1'), through('192.0.2.1')]);
+    expect(both.map(({ status }) => status).toSorted()).toEqual([401, 401, 429]);
+    await expectProblem(await through('192.0.2.2'), 'freeze_credentials_invalid');
+    host.trustedProxies = [];
+    await calm();
+    // Now they are all one: whoever opened the connection.
+    const all = await Promise.all([through('192.0.2.1'), through('192.0.2.2'), through('192.0.2.3')]);
+    expect(all.map(({ status }) => status).toSorted()).toEqual([401, 401, 429]);
+  });
+
   it('never lock a login', async () => {
     for (let address = 2; address < 60; address++) {
       const { status } = await postFrom(`127.0.0.${address}`, order({ code: wrongCode(ANN, now()) }));

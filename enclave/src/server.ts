@@ -128,7 +128,7 @@ export function serve(connection: Connection, inFlight: InFlight, served: Served
   const outbox = new Outbox(stream, served.isStopped, endIfDone);
   served.outboxes.add(outbox);
   stream.once('close', () => served.outboxes.delete(outbox));
-  readFrames(stream, (payload) => {
+  const onFrame = (payload: Uint8Array): void => {
     const { id, name, body } = decodeRequestHead(payload);
     connection.asked();
     let leave: (() => void) | undefined;
@@ -157,8 +157,8 @@ export function serve(connection: Connection, inFlight: InFlight, served: Served
         endIfDone();
       }
     });
-  });
-  stream.on('end', () => {
+  };
+  readFrames(stream, onFrame, () => {
     peerEnded = true;
     endIfDone();
   });

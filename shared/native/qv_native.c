@@ -124,8 +124,12 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
       napi_create_int32(env, events, &arguments[1]) == napi_ok &&
       /* sock may be gone once JavaScript has run. */
       napi_make_callback(env, NULL, receiver, callback, 2, arguments, NULL) == napi_pending_exception) {
-    napi_value error;
-    if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
+    napi_value error = NULL;
+    bool pending = false;
+    /* A thread that is being ended has nothing to report. */
+    if (napi_is_exception_pending(env, &pending) == napi_ok && pending &&
+        napi_get_and_clear_last_exception(env, &error) == napi_ok && error != NULL)
+      napi_fatal_exception(env, error);
   }
   napi_close_handle_scope(env, scope);
 }

@@ -18,27 +18,43 @@ export class FrameReader {
   /** Bytes to wait for: a prefix, then the frame it announces. */
   #wanted = PREFIX_BYTES;
 
-  /** The frames completed by this chunk. @throws QvError frame_malformed */
-  push(chunk: Uint8Array): Uint8Array[] {
+  add(chunk: Uint8Array): void {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     if (this.#chunks.length > CHUNKS_APART) this.#chunks = [Buffer.concat(this.#chunks)];
-    const frames: Uint8Array[] = [];
+  }
+
+  /** The next whole frame of what was added. @throws QvError frame_malformed */
+  next(): Uint8Array | undefined {
     while (this.#bytes >= this.#wanted) {
-      const joined = Buffer.concat(this.#chunks);
+      const joined = this.#joined();
       const length = joined.readUInt32BE(0);
       // Refused from the prefix alone: a claimed length never reserves memory.
       if (length === 0 || length > LIMITS.frameBytes)
         throw new QvError('frame_malformed', { value: `length ${length}` });
       const end = PREFIX_BYTES + length;
-      const whole = joined.length >= end;
-      if (whole) frames.push(Uint8Array.from(joined.subarray(PREFIX_BYTES, end)));
-      const rest = whole ? joined.subarray(end) : joined;
+      if (joined.length < end) {
+        this.#wanted = end;
+        continue;
+      }
+      const rest = joined.subarray(end);
       this.#chunks = rest.length === 0 ? [] : [rest];
       this.#bytes = rest.length;
-      this.#wanted = whole ? PREFIX_BYTES : end;
+      this.#wanted = PREFIX_BYTES;
+      return Uint8Array.from(joined.subarray(PREFIX_BYTES, end));
     }
-    return frames;
+    return undefined;
+  }
+
+  /** One chunk is not copied again for every frame in it. */
+  #joined(): Buffer {
+    const [only, ...more] = this.#chunks;
+    const joined =
+      only !== undefined && more.length === 0
+        ? Buffer.from(only.buffer, only.byteOffset, only.length)
+        : Buffer.concat(this.#chunks);
+    this.#chunks = [joined];
+    return joined;
   }
 
   /** True when the stream may end here without cutting a frame. */
@@ -67,17 +83,43 @@ export function writeFrame(stream: Duplex, payload: Uint8Array): boolean {
   return roomy;
 }
 
-/** Calls `onFrame` for each frame. A malformed frame destroys the stream with its QvError. */
-export function readFrames(stream: Duplex, onFrame: (payload: Uint8Array) => void): void {
+/**
+ * Calls `onFrame` for each frame, and `onEnd` once the peer has ended and all were given. A malformed frame destroys the
+ * stream with its QvError. While the stream is paused, frames of a chunk that came before wait, too: one chunk may hold
+ * thousands of them.
+ */
+export function readFrames(
+  stream: Duplex,
+  onFrame: (payload: Uint8Array) => void,
+  onEnd: () => void = () => undefined,
+): void {
   const reader = new FrameReader();
-  stream.on('data', (chunk: Uint8Array) => {
+  let hasEnded = false;
+  const drain = (): void => {
     try {
-      for (const frame of reader.push(chunk)) onFrame(frame);
+      while (!stream.destroyed && !stream.isPaused()) {
+        const frame = reader.next();
+        if (frame !== undefined) {
+          onFrame(frame);
+          continue;
+        }
+        if (!hasEnded) return;
+        hasEnded = false;
+        if (!reader.idle) throw new QvError('frame_malformed', { value: 'stream ended inside a frame' });
+        onEnd();
+        return;
+      }
     } catch (error) {
       stream.destroy(error as Error);
     }
+  };
+  stream.on('data', (chunk: Uint8Array) => {
+    reader.add(chunk);
+    drain();
   });
+  stream.on('resume', drain);
   stream.on('end', () => {
-    if (!reader.idle) stream.destroy(new QvError('frame_malformed', { value: 'stream ended inside a frame' }));
+    hasEnded = true;
+    drain();
   });
 }

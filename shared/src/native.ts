@@ -33,7 +33,7 @@ export type { Native };
 const NOTHING = 0;
 const READABLE = 1;
 const WRITABLE = 2;
-/** Pieces written before others get a turn; each is at most the addon's WRITE_MAX. */
+/** Pieces read or written before others get a turn; of those written each is at most the addon's WRITE_MAX. */
 const PIECES_PER_TURN = 4;
 const BACKLOG = 128;
 /** Connections taken before others get a turn. */
@@ -112,20 +112,22 @@ class VsockStream extends Duplex {
     const unblocked = this.#unblocked;
     this.#unblocked = undefined;
     unblocked?.();
-    if (this.#wantsToRead) this.#readOnce();
+    for (let piece = 0; piece < PIECES_PER_TURN && this.#wantsToRead && this.#readOnce(); piece++);
     this.#watch();
   }
 
-  #readOnce(): void {
-    if (this.destroyed) return;
+  /** False when there is nothing to read now. */
+  #readOnce(): boolean {
+    if (this.destroyed) return false;
     const count = this.#native.read(this.#socket, scratch);
     if (count < 0) {
       if (!isAgain(count)) this.destroy(systemError('read', count));
-      return;
+      return false;
     }
     this.#wantsToRead = false;
     // push() asks for more by _read, at once or when its reader has caught up.
     this.push(count === 0 ? null : Buffer.from(scratch.subarray(0, count)));
+    return count > 0;
   }
 
   override _read(): void {

@@ -21,7 +21,9 @@ class Peer extends Duplex {
 
   override _write(chunk: Uint8Array, _encoding: string, callback: () => void): void {
     this.#pending.push(() => {
-      for (const frame of this.#reader.push(chunk)) this.frames.push(new TextDecoder().decode(frame));
+      this.#reader.add(chunk);
+      for (let frame = this.#reader.next(); frame !== undefined; frame = this.#reader.next())
+        this.frames.push(new TextDecoder().decode(frame));
       callback();
     });
   }

@@ -10,6 +10,14 @@ import { expectCode } from '../../support/codes.ts';
 
 const frame = fc.uint8Array({ minLength: 1, maxLength: 2000 });
 
+/** Everything that is whole after this chunk. */
+function push(reader: FrameReader, chunk: Uint8Array): Uint8Array[] {
+  reader.add(chunk);
+  const frames: Uint8Array[] = [];
+  for (let next = reader.next(); next !== undefined; next = reader.next()) frames.push(next);
+  return frames;
+}
+
 /** V8's own, without a flag on the command line. */
 function garbageCollector(): () => void {
   setFlagsFromString('--expose-gc');
@@ -28,7 +36,7 @@ describe('frames', () => {
           const received: Uint8Array[] = [];
           for (let at = 0, turn = 0; at < bytes.length; turn++) {
             const size = cuts[turn % cuts.length] ?? 1;
-            received.push(...reader.push(bytes.subarray(at, at + size)));
+            received.push(...push(reader, bytes.subarray(at, at + size)));
             at += size;
           }
           expect(received).toEqual(frames);
@@ -45,7 +53,7 @@ describe('frames', () => {
     const feed = (byte: number): void => {
       const chunk = Uint8Array.of(byte);
       chunks.push(new WeakRef(chunk));
-      expect(reader.push(chunk)).toEqual([]);
+      expect(push(reader, chunk)).toEqual([]);
     };
     // A peer that never ends its frame: each chunk costs hundreds of times the byte that it brings.
     for (const byte of [0, 1, 0, 0]) feed(byte);
@@ -55,7 +63,7 @@ describe('frames', () => {
     collect();
     expect(chunks.filter((chunk) => chunk.deref() !== undefined).length).toBeLessThan(200);
     const rest = new Uint8Array(LIMITS.frameBytes - 5_000).fill(7);
-    expect(reader.push(rest)).toEqual([new Uint8Array(LIMITS.frameBytes).fill(7)]);
+    expect(push(reader, rest)).toEqual([new Uint8Array(LIMITS.frameBytes).fill(7)]);
     expect(reader.idle).toBe(true);
   });
 
@@ -69,9 +77,9 @@ describe('frames', () => {
   it('refuse an empty or oversized payload on both sides', async () => {
     await expectCode(() => framePieces(new Uint8Array(0)), 'frame_malformed');
     await expectCode(() => framePieces(new Uint8Array(LIMITS.frameBytes + 1)), 'frame_malformed');
-    await expectCode(() => new FrameReader().push(Uint8Array.of(0, 0, 0, 0)), 'frame_malformed');
-    await expectCode(() => new FrameReader().push(Uint8Array.of(0xff, 0xff, 0xff, 0xff)), 'frame_malformed');
-    await expectCode(() => new FrameReader().push(Uint8Array.of(0, 1, 0, 1)), 'frame_malformed');
+    await expectCode(() => push(new FrameReader(), Uint8Array.of(0, 0, 0, 0)), 'frame_malformed');
+    await expectCode(() => push(new FrameReader(), Uint8Array.of(0xff, 0xff, 0xff, 0xff)), 'frame_malformed');
+    await expectCode(() => push(new FrameReader(), Uint8Array.of(0, 1, 0, 1)), 'frame_malformed');
   });
 
   it('go over a stream; a broken prefix or a cut frame ends it', async () => {
@@ -93,12 +101,35 @@ describe('frames', () => {
     expect(codeOf(await ended)).toBe('frame_malformed');
   });
 
+  it('of one chunk wait while the stream is paused, and none is lost or doubled', async () => {
+    const [left, right] = duplexPair();
+    const received: number[] = [];
+    let ends = 0;
+    const onFrame = ([first = 0]: Uint8Array): void => {
+      received.push(first);
+      // Like a server whose replies nobody reads.
+      if (received.length % 10 === 0) right.pause();
+    };
+    readFrames(right, onFrame, () => ends++);
+    left.end(Buffer.concat(Array.from({ length: 35 }, (_, index) => framePieces(Uint8Array.of(index))).flat()));
+    const turns = () => new Promise((resolve) => setTimeout(resolve, 5));
+    for (const count of [10, 20, 30]) {
+      await turns();
+      expect(received).toHaveLength(count);
+      expect(ends).toBe(0);
+      right.resume();
+    }
+    await turns();
+    expect(received).toEqual(Array.from({ length: 35 }, (_, index) => index));
+    expect(ends).toBe(1);
+  });
+
   it('never throw anything but their own error on arbitrary bytes', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 100 })), (chunks) => {
         const reader = new FrameReader();
         try {
-          for (const chunk of chunks) reader.push(chunk);
+          for (const chunk of chunks) push(reader, chunk);
         } catch (error) {
           expect(error).toBeInstanceOf(QvError);
         }

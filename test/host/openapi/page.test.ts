@@ -4,7 +4,10 @@ import { openApiDocument } from '@quantumvault/host/openapi/document.ts';
 import { referencePage } from '@quantumvault/host/openapi/page.ts';
 import { prose } from '@quantumvault/host/openapi/page-schema.ts';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
-import { expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Chromium, type View } from '../../support/chromium.ts';
+import { requireProgram } from '../../support/requires.ts';
+import { Harness } from '../harness.ts';
 
 const document = openApiDocument();
 const { html, policy } = referencePage(document);
@@ -47,4 +50,41 @@ it('writes text as text', () => {
   expect(prose('<b>&"`<i>`\n\n- one\n- `two`')).toBe(
     '<p>&lt;b&gt;&amp;&quot;<code>&lt;i&gt;</code></p><ul><li>one</li><li><code>two</code></li></ul>',
   );
+});
+
+const program = requireProgram('chromium');
+const VIEWS: readonly View[] = [
+  { width: 1280, height: 900, scheme: 'light' },
+  { width: 390, height: 800, scheme: 'dark' },
+];
+
+describe.skipIf(program === undefined)('in Chromium', () => {
+  const host = new Harness();
+  let browser: Chromium;
+  beforeAll(async () => {
+    browser = new Chromium(program ?? '');
+    await host.start({ initialise: false, enclave: false });
+  });
+  afterAll(async () => {
+    browser?.close();
+    await host.stop();
+  });
+
+  it.each(VIEWS)('is styled, fits $width px, asks for nothing else and breaks no policy', async (view) => {
+    const url = `${host.host.url}/docs`;
+    const page = await browser.open(url, view);
+    expect(await page.text('h1')).toBe('QuantumVault Signer: HTTP reference');
+    // The style sheet was let in by its hash.
+    const paper = await page.evaluate('getComputedStyle(document.body).backgroundColor');
+    expect(paper).toBe(view.scheme === 'dark' ? 'rgb(20, 22, 26)' : 'rgb(251, 251, 250)');
+    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
+    expect(await page.evaluate('document.scripts.length')).toBe(0);
+    expect(await page.evaluate('document.querySelectorAll("section.operation").length')).toBe(
+      Object.values(document.paths).flatMap((methods) => Object.keys(methods)).length,
+    );
+    if (process.env['QV_SCREENSHOTS'] !== undefined)
+      await page.screenshot(`${process.env['QV_SCREENSHOTS']}/docs-${view.width}.png`);
+    expect(new Set(page.requests)).toEqual(new Set([url]));
+    expect(page.problems).toEqual([]);
+  });
 });

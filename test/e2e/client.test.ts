@@ -170,6 +170,22 @@ describe('creating a wallet', () => {
   });
 });
 
+describe('a deadline', () => {
+  test('is told to the host, and one that no answer can meet is exceeded', async () => {
+    const told: (string | null)[] = [];
+    const watching: typeof fetch = async (input, init) => {
+      if (init?.method === 'POST') told.push(new Headers(init.headers).get('x-request-timeout-ms'));
+      return await fetch(input, init);
+    };
+    const hasty = createClient({ url: stack.url, deployment: stack.deployment, trust, attempts: 1, fetch: watching });
+    expect((await hasty.sign({ ...request(), timeoutMilliseconds: 9_000 })).signature).toHaveLength(64);
+    await expectCode(hasty.sign({ ...request(), timeoutMilliseconds: 1 }), 'deadline_exceeded');
+    await expectCode(hasty.sign({ ...request(), timeoutMilliseconds: 0 }), 'field_malformed');
+    expect((await hasty.sign(request())).signature).toHaveLength(64);
+    expect(told).toEqual(['9000', '1', '0', null]);
+  });
+});
+
 describe('a batch', () => {
   const batch = (lamports: readonly bigint[], change: { id?: string } = {}) => ({
     wallet,

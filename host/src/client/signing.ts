@@ -29,6 +29,11 @@ export interface RequestOptions {
   readonly id?: string;
   /** The id of a webhook's signal that this request acts on, where the policy requires one. */
   readonly signalId?: string;
+  /**
+   * How long one attempt may take, 1 to 15,000: host and enclave are told, and what would come later is neither asked nor
+   * decided (deadline_exceeded, and a repeat follows). Default: 15 s.
+   */
+  readonly timeoutMilliseconds?: number;
   /** Gives up, also between attempts: `AbortSignal.timeout(2_000)` is a deadline. The request may be decided anyway. */
   readonly signal?: AbortSignal;
 }
@@ -204,7 +209,7 @@ const single = ({ transaction }: SignOptions, dry: boolean): Record<string, unkn
 /** @param members of the body, besides whose wallet at which deployment. @throws QvError attestation_*, evidence_* */
 export async function prepare(
   context: SigningContext,
-  { wallet, requester, id: given, signalId, signal }: RequestOptions,
+  { wallet, requester, id: given, signalId, signal, timeoutMilliseconds }: RequestOptions,
   members: Record<string, unknown>,
 ): Promise<Prepared> {
   const id = parseRequestId(given ?? crypto.randomUUID());
@@ -218,6 +223,7 @@ export async function prepare(
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': `v1a,${toBase64(signature)}`,
+    ...(timeoutMilliseconds !== undefined && { 'x-request-timeout-ms': String(Math.ceil(timeoutMilliseconds)) }),
   };
   return { id, headers, body };
 }

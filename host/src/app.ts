@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
@@ -78,6 +79,8 @@ export interface AppDeps {
   readonly webhookRefusalsPerSecond?: number;
   readonly metrics: HostMetrics;
   readonly incidents: Incidents;
+  /** Certificate and key. Default: plain HTTP. */
+  readonly tls?: ServerOptions;
   /** Default: nobody has a token. */
   readonly apiTokens?: ApiTokens;
   /** Default true, see reads/access.ts. */
@@ -122,7 +125,12 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     clientErrorHandler: refuseSocket,
   };
-  const app: FastifyInstance = Fastify(options);
+  const { http, ...common } = options;
+  const app: FastifyInstance =
+    deps.tls === undefined
+      ? Fastify(options)
+      : // An https.Server is an http.Server in all that is used of it here.
+        (Fastify({ ...common, https: { ...http, ...deps.tls } } as object) as unknown as FastifyInstance);
   app.server.maxConnections = LIMITS.httpConnections;
   // Node would drop further ones without a word; one more than we take shows that there are too many.
   app.server.maxHeadersCount = LIMITS.httpHeaders + 1;

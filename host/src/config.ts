@@ -20,6 +20,7 @@ import { type AlertEndpoint, alertEndpoints, type DenialBurst, denialBurst } fro
 import type { Network } from './client-address.ts';
 import { absolutePath, networks } from './config-fields.ts';
 import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimitsConfig } from './rate-limits/config.ts';
+import { type TlsConfig, tlsConfig } from './tls/config.ts';
 import { type WebhookSource, webhookSources } from './webhooks/config.ts';
 import type { WitnessEndpoint } from './witness/client.ts';
 
@@ -32,8 +33,13 @@ export interface HostConfig {
    * Hazard: the database is bound to it at the first start; another name is refused from then on.
    */
   readonly deployment: string;
-  /** Where HTTP listens. `port` 0 lets the system choose. Hazard: this is plain HTTP; TLS ends in front of it. */
+  /** Where HTTP listens. `port` 0 lets the system choose. Hazard: plain HTTP, unless there is `tls`. */
   readonly listen: { readonly host: string; readonly port: number };
+  /**
+   * `{certificateFile, keyFile, minVersion, clientCaFile}`: TLS on `listen`; each key is explained in tls/config.ts.
+   * Default: plain HTTP, and TLS ends in front of the host. Hazard: the private key is then on the parent instance.
+   */
+  readonly tls?: TlsConfig;
   /**
    * The proxies in front of this host, as CIDR blocks: `["10.0.0.0/8", "2001:db8::7"]`. From these alone
    * `X-Forwarded-For` is believed, see client-address.ts. Default: none, and the client is who opens the connection.
@@ -176,9 +182,11 @@ export function loadHostConfig(path: string): HostConfig {
 function readConfig(fields: JsonFields): HostConfig {
   const store = nested(fields, 'store', (inner) => ({ sqlite: absolutePath(inner, 'sqlite') }));
   const trustedProxies = networks(fields, 'trustedProxies') ?? [];
+  const tls = tlsConfig(fields);
   const config: HostConfig = {
     deployment: matching(fields, 'deployment', DEPLOYMENT_NAME),
     listen: hostAndPort(fields, 'listen'),
+    ...(tls && { tls }),
     trustedProxies,
     adminSocket: nested(fields, 'adminSocket', (inner) => ({
       path: absolutePath(inner, 'path'),

@@ -1,4 +1,5 @@
 /** Everything of one host process put together, and taken down in the order that loses nothing. */
+import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
@@ -21,6 +22,7 @@ import { Incidents } from './incidents.ts';
 import { InstanceRoleCredentials, type InstanceRoleOptions } from './instance-role/credentials.ts';
 import { startKmsTunnel } from './kms-tunnel.ts';
 import { BudgetMetrics } from './metrics/budgets.ts';
+import { gauge } from './metrics/collected.ts';
 import { startMetricsListener } from './metrics/listener.ts';
 import { meteredStore } from './metrics/metered-store.ts';
 import { HostMetrics } from './metrics/metrics.ts';
@@ -35,6 +37,7 @@ import { SlowSources } from './remote-freeze/slow-sources.ts';
 import { UsedSteps } from './remote-freeze/used-steps.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import type { Store } from './store/store.ts';
+import { TlsFiles } from './tls/tls-files.ts';
 import { removeStaleSocket } from './unix-socket.ts';
 import { Signals } from './webhooks/signals.ts';
 import { Webhooks } from './webhooks/webhooks.ts';
@@ -102,6 +105,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const { apiTokensFile } = config;
     const apiTokens =
       apiTokensFile === undefined ? undefined : parts.add(new ApiTokens(apiTokensFile, log), (part) => part.close());
+    const tls = config.tls && parts.add(new TlsFiles(config.tls, log), (part) => part.close());
     const webhooks = parts.add(new Webhooks(config.webhooks, log), (part) => part.close());
     const metrics = new HostMetrics();
     const incidents = new Incidents();
@@ -212,6 +216,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         panicCodes,
         trustedProxies: config.trustedProxies,
         ...(apiTokens && { apiTokens }),
+        ...(tls && { tls: tls.options }),
         publicLog: config.publicLog,
         webhooks,
         signals,
@@ -222,6 +227,13 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       }),
       drain,
     );
+    tls?.follow(app.server as unknown as HttpsServer);
+    gauge(
+      metrics.registry,
+      'qv_tls_certificate_expiry_timestamp_seconds',
+      'When the certificate of this host expires, since 1970. NaN without TLS.',
+      () => (tls?.expiresAt ?? Number.NaN) / 1000,
+    );
     await app.listen({ host: config.listen.host, port: config.listen.port });
     const deleteExpired = (): void => {
       for (const deleted of [store.deleteExpiredReplies(now()), signals.deleteExpired()]) deleted.catch(() => {});
@@ -231,7 +243,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     session.start();
     publisher.start();
     return {
-      url: urlOf(app.server.address() as AddressInfo),
+      url: urlOf(app.server.address() as AddressInfo, tls === undefined ? 'http' : 'https'),
       adminSocket: config.adminSocket.path,
       ...(metricsListener && { metricsUrl: metricsListener.url }),
       ...(opsPage && { opsPageUrl: opsPage.url }),
@@ -285,6 +297,6 @@ function systemTime(): TimeMs {
   return timeMs(Date.now());
 }
 
-function urlOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+function urlOf({ address, family, port }: AddressInfo, scheme: 'http' | 'https'): string {
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

@@ -446,6 +446,10 @@ export const LIMITS = {
   opsRefreshSeconds: 5,
   opsFreezes: 64,
 
+  // TLS.
+  tlsFileBytes: 256 * 1024,
+  tlsFilesPollMilliseconds: 5_000,
+
   // Clients: the SDK and qv.
   /** One attempt; longer than the host waits for its enclave, so that the host's own answer arrives. */
   clientTimeoutMilliseconds: 20_000,

@@ -47,6 +47,10 @@ function existing(path: string): readonly TokenEntry[] {
 }
 
 function textOf(tokens: readonly TokenEntry[]): string {
-  const listed = tokens.map(({ sha256, ...rest }) => ({ ...rest, sha256: toHex(sha256) }));
+  const listed = tokens.map(({ sha256, certificateSha256, ...rest }) => ({
+    ...rest,
+    ...(sha256 && { sha256: toHex(sha256) }),
+    ...(certificateSha256 && { certificateSha256: toHex(certificateSha256) }),
+  }));
   return `${JSON.stringify({ tokens: listed }, undefined, 2)}\n`;
 }

@@ -1,4 +1,6 @@
 /** Who may read what over HTTP: a table of route and role, asked before anything of a request is read. */
+import { createHash } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -6,7 +8,7 @@ import { type ApiTokens, type Reader, ROLES, type Role } from './tokens-file.ts'
 
 export interface AccessDeps {
   /** Undefined: nobody has a token. */
-  readonly apiTokens: Pick<ApiTokens, 'find'> | undefined;
+  readonly apiTokens: Pick<ApiTokens, 'find' | 'findCertificate'> | undefined;
   /** False: log and receipts are for auditors, wallets and attestations for whoever has a token. Default true. */
   readonly publicLog?: boolean;
 }
@@ -47,8 +49,7 @@ export function guardReads(app: FastifyInstance, { apiTokens, publicLog = true }
     // What depends on who asks is in no cache, and a browser is told what is missing (RFC 6750 section 3).
     reply.header('www-authenticate', 'Bearer');
     if (apiTokens === undefined) throw new QvError('api_tokens_unconfigured');
-    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
-    const reader = token === undefined ? undefined : apiTokens.find(token);
+    const reader = identify(request, apiTokens);
     if (reader === undefined) throw new QvError('api_token_invalid');
     reply.removeHeader('www-authenticate');
     if (table[url]?.includes(reader.role) !== true) throw new QvError('api_role_forbidden', { value: reader.role });
@@ -56,6 +57,20 @@ export function guardReads(app: FastifyInstance, { apiTokens, publicLog = true }
     const { wallet } = request.params as { wallet?: Address };
     if (wallet !== undefined) requireSight(reader, wallet);
   });
+}
+
+/** Who sends a token is asked for nothing else: a wrong one is not made good by a certificate. */
+function identify({ headers, raw }: FastifyRequest, apiTokens: Pick<ApiTokens, 'find' | 'findCertificate'>) {
+  const { authorization } = headers;
+  if (authorization !== undefined) {
+    const token = BEARER.exec(authorization)?.[1];
+    return token === undefined ? undefined : apiTokens.find(token);
+  }
+  const { socket } = raw;
+  // Only what a CA of ours vouches for counts.
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const certificate = socket.getPeerX509Certificate();
+  return certificate && apiTokens.findCertificate(createHash('sha256').update(certificate.raw).digest());
 }
 
 /** Of a request whose route asks for a token. */

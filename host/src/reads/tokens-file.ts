@@ -1,6 +1,6 @@
 /**
  * The API tokens of those who read: {"tokens": [{"name", "role", "sha256", "wallets"?}]}, read again when the file
- * changes. Of a token the file has SHA-256 alone: 32 random bytes need no slow hash, and whoever reads the file cannot
+ * changes. In place of `sha256` an entry may have `certificateSha256`, of a client certificate (tls/config.ts). Of a token the file has SHA-256 alone: 32 random bytes need no slow hash, and whoever reads the file cannot
  * ask for anything with it.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
@@ -23,13 +23,15 @@ export interface TokenEntry {
   readonly name: string;
   readonly role: Role;
   /** Of the token's text. */
-  readonly sha256: Uint8Array;
+  readonly sha256?: Uint8Array;
+  /** In its place: of the DER of a client certificate. */
+  readonly certificateSha256?: Uint8Array;
   /** The only wallets it may see, ascending; absent: all. */
   readonly wallets?: readonly Address[];
 }
 
 /** Who asks. */
-export type Reader = Omit<TokenEntry, 'sha256'>;
+export type Reader = Pick<TokenEntry, 'name' | 'role' | 'wallets'>;
 
 const FIELD = 'apiTokensFile';
 
@@ -71,11 +73,12 @@ function parseToken(value: JsonValue, path: string): TokenEntry {
   if (!TOKEN_NAME.test(name)) throw fields.fault('name', `must match ${TOKEN_NAME.source}`);
   const role = ROLES.find((candidate) => candidate === fields.required('role'));
   if (role === undefined) throw fields.fault('role', `one of ${ROLES.join(', ')}`);
-  const sha256 = fromHex(fields.text('sha256'), fields.path('sha256'));
-  if (sha256.length !== 32) throw fields.fault('sha256', 'not 32 bytes');
+  const key = fields.optional('certificateSha256') === undefined ? 'sha256' : 'certificateSha256';
+  const hash = fromHex(fields.text(key), fields.path(key));
+  if (hash.length !== 32) throw fields.fault(key, 'not 32 bytes');
   const wallets = fields.optional('wallets') === undefined ? undefined : walletsOf(fields);
   fields.end();
-  return { name, role, sha256, ...(wallets && { wallets }) };
+  return { name, role, [key]: hash, ...(wallets && { wallets }) };
 }
 
 function walletsOf(fields: JsonFields): readonly Address[] {
@@ -110,9 +113,20 @@ export class ApiTokens {
   /** Compares with every token there is, whichever fits: how long it takes says nothing of them. */
   find(token: string): Reader | undefined {
     if (!API_TOKEN.test(token)) return undefined;
-    const hash = tokenHash(token);
+    return this.#find(tokenHash(token), 'sha256');
+  }
+
+  /** @param sha256 of the DER of a client certificate that a CA of `clientCaFile` vouches for */
+  findCertificate(sha256: Uint8Array): Reader | undefined {
+    return this.#find(sha256, 'certificateSha256');
+  }
+
+  #find(hash: Uint8Array, key: 'sha256' | 'certificateSha256'): Reader | undefined {
     let found: TokenEntry | undefined;
-    for (const entry of this.#tokens) if (timingSafeEqual(entry.sha256, hash)) found = entry;
+    for (const entry of this.#tokens) {
+      const known = entry[key];
+      if (known !== undefined && timingSafeEqual(known, hash)) found = entry;
+    }
     return found;
   }
 

@@ -1,6 +1,9 @@
 /** qv doctor against a whole host: nothing to complain about when all is well, and each fault found by its name. */
+
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, chownSync, copyFileSync, linkSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { examine } from '@quantumvault/host/cli/doctor/doctor.ts';
@@ -13,6 +16,7 @@ import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { formatVerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import type { Transport } from '@quantumvault/shared/transport.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { issueCertificate, notAnAuthority, toPem } from '../../stack/certificate.ts';
 import { noteCode } from '../../support/codes-seen.ts';
 import { FakeEnclave } from '../../support/fake-enclave.ts';
 import { temporaryFolder, until } from '../../support/temporary.ts';
@@ -127,6 +131,8 @@ describe('a deployment that is well', () => {
       attestation: 'skipped',
       witnesses: 'skipped',
       metrics: 'skipped',
+      tls: 'skipped',
+      'ops-page': 'skipped',
     });
   });
 
@@ -728,7 +734,20 @@ describe('what is around it', () => {
     expect(await of('metrics', open)).toMatchObject([{ health: 'warning' }]);
   });
 
-  test('TLS and proxies', async () => {
+  test('the status page', async () => {
+    const page = await serve((request, response) => response.writeHead(request.url === '/' ? 200 : 404).end());
+    const opsPage = { host: '127.0.0.1', port: Number(new URL(page).port) };
+    expect(await of('ops-page', { opsPage })).toMatchObject([{ health: 'ok' }]);
+    expect(await of('ops-page', { opsPage: { host: '127.0.0.1', port: await closedPort() } })).toMatchObject([
+      { health: 'failed', found: expect.stringContaining('ECONNREFUSED') },
+    ]);
+    const other = await serve((_, response) => response.writeHead(404).end());
+    expect(await of('ops-page', { opsPage: { host: '127.0.0.1', port: Number(new URL(other).port) } })).toMatchObject([
+      { health: 'failed', found: expect.stringContaining('HTTP 404') },
+    ]);
+  });
+
+  test('proxies', async () => {
     const port = Number(new URL(harness.host.url).port);
     expect(await of('proxy', { listen: { host: '0.0.0.0', port } })).toMatchObject([
       { health: 'warning', found: 'HTTP listens on 0.0.0.0, without TLS' },
@@ -745,4 +764,95 @@ describe('what is around it', () => {
       { health: 'warning', found: expect.stringContaining('plain HTTP') },
     ]);
   }, 20_000);
+});
+
+describe('TLS', () => {
+  const DAY = 24 * 3_600_000;
+
+  /** A certificate for `host.example` by itself, and its key, in files; and a server that shows it. */
+  function certificate(name: string, days: number) {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    const who = [['CN', 'host.example']] as const;
+    const pem = toPem(
+      'CERTIFICATE',
+      issueCertificate({
+        serialNumber: Uint8Array.of(1),
+        subject: who,
+        issuer: who,
+        notBefore: Date.now() - 100 * DAY,
+        notAfter: Date.now() + days * DAY,
+        publicKey,
+        signingKey: privateKey,
+        hash: 'sha256',
+        extensions: [notAnAuthority()],
+      }),
+    );
+    const key = privateKey.export({ format: 'pem', type: 'pkcs8' }) as string;
+    return {
+      pem,
+      key,
+      tls: {
+        certificateFile: harness.writePrivate(`${name}.pem`, pem),
+        keyFile: harness.writePrivate(`${name}.key`, key),
+      },
+    };
+  }
+
+  test.each<[number, string, string]>([
+    [90, 'ok', 'valid until'],
+    [5, 'warning', 'expires at'],
+    [-1, 'failed', 'expired at'],
+  ])('a certificate with %s days left', async (days, health, found) => {
+    const { tls } = certificate('host', days);
+    expect(await of('tls', { tls })).toMatchObject([{ health, found: expect.stringContaining(found) }]);
+  });
+
+  test('files that are wrong', async () => {
+    const [one, two] = [certificate('one', 90), certificate('two', 90)];
+    const mixed = { ...one.tls, keyFile: two.tls.keyFile };
+    expect(bad(await of('tls', { tls: mixed }))).toMatchObject([
+      { health: 'failed', found: expect.stringContaining('not the key of the certificate'), code: 'config_invalid' },
+    ]);
+    chmodSync(one.tls.keyFile, 0o644);
+    expect(bad(await of('files', { tls: one.tls }))).toMatchObject([
+      { health: 'failed', found: expect.stringMatching(/^tls\.keyFile .*other users may read/) },
+    ]);
+    writeFileSync(two.tls.keyFile, 'no key');
+    expect(bad(await of('tls', { tls: two.tls }))).toMatchObject([
+      { found: expect.stringContaining('no private key') },
+    ]);
+    writeFileSync(two.tls.certificateFile, 'none');
+    expect(await of('tls', { tls: two.tls })).toMatchObject([
+      { found: expect.stringContaining('no certificate in PEM') },
+    ]);
+    const gone = { ...two.tls, certificateFile: harness.path('gone.pem') };
+    expect(await of('tls', { tls: gone })).toMatchObject([{ found: expect.stringContaining('ENOENT') }]);
+  });
+
+  test('the host that ends it is called by its address, whatever name its certificate has', async () => {
+    const { tls, pem, key } = certificate('host', 90);
+    const server = createHttpsServer({ cert: pem, key }, (_, response) => response.end('{"alive":true}'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closing.push(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    expect(await of('http', { tls, listen: { host: '127.0.0.1', port } })).toMatchObject([
+      { health: 'ok', found: `https://127.0.0.1:${port} answers, and is ready` },
+    ]);
+    expect(await of('proxy', { tls, listen: { host: '0.0.0.0', port } })).toMatchObject([{ health: 'ok' }]);
+    // Clients call it by its name: nobody has issued this one.
+    const url = `https://localhost:${port}`;
+    expect(await of('tls', {}, url)).toMatchObject([
+      {
+        health: 'failed',
+        found: expect.stringContaining('clients refuse its certificate: DEPTH_ZERO_SELF_SIGNED_CERT'),
+      },
+    ]);
+    expect(await of('http', {}, url)).toMatchObject([
+      { health: 'failed', found: expect.stringContaining('DEPTH_ZERO') },
+    ]);
+    const closed = `https://localhost:${await closedPort()}`;
+    expect(await of('tls', {}, closed)).toMatchObject([
+      { health: 'failed', found: expect.stringContaining('ECONNREFUSED') },
+    ]);
+  });
 });

@@ -10,8 +10,9 @@ import { type Facts, gather, type Machine, type Options, thisMachine } from './f
 import { checkFiles } from './files.ts';
 import { CHECKS, type CheckName, type Finding, failed, ok, reasonOf, skipped } from './finding.ts';
 import { checkFreezes } from './freezes.ts';
-import { checkAdminSocket, checkHttp, checkMetrics, checkProxy } from './host.ts';
+import { checkAdminSocket, checkHttp, checkMetrics, checkOpsPage, checkProxy } from './host.ts';
 import { checkCredentials, checkKms } from './kms.ts';
+import { checkTls } from './tls.ts';
 import { checkWitnesses } from './witnesses.ts';
 
 type Found = Finding | readonly Finding[];
@@ -23,6 +24,7 @@ const TABLE: Readonly<Record<Exclude<CheckName, 'config'>, Check>> = {
   'admin-socket': checkAdminSocket,
   http: checkHttp,
   proxy: checkProxy,
+  tls: checkTls,
   database: checkDatabase,
   disk: checkDisk,
   enclave: checkEnclave,
@@ -33,6 +35,7 @@ const TABLE: Readonly<Record<Exclude<CheckName, 'config'>, Check>> = {
   freezes: checkFreezes,
   witnesses: checkWitnesses,
   metrics: checkMetrics,
+  'ops-page': checkOpsPage,
 };
 
 /** In the order of CHECKS. Fails in no way: what is wrong is a finding. Changes nothing. */

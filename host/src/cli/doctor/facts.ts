@@ -60,7 +60,7 @@ export async function gather(config: HostConfig, options: Options, machine: Mach
     answerOf(askEnclave(machine, enclave.data, 'status', {})),
     answerOf(askEnclave(machine, enclave.control, 'status', {})),
   ]);
-  const url = options.url ?? urlOf(config.listen);
+  const url = options.url ?? urlOf(config.listen, config.tls === undefined ? 'http' : 'https');
   return { config, options, machine, hostUser: hostUserOf(config), said, data, control, url };
 }
 
@@ -101,10 +101,10 @@ export function hostStatus({ said }: Facts): AdminStatus | undefined {
 }
 
 /** An address to listen on as one to call. */
-export function urlOf({ host, port }: HostConfig['listen']): string | undefined {
+export function urlOf({ host, port }: HostConfig['listen'], scheme: 'http' | 'https' = 'http'): string | undefined {
   if (port === 0) return undefined;
   const called = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${called.includes(':') ? `[${called}]` : called}:${port}`;
+  return `${scheme}://${called.includes(':') ? `[${called}]` : called}:${port}`;
 }
 
 export const isLoopback = (host: string): boolean =>

@@ -31,11 +31,14 @@ interface SecretFile {
 }
 
 function secretFilesOf(config: HostConfig): readonly SecretFile[] {
-  const { credentials, operatorsFile, apiTokensFile, webhooks, alerts } = config;
+  const { credentials, operatorsFile, apiTokensFile, webhooks, alerts, tls } = config;
   return [
     ...('file' in credentials ? [json('credentialsFile', credentials.file, LIMITS.credentialsBytes)] : []),
     ...(operatorsFile === undefined ? [] : [json('operatorsFile', operatorsFile, LIMITS.operatorsFileBytes)]),
     ...(apiTokensFile === undefined ? [] : [json('apiTokensFile', apiTokensFile, LIMITS.apiTokensFileBytes)]),
+    ...(tls === undefined
+      ? []
+      : [{ field: 'tls.keyFile', path: tls.keyFile, maxBytes: LIMITS.tlsFileBytes, isJson: false }]),
     ...webhooks.flatMap(({ secretsFile }, at) => webhookSecrets(`webhooks[${at}].secretsFile`, secretsFile)),
     ...alerts.flatMap(({ secretsFile }, at) => webhookSecrets(`alerts[${at}].secretsFile`, secretsFile)),
   ];

@@ -9,6 +9,7 @@ export const CHECKS = [
   'admin-socket',
   'http',
   'proxy',
+  'tls',
   'database',
   'disk',
   'enclave',
@@ -19,6 +20,7 @@ export const CHECKS = [
   'freezes',
   'witnesses',
   'metrics',
+  'ops-page',
 ] as const;
 
 export type CheckName = (typeof CHECKS)[number];
@@ -73,5 +75,6 @@ export function systemCodeOf(error: unknown): string | undefined {
 export function networkFaultOf(error: unknown): string {
   if (error instanceof Error && error.name === 'TimeoutError') return 'no answer in time';
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return systemCodeOf(error) ?? (cause instanceof Error ? cause.message : String(cause));
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return systemCodeOf(error) ?? code ?? (cause instanceof Error ? cause.message : String(cause));
 }

@@ -1,5 +1,5 @@
 /** The host's doors: the admin socket, HTTP, metrics; and what stands in front of HTTP. */
-import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { get } from './ask.ts';
 import { type Facts, hostStatus, isLoopback, urlOf } from './facts.ts';
 import { type Finding, failed, networkFaultOf, ok, reasonOf, skipped, systemCodeOf, warning } from './finding.ts';
 
@@ -34,14 +34,15 @@ export function checkAdminSocket({ said, config: { adminSocket, deployment } }: 
 }
 
 export async function checkHttp(facts: Facts): Promise<Finding> {
-  const { url, config } = facts;
+  const { url, config, options } = facts;
+  const isVerified = options.url !== undefined;
   if (url === undefined)
     return skipped('http', 'the configuration leaves the port to the system (listen.port 0): give --url');
   try {
-    const alive = await get(new URL('healthz', slashed(url)));
+    const alive = await get(new URL('healthz', slashed(url)), { isVerified });
     if (alive.status !== 200 || !alive.text.includes('"alive"'))
       return failed('http', `${url} answers HTTP ${alive.status}, but not as a host`, 'Which program listens there?');
-    const ready = await get(new URL('readyz', slashed(url)));
+    const ready = await get(new URL('readyz', slashed(url)), { isVerified });
     if (ready.status === 200) return ok('http', `${url} answers, and is ready`);
     const missing = failingIn(ready.text);
     return failed('http', `${url} answers, but is not ready${missing}`, 'The checks below say what is missing.');
@@ -60,7 +61,7 @@ function failingIn(text: string): string {
 }
 
 /** TLS ends in front of the host, and whom it believes about that is the configuration's to say. */
-export function checkProxy({ config: { listen, trustedProxies, alerts }, options }: Facts): readonly Finding[] {
+export function checkProxy({ config: { listen, tls, trustedProxies, alerts }, options }: Facts): readonly Finding[] {
   const findings: Finding[] = [];
   const given = options.url === undefined ? undefined : new URL(options.url);
   if (given !== undefined && isPlain(given))
@@ -71,7 +72,7 @@ export function checkProxy({ config: { listen, trustedProxies, alerts }, options
         'Put TLS in front: a proxy, or a load balancer.',
       ),
     );
-  if (!isLoopback(listen.host))
+  if (!isLoopback(listen.host) && tls === undefined)
     findings.push(
       warning(
         'proxy',
@@ -92,6 +93,7 @@ export function checkProxy({ config: { listen, trustedProxies, alerts }, options
   if (findings.length > 0) return findings;
   if (trustedProxies.length > 0)
     return [ok('proxy', `X-Forwarded-For is believed from ${trustedProxies.length} networks of proxies`)];
+  if (!isLoopback(listen.host)) return [ok('proxy', `HTTPS listens on ${listen.host}, and no proxy is believed`)];
   const hint = 'With a proxy in front, name it in trustedProxies: else all behind it are one client to rate limits.';
   return [ok('proxy', 'HTTP is for this machine alone, and no proxy is believed', hint)];
 }
@@ -120,19 +122,17 @@ export async function checkMetrics(facts: Facts): Promise<Finding> {
   }
 }
 
-const slashed = (url: string): string => (url.endsWith('/') ? url : `${url}/`);
-
-async function get(url: URL): Promise<{ readonly status: number; readonly text: string }> {
-  const response = await fetch(url, {
-    redirect: 'manual',
-    signal: AbortSignal.timeout(LIMITS.killHostMilliseconds),
-  });
-  const decoder = new TextDecoder();
-  let text = '';
-  // Whatever listens there may never end.
-  for await (const chunk of response.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > LIMITS.clientResponseBytes) break;
+export async function checkOpsPage({ config: { opsPage } }: Facts): Promise<Finding> {
+  if (opsPage === undefined) return skipped('ops-page', 'not configured');
+  const url = urlOf(opsPage);
+  if (url === undefined) return skipped('ops-page', 'the configuration leaves the port to the system (opsPage.port 0)');
+  try {
+    const { status } = await get(new URL('/', url));
+    if (status === 200) return ok('ops-page', `${url} answers`);
+    return failed('ops-page', `${url} answers HTTP ${status}`, 'Which program listens there?');
+  } catch (error) {
+    return failed('ops-page', `${url} does not answer: ${networkFaultOf(error)}`, START);
   }
-  return { status: response.status, text };
 }
+
+const slashed = (url: string): string => (url.endsWith('/') ? url : `${url}/`);

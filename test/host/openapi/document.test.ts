@@ -1,5 +1,5 @@
 /** The document by itself: as it is committed, whole, and as a linter of others wants it. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { type AppDeps, buildApp } from '@quantumvault/host/app.ts';
 import { createLog } from '@quantumvault/host/log.ts';
 import { HostMetrics } from '@quantumvault/host/metrics/metrics.ts';
@@ -72,6 +72,22 @@ it('has the whole table of errors, and no code that stands in none', () => {
   const listed = document.components.schemas['ErrorCode']?.['enum'] as ErrorCode[];
   const answered = new Set(OPERATIONS.flatMap(codesOf));
   expect(listed).toEqual((Object.keys(ERRORS) as ErrorCode[]).filter((code) => answered.has(code)));
+});
+
+it('has every code that the enclave refuses with, but for those of operators and of its start', () => {
+  const elsewhere = [
+    ...['config_invalid', 'randomness_untrusted', 'already_initialised', 'freeze_unknown', 'operators_too_few'],
+    ...['succession_mismatch', 'succession_expired', 'evidence_signature_invalid'],
+    ...['log_origin_mismatch', 'witnesses_too_few'],
+  ];
+  const sources = new URL('../../../enclave/src/', import.meta.url);
+  const thrown = readdirSync(sources)
+    .filter((name) => name.endsWith('.ts'))
+    .flatMap((name) => [...readFileSync(new URL(name, sources), 'utf8').matchAll(/QvError\(\s*'([a-z_]+)'/g)])
+    .map((match) => match[1] ?? '');
+  const answered = new Set<string>(OPERATIONS.flatMap(codesOf));
+  expect(thrown.length).toBeGreaterThan(50);
+  expect([...new Set(thrown)].filter((code) => !answered.has(code)).toSorted()).toEqual(elsewhere.toSorted());
 });
 
 it('lists each code of an operation at its status, once', () => {

@@ -25,7 +25,13 @@ try {
   process.once('SIGINT', stop);
   if (values['exit-with-parent']) process.stdin.once('close', stop).resume();
   process.stdout.write(
-    `${JSON.stringify({ ready: true, http: host.url, admin: host.adminSocket, metrics: host.metricsUrl })}\n`,
+    `${JSON.stringify({
+      ready: true,
+      http: host.url,
+      admin: host.adminSocket,
+      metrics: host.metricsUrl,
+      opsPage: host.opsPageUrl,
+    })}\n`,
   );
 } catch (error) {
   const facts = error instanceof QvError ? error.facts : { value: String(error) };

@@ -411,6 +411,8 @@ export const LIMITS = {
   apiTokenWallets: 1_000,
   apiTokensFileBytes: 1024 * 1024,
   apiTokensFilePollMilliseconds: 5_000,
+  /** One token, for qv. */
+  apiTokenFileBytes: 256,
   /** Wallets or decisions of one page. */
   pageEntries: 100,
   /** Leaves that one page of decisions looks at: a rare kind must not hold the database up. */

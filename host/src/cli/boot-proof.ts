@@ -2,9 +2,9 @@
 import type { BootId } from '@quantumvault/shared/brands.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { attest } from '../client/attestation.ts';
-import { connectionTo } from '../client/http.ts';
 import { verifyEd25519 } from '../client/keys.ts';
 import type { Arguments, OptionSpec } from './command.ts';
+import { hostConnection } from './host-connection.ts';
 import { readPcrSets, readRoot } from './input.ts';
 import { cross, printable, type Style, tick } from './terminal.ts';
 
@@ -48,7 +48,7 @@ export async function proveBoot(
 async function attestedBoot(args: Arguments, url: string): Promise<BootId> {
   const root = args.optional('unsafe-trusted-root');
   const { boot } = await attest({
-    connection: connectionTo(url, { attempts: 2, timeoutMilliseconds: 5_000 }),
+    connection: hostConnection(url, { attempts: 2, timeoutMilliseconds: 5_000 }),
     trust: {
       pcrSets: args.list('pcrs').flatMap(readPcrSets),
       ...(root !== undefined && { unsafeTrustedRootDer: readRoot(root) }),

@@ -7,7 +7,8 @@ import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { connectionTo, download } from '../client/http.ts';
+import { download } from '../client/http.ts';
+import { hostConnection } from './host-connection.ts';
 import { OPEN_INPUT } from './input.ts';
 import { isUrl } from './text-input.ts';
 
@@ -33,7 +34,7 @@ export async function logFiles(source: string): Promise<LogFiles> {
 function httpFiles(source: string): LogFiles {
   if (!URL.canParse(source)) throw new QvError('usage_invalid', { value: 'the URL is none' });
   // fetch keeps connections alive by itself.
-  const connection = connectionTo(source, { attempts: LIMITS.cliLogAttempts });
+  const connection = hostConnection(source, { attempts: LIMITS.cliLogAttempts });
   if (connection.url.search !== '' || connection.url.hash !== '' || connection.url.username !== '')
     throw new QvError('usage_invalid', { value: 'a log’s URL has no query, fragment or user' });
   return {

@@ -16,6 +16,8 @@ export interface Connection {
   readonly timeoutMilliseconds: number;
   /** In all, the first included; 1 repeats nothing. Being told that the request is in flight already does not count. */
   readonly attempts: number;
+  /** Of `qv init api-token`, where the host serves what is read to those alone who have one. */
+  readonly apiToken?: string;
 }
 
 export type ConnectionOptions = Partial<Omit<Connection, 'url'>>;
@@ -30,6 +32,7 @@ export function connectionTo(url: string | URL, options: ConnectionOptions = {})
     fetch: options.fetch ?? fetch,
     timeoutMilliseconds: options.timeoutMilliseconds ?? LIMITS.clientTimeoutMilliseconds,
     attempts: options.attempts ?? LIMITS.clientAttempts,
+    ...(options.apiToken !== undefined && { apiToken: options.apiToken }),
   };
 }
 
@@ -130,7 +133,12 @@ async function exchangeOnce(connection: Connection, request: Exchange, maxBytes:
   try {
     const response = await connection.fetch(new URL(path, connection.url), {
       method,
-      headers: { accept: 'application/json', ...(body && { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        accept: 'application/json',
+        ...(body && { 'content-type': 'application/json' }),
+        ...(connection.apiToken !== undefined && { authorization: `Bearer ${connection.apiToken}` }),
+        ...headers,
+      },
       // A redirect would hand a signed request to somebody else.
       redirect: 'error',
       signal: controller.signal,

@@ -2,6 +2,8 @@
 import { chmodSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addApiToken } from '@quantumvault/host/cli/api-tokens.ts';
+import { hostConnection, TOKEN_VARIABLE } from '@quantumvault/host/cli/host-connection.ts';
+import { connectionTo, exchange } from '@quantumvault/host/client/http.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { ApiTokens, type Role } from '@quantumvault/host/reads/tokens-file.ts';
 import type { Address } from '@quantumvault/shared/brands.ts';
@@ -257,6 +259,32 @@ describe('reads', () => {
     await expectProblem(await read(`/v1/wallets/${second}`, 'bot'), 'api_wallet_forbidden');
     expect((await host.get('/healthz')).status).toBe(200);
     expect((await host.get('/verify')).status).toBe(200);
+  });
+
+  it('is read by the SDK and by qv with a token', async () => {
+    const connection = connectionTo(host.host.url, { apiToken: tokens['auditor'] ?? '' });
+    expect((await exchange(connection, { method: 'GET', path: 'v1/log/boots' })).list('boots').length).toBe(1);
+    const without = exchange(connectionTo(host.host.url), { method: 'GET', path: 'v1/log/boots' });
+    await expectCode(without, 'api_token_invalid');
+
+    const fetched = (folder: string) => qvJson('log', 'fetch', host.host.url, '--dir', host.path(folder));
+    expect(await fetched('a')).toMatchObject({ ok: false, error: { code: 'api_token_invalid' } });
+    process.env[TOKEN_VARIABLE] = host.writePrivate('mine.txt', `${tokens['auditor']}\n`);
+    try {
+      expect(await fetched('b')).toMatchObject({ ok: true });
+      for (const url of ['https://host.example', 'http://localhost:1', 'http://127.0.0.1:1', 'http://[::1]:1'])
+        expect(hostConnection(url).apiToken).toBe(tokens['auditor']);
+      for (const url of ['http://host.example', 'http://127.0.0.1.host.example'])
+        await expectCode(() => hostConnection(url), 'usage_invalid');
+      host.writePrivate('mine.txt', 'qvt_short');
+      await expectCode(() => hostConnection(host.host.url), 'usage_invalid');
+      chmodSync(host.path('mine.txt'), 0o644);
+      await expectCode(() => hostConnection(host.host.url), 'input_unreadable');
+      process.env[TOKEN_VARIABLE] = host.path('missing.txt');
+      await expectCode(() => hostConnection(host.host.url), 'input_unreadable');
+    } finally {
+      delete process.env[TOKEN_VARIABLE];
+    }
   });
 });
 

@@ -10,6 +10,7 @@ export const initApiToken: Command = {
   details: [
     'Adds its SHA-256 to the file, which is made when missing, mode 0600; a running host reads it.',
     'Prints the token once, for Authorization: Bearer. To take it back, remove its entry from the file.',
+    'qv itself sends the token in the file that the variable QV_API_TOKEN_FILE names.',
     'A name that exists keeps its token: the command then answers already_initialised and exits 1.',
     'Call it as the user of the host, who must be able to read the file.',
   ],

@@ -7,10 +7,10 @@ import { fromHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { type Inspection, inspectAttestation } from '@quantumvault/shared/evidence/inspect.ts';
 import { requestAttestation } from '../../client/attestation.ts';
-import { connectionTo } from '../../client/http.ts';
 import { failureJson, notVerified, stepLines } from '../checklist.ts';
 import type { Arguments, Command, Result } from '../command.ts';
 import { documentOperand, readDocumentFile } from '../document-input.ts';
+import { hostConnection } from '../host-connection.ts';
 import { printable, printableTable, type Style, table, tick } from '../terminal.ts';
 import { isUrl } from '../text-input.ts';
 import { expectedSets, PCR_OPTIONS, UNSAFE_OPTIONS, unsafeOptions } from '../trust-options.ts';
@@ -65,7 +65,7 @@ async function fromUrl(url: string, args: Arguments): Promise<Question> {
   if (!URL.canParse(url)) throw wrong('the URL is none');
   if (args.flag('nonce')) throw wrong('--nonce is for files: for a URL qv draws its own');
   if ((args.optional('mode') ?? 'live') !== 'live') throw wrong('a URL is verified live');
-  const { documentBytes, nonce } = await requestAttestation(connectionTo(url));
+  const { documentBytes, nonce } = await requestAttestation(hostConnection(url));
   return {
     document: { encoding: 'base64', bytes: documentBytes },
     mode: { kind: 'live', nowMs: Date.now(), nonce },

@@ -2,9 +2,9 @@
 import type { BootId } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { type AttestedBoot, attest, type Trust } from '../../client/attestation.ts';
-import { connectionTo } from '../../client/http.ts';
 import { verifyEd25519 } from '../../client/keys.ts';
 import type { Arguments, OptionSpec } from '../command.ts';
+import { hostConnection } from '../host-connection.ts';
 import { expectedSets, PCR_OPTIONS, UNSAFE_OPTIONS, unsafeOptions } from '../trust-options.ts';
 
 const { 'unsafe-trusted-root': unsafeRoot, root } = UNSAFE_OPTIONS;
@@ -34,7 +34,7 @@ export async function attestedSuccessor(args: Arguments, expected?: BootId): Pro
   const { warnings, unsafeTrustedRootDer } = await unsafeOptions(args);
   const unsafe = unsafeTrustedRootDer && { unsafeTrustedRootDer };
   const trust = { pcrSets: expectedSets(args), ...unsafe };
-  const attested = await attest({ connection: connectionTo(url), trust, nowMs: Date.now, verifyEd25519 });
+  const attested = await attest({ connection: hostConnection(url), trust, nowMs: Date.now, verifyEd25519 });
   if (expected !== undefined && attested.boot !== expected)
     throw new QvError('succession_mismatch', { path: 'successor', value: attested.boot });
   return { attested, warnings, unsafe };

@@ -65,7 +65,7 @@ export interface RunningHost {
   readonly adminSocket: string;
   /** `http://127.0.0.1:9464/metrics`, where it is served. */
   readonly metricsUrl?: string;
-  /** `http://127.0.0.1:9465/`, where there is a status page. */
+  /** `http://127.0.0.1:9470/`, where there is a status page. */
   readonly opsPageUrl?: string;
   /** `unwritten`: decisions that the database did not take in time. Refuses new requests, finishes those under way within LIMITS.drainTimeoutMilliseconds, stores, stops. */
   close(): Promise<{ readonly unwritten: number }>;
@@ -230,7 +230,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     tls?.follow(app.server as unknown as HttpsServer);
     gauge(
       metrics.registry,
-      'qv_tls_certificate_expiry_timestamp_seconds',
+      'qv_tls_expiry_timestamp_seconds',
       'When the certificate of this host expires, since 1970. NaN without TLS.',
       () => (tls?.expiresAt ?? Number.NaN) / 1000,
     );

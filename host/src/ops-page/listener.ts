@@ -13,7 +13,7 @@ import { PAGE_HEADERS, renderPage } from './page.ts';
 import { Samples } from './samples.ts';
 
 export interface OpsPage {
-  /** `http://127.0.0.1:8081/` */
+  /** `http://127.0.0.1:9470/` */
   readonly url: string;
   close(): Promise<void>;
 }

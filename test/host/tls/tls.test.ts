@@ -200,7 +200,7 @@ describe('a host with TLS', () => {
 
   it('says when its certificate expires', async () => {
     const { text: metrics } = (await host.admin('metrics', {})) as { text: string };
-    const seconds = Number(/^qv_tls_certificate_expiry_timestamp_seconds (.+)$/m.exec(metrics)?.[1]);
+    const seconds = Number(/^qv_tls_expiry_timestamp_seconds (.+)$/m.exec(metrics)?.[1]);
     expect(seconds).toBe(
       Math.floor(new X509Certificate(readFileSync(host.path('tls.pem'))).validToDate.getTime() / 1000),
     );

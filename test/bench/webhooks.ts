@@ -20,8 +20,8 @@ const SLICES = 10;
 const SLICE = 5_000;
 const CONNECTIONS = 128;
 const LOOPS = 16;
-const WARM_SECONDS = 30;
-const QUIET_SECONDS = 10;
+const WARM_SECONDS = 15;
+const QUIET_SECONDS = 8;
 const MEGABYTE = 1024 * 1024;
 
 export interface WebhookRun {

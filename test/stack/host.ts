@@ -55,8 +55,15 @@ export async function startHost(backend: Backend, options: StackHostOptions): Pr
     ...options.hostConfig,
   };
   writeFileSync(configFile, JSON.stringify(config, undefined, 2), { mode: 0o600 });
-  // The option of the unit in host/deploy/systemd.
-  const args = ['--max-semi-space-size=4', HOST_MAIN, '--config', configFile, '--exit-with-parent'];
+  // The options of the unit in host/deploy/systemd.
+  const args = [
+    '--optimize-for-size',
+    '--max-semi-space-size=4',
+    HOST_MAIN,
+    '--config',
+    configFile,
+    '--exit-with-parent',
+  ];
   const start = () => backend.start(name, args);
   const process = await start();
   const host: StackHost = {

@@ -45,7 +45,8 @@ export function webhookRoute(app: FastifyInstance, deps: AppDeps): void {
     scope.setErrorHandler<Error, { Params: { source: string } }>(async (error, request, reply) => {
       const isCallersFault = ERRORS[codeOf(translateForeign(error))].status < 500;
       metrics.webhook(request.params.source, isCallersFault ? 'refused' : 'failed');
-      if (isCallersFault && !(await paced(request, reply))) return;
+      // Whoever's fault: a host that is late and says so at once would be asked all the more often.
+      if (!(await paced(request, reply))) return;
       // For the app's own, which knows how a problem looks.
       throw error;
     });

@@ -148,6 +148,8 @@ export class Kms {
       };
       this.#waiting.set(id, waiting);
       writeFrame(agent, encodeAgentRequest(id, name, body));
+      // It has not read for long: what is given up on stays in this buffer. The next agent reads.
+      if (agent.writableLength > LIMITS.inFlightBytes) agent.destroy();
     });
   }
 
@@ -163,11 +165,23 @@ export class Kms {
     agent.once('close', () => {
       this.#agent = undefined;
       for (const waiting of [...this.#waiting.values()]) waiting.fail(new QvError('kms_unavailable'));
-      setTimeout(() => this.#connect(), RESTART_MS[Math.min(this.#restarts++, RESTART_MS.length - 1)]);
+      this.#reconnect();
     });
     const credentials = this.#credentials;
     // A failure shows at the next call; the host hands fresh ones over at its next refresh anyway.
     if (credentials !== undefined) this.#ask('credentials', credentials).catch(() => undefined);
+  }
+
+  /** Want of memory or processes passes, and must not end the process that holds the wallets. */
+  #reconnect(): void {
+    const again = (): void => {
+      try {
+        this.#connect();
+      } catch {
+        this.#reconnect();
+      }
+    };
+    setTimeout(again, RESTART_MS[Math.min(this.#restarts++, RESTART_MS.length - 1)]);
   }
 }
 

@@ -47,7 +47,8 @@ export function runVault({ agent, configPath, ...options }: VaultProcess): Promi
   );
 }
 
-function startKmsAgent({ file, tunnel, user }: VaultProcess['agent'], configPath: string): Duplex {
+/** @throws Error when no process can be started */
+export function startKmsAgent({ file, tunnel, user }: VaultProcess['agent'], configPath: string): Duplex {
   const args = [...process.execArgv, file, configPath, formatTransportAddress(tunnel)];
   const agent = spawn(process.execPath, args, {
     // Nothing on its input; descriptor 3 is its socket to this process. Nothing in its environment but a home that is
@@ -56,11 +57,18 @@ function startKmsAgent({ file, tunnel, user }: VaultProcess['agent'], configPath
     stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
     ...(user !== undefined && { uid: user, gid: user }),
   });
-  const socket = agent.stdio[3] as Duplex;
-  agent.once('error', (error) => log(`kms-agent was not started: ${error.name}`));
+  // Without descriptors there is nothing but an error to come.
+  const socket = (agent.stdio as typeof agent.stdio | undefined)?.[3] as Duplex | undefined;
+  agent.once('error', (error) => {
+    log(`kms-agent was not started: ${error.name}`);
+    socket?.destroy();
+  });
+  if (socket === undefined) throw new Error('no socket to the kms-agent');
   agent.once('exit', (code, signal) => {
     log(`kms-agent ended (${code ?? signal})`);
     socket.destroy();
   });
+  // One that closes its socket and stays would be beside the next one, as the same user.
+  socket.once('close', () => agent.kill('SIGKILL'));
   return socket;
 }

@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document, made of the operations. The same sources give the same bytes: `npm run build:openapi`. */
 import { readFileSync } from 'node:fs';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
+import { ALERT_SCHEMA, ALERT_WEBHOOK } from './alerts.ts';
 import { COUNTED, EVERY, IN_PATH, inOrder, TOKEN, TOKEN_OF_WALLET, WITH_BODY } from './codes.ts';
 import { REPLY_HEADERS, TRACE_PARAMETERS } from './fields.ts';
 import { type Content, type Operation, openApiPath, type Parameter, type Schema, TAGS } from './operation.ts';
@@ -41,6 +42,7 @@ export interface OpenApiDocument {
   readonly servers: readonly { readonly url: string; readonly description: string }[];
   readonly tags: readonly { readonly name: string; readonly description: string }[];
   readonly paths: Readonly<Record<string, Readonly<Record<string, OpenApiOperation>>>>;
+  readonly webhooks: { readonly alert: { readonly post: typeof ALERT_WEBHOOK } };
   readonly components: {
     readonly schemas: Readonly<Record<string, Schema>>;
     readonly parameters: typeof TRACE_PARAMETERS;
@@ -99,8 +101,9 @@ export function openApiDocument(operations: readonly Operation[] = OPERATIONS): 
     servers: [{ url: '/', description: 'The host that serves this document.' }],
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths,
+    webhooks: { alert: { post: ALERT_WEBHOOK } },
     components: {
-      schemas: { ...SCHEMAS, ...problemSchemas(used), ...policySchemas() },
+      schemas: { ...SCHEMAS, Alert: ALERT_SCHEMA, ...problemSchemas(used), ...policySchemas() },
       parameters: TRACE_PARAMETERS,
       headers: REPLY_HEADERS,
       securitySchemes: SECURITY_SCHEMES,

@@ -20,7 +20,7 @@ const TILE: Parameter = {
   description:
     'The rest of a path of C2SP tlog-tiles, with its slashes as they are: `<L>/<N>` or `entries/<N>`, and `.p/<W>` ' +
     'behind it for a partial tile.',
-  schema: text('', { pattern: '^(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\\.p/[0-9]{1,3})?$' }),
+  schema: { type: 'string', pattern: '^(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\\.p/[0-9]{1,3})?$' },
 };
 const query = (name: string, description: string, schema: Schema, required = false): Parameter => ({
   name,
@@ -47,7 +47,7 @@ export const EVIDENCE: readonly Operation[] = [
       query(
         'nonce',
         `${LIMITS.callerNonceMinBytes} to ${LIMITS.callerNonceMaxBytes} bytes in lower-case hex, drawn for this request.`,
-        text('', { pattern: `^(?:[0-9a-f]{2}){${LIMITS.callerNonceMinBytes},${LIMITS.callerNonceMaxBytes}}$` }),
+        { type: 'string', pattern: `^(?:[0-9a-f]{2}){${LIMITS.callerNonceMinBytes},${LIMITS.callerNonceMaxBytes}}$` },
         true,
       ),
     ],

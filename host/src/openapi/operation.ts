@@ -13,6 +13,7 @@ export const TAGS = {
   freeze: 'The stop button. Nothing over HTTP resumes what was frozen.',
   reads: 'What a backend, an auditor or support staff reads with an API token.',
   evidence: 'What auditors read: attestation, receipts and the log. All of it verifies offline.',
+  alerts: 'What the host sends by itself, to endpoints of its configuration.',
   service: 'Health, and this description.',
 } as const;
 

@@ -49,6 +49,7 @@ function html(document: OpenApiDocument): string {
     ...groups.flatMap(({ name, description, listed: own }) => [
       `<h2 id="tag-${escaped(name)}">${escaped(title(name))}</h2>${prose(description)}`,
       ...own.map((one) => operationHtml(one, document)),
+      ...(name === 'alerts' ? [alertHtml(document)] : []),
     ]),
     '<h2 id="headers">Header fields of replies</h2>',
     table(
@@ -93,6 +94,7 @@ function navHtml(tag: string, listed: readonly Listed[]): string {
     ({ path, method, operation }) =>
       `<li><a href="#${escaped(operation.operationId)}">${method.toUpperCase()} ${escaped(path)}</a></li>`,
   );
+  if (tag === 'alerts') items.push('<li><a href="#alert">POST to you</a></li>');
   return `<strong>${escaped(title(tag))}</strong><ul>${items.join('')}</ul>`;
 }
 
@@ -116,6 +118,17 @@ function operationHtml({ path, method, operation }: Listed, document: OpenApiDoc
       ? ''
       : `<h4>Body</h4>${prose(requestBody.description)}${contentHtml(requestBody.content)}`,
     ...Object.entries(responses).map(([status, { description: text, content }]) => responseHtml(status, text, content)),
+    '</section>',
+  ].join('\n');
+}
+
+function alertHtml({ webhooks }: OpenApiDocument): string {
+  const { operationId, summary, description, requestBody } = webhooks.alert.post;
+  return [
+    `<section class="operation" id="${operationId}">`,
+    `<h3><span class="method">POST</span> to an endpoint of yours</h3>`,
+    `<p>${escaped(summary)}.</p>${prose(description)}`,
+    `<h4>Body</h4>${contentHtml(requestBody.content)}`,
     '</section>',
   ].join('\n');
 }

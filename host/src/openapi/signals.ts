@@ -4,7 +4,7 @@ import { WEBHOOK_ROUTE } from '../routes/webhooks.ts';
 import { RECORDED, ROW_KEY, STRICT_JSON } from './codes.ts';
 import { WEBHOOK_ID, WEBHOOK_TIMESTAMP } from './fields.ts';
 import type { Operation } from './operation.ts';
-import { closed, ref, text } from './schemas.ts';
+import { closed, ref } from './schemas.ts';
 
 const ACCEPTED = {
   'application/json': {
@@ -39,7 +39,7 @@ export const SIGNALS: readonly Operation[] = [
         in: 'path',
         required: true,
         description: 'The name of the source in the host’s configuration.',
-        schema: text('', { pattern: '^[A-Za-z0-9._-]{1,64}$' }),
+        schema: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,64}$' },
       },
       { ...WEBHOOK_ID, required: false, description: 'Of kind `standard`: the id of the signal.' },
       {

@@ -89,6 +89,11 @@ describe('a host', () => {
     expect(receiver.of('freeze.ended')).toMatchObject([{ data: { scope } }]);
   });
 
+  it('sends what the OpenAPI document describes', () => {
+    expect(new Set(receiver.told.map(({ type }) => type)).size).toBeGreaterThan(3);
+    expect(receiver.faults).toEqual([]);
+  });
+
   it('says neither secrets nor the path of an endpoint in its log', () => {
     const log = host.logLines.join('');
     for (const secret of [NEW, OLD, 'key=hidden']) expect(log).not.toContain(secret);

@@ -3,6 +3,9 @@ import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { Webhook } from 'standardwebhooks';
+import { Contract } from '../openapi/contract.ts';
+
+const CONTRACT = new Contract();
 
 export interface Told {
   readonly type: string;
@@ -19,6 +22,8 @@ export class Receiver {
   readonly requests: { readonly path: string; readonly headers: IncomingHttpHeaders }[] = [];
   /** Status of the next answers; then 204. */
   answers: number[] = [];
+  /** What the OpenAPI document does not say of an alert that came. */
+  readonly faults: string[] = [];
   /** Answers nothing at all. */
   hangs = false;
 
@@ -40,6 +45,7 @@ export class Receiver {
     const signed = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
     for (const secret of this.#secrets) {
       const told = new Webhook(secret).verify(body, signed) as Told;
+      this.faults.push(...CONTRACT.alertFaults(told));
       if (secret === this.#secrets[0]) this.told.push({ ...told, id: String(headers['webhook-id']) });
     }
   }

@@ -7,6 +7,8 @@ import { noteCode } from '../../support/codes-seen.ts';
 const TRANSPORT_FIELDS = ['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'transfer-encoding'];
 
 const BELOW_ROUTES = ['http_malformed', 'headers_too_large', 'route_unknown'];
+const BEFORE_COUNTING = [...BELOW_ROUTES, 'overloaded', 'shutting_down'];
+const SAYS_WHEN = ['overloaded', 'rate_limited', 'source_slowed'];
 
 export interface Call {
   readonly id: string;
@@ -43,6 +45,11 @@ export class Contract {
       for (const [method, operation] of Object.entries(methods))
         if (operation.operationId === id) return { path, method, operation };
     throw new Error(`no operation ${id}`);
+  }
+
+  /** What the document says against an alert; empty when it is as described. */
+  alertFaults(alert: unknown): string[] {
+    return this.#faults(['components', 'schemas', 'Alert'], alert);
   }
 
   /** Whether the document takes this body. */
@@ -91,6 +98,9 @@ export class Contract {
     if (!BELOW_ROUTES.includes(code ?? ''))
       for (const name of ['cache-control', 'traceresponse'])
         if (!response.headers.has(name)) faults.push(`${name} is missing`);
+    const isCounted = 'RateLimit' in documented.headers && !BEFORE_COUNTING.includes(code ?? '');
+    if (isCounted && !response.headers.has('ratelimit')) faults.push('RateLimit is missing');
+    if (SAYS_WHEN.includes(code ?? '') && !response.headers.has('retry-after')) faults.push('Retry-After is missing');
     if (faults.length > 0) fail(faults.join('; '));
     if (code !== undefined) noteCode(code);
     this.calls.push({ id, status: response.status, code });

@@ -80,7 +80,8 @@ describe.skipIf(program === undefined)('in Chromium', () => {
     expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
     expect(await page.evaluate('document.scripts.length')).toBe(0);
     expect(await page.evaluate('document.querySelectorAll("section.operation").length')).toBe(
-      Object.values(document.paths).flatMap((methods) => Object.keys(methods)).length,
+      // And the alerts.
+      Object.values(document.paths).flatMap((methods) => Object.keys(methods)).length + 1,
     );
     if (process.env['QV_SCREENSHOTS'] !== undefined)
       await page.screenshot(`${process.env['QV_SCREENSHOTS']}/docs-${view.width}.png`);

@@ -1,7 +1,8 @@
 /** qv doctor as the binary, against the local stack: all well, live attestation, and what breaks when parts go. */
 import { execFile } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import type { Finding } from '@quantumvault/host/cli/doctor/finding.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { measurements } from '../stack/scenario.ts';
@@ -29,9 +30,18 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => stack?.stop());
 
-/** Of these checks; others are about this machine. */
-async function doctor(...more: readonly string[]): Promise<Diagnosis> {
-  const argv = [QV, 'doctor', '--config', stack.hostConfigFile, '--url', stack.url, ...more, '--json'];
+const doctor = (...more: readonly string[]): Promise<Diagnosis> => doctorOf(stack.hostConfigFile, ...more);
+
+/** The running host's configuration with something else in it. */
+function changed(changes: Record<string, unknown>): string {
+  const path = join(stack.dir, 'changed-host.json');
+  const config = JSON.parse(readFileSync(stack.hostConfigFile, 'utf8')) as object;
+  writeFileSync(path, JSON.stringify({ ...config, ...changes }), { mode: 0o600 });
+  return path;
+}
+
+async function doctorOf(config: string, ...more: readonly string[]): Promise<Diagnosis> {
+  const argv = [QV, 'doctor', '--config', config, '--url', stack.url, ...more, '--json'];
   const { code, stdout } = await new Promise<{ code: number; stdout: string }>((resolve) => {
     execFile(process.execPath, argv, (error, out) => resolve({ code: Number(error?.code ?? 0), stdout: out }));
   });
@@ -78,6 +88,37 @@ describe('qv doctor', () => {
     ]);
     const aws = await doctor('--pcrs', pcrs);
     expect(of(aws, 'attestation')).toMatchObject([{ health: 'failed', code: 'attestation_root_untrusted' }]);
+  }, 60_000);
+
+  test('a host that shows its attestation to nobody without a token: the enclave is proven past it', async () => {
+    const apiTokensFile = join(stack.dir, 'tokens.json');
+    writeFileSync(apiTokensFile, '{"tokens": []}', { mode: 0o600 });
+    const diagnosis = await doctorOf(changed({ publicLog: false, apiTokensFile }), ...trust());
+    expect(of(diagnosis, 'attestation')).toMatchObject([
+      { health: 'ok', found: expect.stringContaining('live past the host') },
+    ]);
+  }, 60_000);
+
+  test('another deployment, files for everybody, a locked database', async () => {
+    const other = await doctorOf(changed({ deployment: 'other' }));
+    expect(failing(other)).toEqual(['admin-socket', 'database', 'enclave']);
+    for (const check of ['admin-socket', 'database', 'enclave'])
+      expect(JSON.stringify(of(other, check))).toMatch(/deployment local-stack, the configuration (?:of|to) other/);
+    chmodSync(stack.credentialsFile, 0o644);
+    const lock = new DatabaseSync(stack.databaseFile);
+    lock.exec('BEGIN IMMEDIATE');
+    const broken = await doctor();
+    lock.exec('ROLLBACK');
+    lock.close();
+    chmodSync(stack.credentialsFile, 0o600);
+    expect(of(broken, 'files').filter(({ health }) => health === 'failed')).toMatchObject([
+      { found: expect.stringContaining('credentialsFile') },
+    ]);
+    expect(of(broken, 'database').at(-1)).toMatchObject({
+      health: 'failed',
+      found: expect.stringContaining('locked by another process'),
+    });
+    expect(failing(await doctor())).toEqual([]);
   }, 60_000);
 
   test('a dead host: the enclave is proven past it', async () => {

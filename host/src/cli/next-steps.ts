@@ -20,6 +20,8 @@ const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
   time_untrusted: 'The enclave has no recent time of its security module; restart it if that stays.',
   overloaded: 'Try again in a second or two; qv metrics says what is refused.',
   source_slowed: 'Wait, as many seconds as retry-after says, and check login, code or panic code.',
+  api_token_invalid: 'QV_API_TOKEN_FILE names a file with a token, which qv init api-token makes.',
+  api_tokens_unconfigured: 'The host’s configuration names the file as apiTokensFile; qv init api-token makes it.',
   freeze_not_held: 'Give the order again, with --config <the host’s configuration> where the host does not answer.',
   attestation_pcrs_not_allowed: 'Another image runs than --pcrs names; qv measure <image.eif> prints an image’s PCRs.',
   attestation_debug_enclave: 'Its memory is readable: start it without --debug-mode, and trust nothing that it held.',

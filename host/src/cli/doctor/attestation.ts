@@ -2,8 +2,8 @@
 import { codeOf } from '@quantumvault/shared/errors.ts';
 import { verifyBootAttestation } from '@quantumvault/shared/evidence/verify.ts';
 import { attest } from '../../client/attestation.ts';
-import { connectionTo } from '../../client/http.ts';
 import { verifyEd25519 } from '../../client/keys.ts';
+import { hostConnection, TOKEN_VARIABLE } from '../host-connection.ts';
 import { nextStep } from '../next-steps.ts';
 import { askEnclave, enclaveStatus, type Facts } from './facts.ts';
 import { type Finding, failed, ok, reasonOf, skipped } from './finding.ts';
@@ -41,10 +41,11 @@ async function proven(facts: Facts): Promise<Proof> {
   const { options, url, machine } = facts;
   const { pcrSets, unsafeTrustedRootDer } = options;
   const trust = { pcrSets, ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }) };
-  // By its address the host's own certificate has another name.
+  // By its address the host's own certificate has another name; and the host may want a token.
   const isCallable = url !== undefined && (options.url !== undefined || url.startsWith('http:'));
-  if (isCallable && 'value' in facts.said) {
-    const connection = connectionTo(url, { attempts: 2, timeoutMilliseconds: 5_000 });
+  const isOpen = facts.config.publicLog || (process.env[TOKEN_VARIABLE] ?? '') !== '';
+  if (isCallable && isOpen && 'value' in facts.said) {
+    const connection = hostConnection(url, { attempts: 2, timeoutMilliseconds: 5_000 });
     const { boot, pcrSet } = await attest({ connection, trust, nowMs: machine.nowMs, verifyEd25519 });
     return { boot, image: pcrSet.name, way: 'over HTTP' };
   }

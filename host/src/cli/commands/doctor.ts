@@ -14,9 +14,9 @@ export const doctor: Command = {
   summary: 'Examine a host and everything around it, and say what to do about what is wrong.',
   details: [
     'Configuration, modes of files, sockets, the addon, database, disk, enclave, credentials, KMS, attestation,',
-    'clock, freezes, witnesses, metrics, TLS, and what stands in front of HTTP. Works when the host is dead, too, and',
-    'changes nothing. Call it on the host’s machine, as root or as the host’s user: what others may not read is',
-    'skipped. Attestation is verified live when --pcrs or --pcr0 say which image is to run.',
+    'clock, freezes, witnesses, metrics, TLS, the status page, and what stands in front of HTTP. Works when the',
+    'host is dead, too, and changes nothing. Call it on the host’s machine, as root or as the host’s user: what',
+    'others may not read is skipped. Attestation is verified live when --pcrs or --pcr0 say which image is to run.',
     'Exits by the worst finding: 0 when nothing is wrong, 6 for a warning, 1 when a check failed.',
   ],
   options: {

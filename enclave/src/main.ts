@@ -4,10 +4,17 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { harden, loadNative, nsmDevice, setSystemClock, vsockTransport } from '@quantumvault/shared/native.ts';
+import {
+  harden,
+  loadNative,
+  mixRandomness,
+  nsmDevice,
+  setSystemClock,
+  vsockTransport,
+} from '@quantumvault/shared/native.ts';
 import { VSOCK_PORTS } from '@quantumvault/shared/ports.ts';
 import { parseEnclaveConfig } from './config.ts';
-import { keepNsmToOurselves, mixRandomness, requireNsmRandomness } from './platform.ts';
+import { keepNsmToOurselves, requireNsmRandomness } from './platform.ts';
 import { runVault } from './run.ts';
 
 /** Who owns no file and no other process in the image. */
@@ -27,7 +34,7 @@ try {
     configBytes,
     configPath,
     nsm: nsmDevice(native),
-    mixRandomness,
+    mixRandomness: (bytes) => mixRandomness(native, bytes),
     transport: vsockTransport(native, { acceptFrom: parentCid }),
     data: { kind: 'vsock', cid: ANY_CID, port: VSOCK_PORTS.data },
     control: { kind: 'vsock', cid: ANY_CID, port: VSOCK_PORTS.control },

@@ -1,5 +1,5 @@
 /** What this process asks of the kernel it runs on: a Nitro Enclave's. */
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { QvError } from '@quantumvault/shared/errors.ts';
 
 const NSM = '/dev/nsm';
@@ -29,9 +29,4 @@ export function requireNsmRandomness(path = RNG_CURRENT): void {
  */
 export function keepNsmToOurselves(): void {
   chmodSync(NSM, 0o600);
-}
-
-/** Into the kernel's pool, before any key is born. */
-export function mixRandomness(bytes: Uint8Array): void {
-  writeFileSync('/dev/urandom', bytes);
 }

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/random.h>
 #include <linux/vm_sockets.h>
 
 #include <node_api.h>
@@ -414,6 +415,43 @@ static napi_value qv_harden(napi_env env, napi_callback_info info) {
   return number(env, prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -EPERM);
 }
 
+/* Most bytes of one mixRandomness: what the security module gives at once. */
+enum { ENTROPY_MAX = 256 };
+
+/*
+ * mixRandomness(bytes): into the kernel's pool, and at once into what it hands out. Bytes that are only written to
+ * /dev/urandom wait there for the next turn of its generator's key, which may be a minute away. Kernels before 4.17
+ * cannot be asked to turn it.
+ */
+static napi_value qv_mix_randomness(napi_env env, napi_callback_info info) {
+  napi_value value;
+  uint8_t *bytes = NULL;
+  size_t length = 0;
+  /* linux/random.h: struct rand_pool_info */
+  struct {
+    int bits;
+    int length;
+    uint8_t bytes[ENTROPY_MAX];
+  } entropy = {0};
+  int failed = 0;
+  if (!take_arguments(env, info, 1, &value) || !take_bytes(env, value, &bytes, &length)) return NULL;
+  if (length == 0 || length > ENTROPY_MAX) {
+    napi_throw_range_error(env, NULL, "not 1 to 256 bytes");
+    return NULL;
+  }
+  entropy.bits = (int)length * 8;
+  entropy.length = (int)length;
+  memcpy(entropy.bytes, bytes, length);
+  int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+  if (fd < 0)
+    failed = -errno;
+  else if (ioctl(fd, RNDADDENTROPY, &entropy) != 0 || (ioctl(fd, RNDRESEEDCRNG) != 0 && errno != EINVAL))
+    failed = -errno;
+  if (fd >= 0) close(fd);
+  explicit_bzero(&entropy, sizeof entropy);
+  return number(env, failed);
+}
+
 /* setClock(seconds, nanoseconds): the system's clock. */
 static napi_value qv_set_clock(napi_env env, napi_callback_info info) {
   napi_value values[2];
@@ -434,6 +472,7 @@ NAPI_MODULE_INIT() {
       FUNCTION("shutdown", qv_shutdown),     FUNCTION("socketError", qv_socket_error),
       FUNCTION("close", qv_close),           FUNCTION("nsmRequest", qv_nsm_request),
       FUNCTION("harden", qv_harden),         FUNCTION("setClock", qv_set_clock),
+      FUNCTION("mixRandomness", qv_mix_randomness),
 #undef FUNCTION
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof properties[0], properties));

@@ -26,6 +26,7 @@ interface Native {
   nsmRequest(path: string, request: Uint8Array): Promise<Uint8Array | number>;
   harden(): number;
   setClock(seconds: number, nanoseconds: number): number;
+  mixRandomness(bytes: Uint8Array): number;
 }
 
 export type { Native };
@@ -306,4 +307,13 @@ export function harden(native: Native): void {
 export function setSystemClock(native: Native, milliseconds: number): void {
   const failed = native.setClock(Math.floor(milliseconds / 1000), (milliseconds % 1000) * 1_000_000);
   if (failed < 0) throw systemError('clock_settime', failed);
+}
+
+/**
+ * Mixes 1 to 256 bytes into the kernel's random numbers, so that the very next ones depend on them.
+ * @throws Error EPERM without CAP_SYS_ADMIN
+ */
+export function mixRandomness(native: Native, bytes: Uint8Array): void {
+  const failed = native.mixRandomness(bytes);
+  if (failed < 0) throw systemError('mixRandomness', failed);
 }

@@ -28,7 +28,10 @@ const shim = join(folder, 'vsock-over-unix.so');
 
 let scope = 0;
 
-async function play(name: string, { file = addon, nsm = 'echo', options = {} as object, prefix = '' } = {}) {
+async function play(
+  name: string,
+  { file = addon, nsm = 'echo', options = {} as object, prefix = '', env: more = {} } = {},
+) {
   const args = ['--expose-gc', join(here, 'child.ts'), file, name, JSON.stringify(options)];
   const env = {
     PATH: process.env['PATH'] ?? '',
@@ -39,6 +42,7 @@ async function play(name: string, { file = addon, nsm = 'echo', options = {} as 
     // Node itself keeps what it has until it ends.
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
     UBSAN_OPTIONS: 'halt_on_error=1',
+    ...more,
   };
   const { stdout } = await run(process.execPath, args, { env, timeout: 100_000 });
   return JSON.parse(stdout) as Record<string, unknown>;
@@ -102,6 +106,19 @@ describe.skipIf(compiler === undefined)('the addon', { timeout: 120_000 }, () =>
     });
     expect(await play('nsm', { nsm: 'fail' })).toMatchObject({ longest: 'EIO'.length, many: Array(50).fill('EIO') });
     expect(await play('nsm', { nsm: 'lie' })).toMatchObject({ many: Array(50).fill('EMSGSIZE') });
+  });
+
+  it('mixes randomness in so that the next numbers depend on it', async () => {
+    const mixed = async (random: string) => {
+      const log = join(folder, `random-${random}-${++scope}`);
+      const result = await play('mixes', { env: { QV_SHIM_RANDOM: random, QV_SHIM_RANDOM_LOG: log } });
+      return { ...result, asked: readFileSync(log, 'latin1').split('\n').slice(0, -1) };
+    };
+    const first = ['add 2048 bits of 256 bytes, 42 first', 'reseed'];
+    const both = [...first, 'add 8 bits of 1 bytes, 7 first', 'reseed'];
+    expect(await mixed('new')).toEqual({ asked: both });
+    expect(await mixed('old')).toEqual({ asked: both });
+    expect(await mixed('denied')).toEqual({ failed: 'EPERM', asked: first.slice(0, 1) });
   });
 
   it('leaves no core file and gains no privileges', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { harden, loadNative, nsmDevice, vsockTransport } from '@quantumvault/shared/native.ts';
+import { harden, loadNative, mixRandomness, nsmDevice, vsockTransport } from '@quantumvault/shared/native.ts';
 import { SCENARIOS, type ScenarioName } from './scenarios.ts';
 
 // The machine's own vsock is nobody's to play with.
@@ -91,6 +91,18 @@ function hardened(): unknown {
   };
 }
 
+function mixes(): unknown {
+  try {
+    mixRandomness(native, new Uint8Array(256).fill(42));
+    mixRandomness(native, Uint8Array.of(7));
+  } catch (error) {
+    return { failed: (error as NodeJS.ErrnoException).code };
+  }
+  for (const wrong of [new Uint8Array(0), new Uint8Array(257)])
+    assert.throws(() => mixRandomness(native, wrong), RangeError);
+  return {};
+}
+
 /** Sockets that are open when their environment ends, and values that nobody holds any more. */
 async function teardown(): Promise<void> {
   for (let round = 0; round < 5; round++) {
@@ -105,7 +117,8 @@ function misuse(): void {
   const functions = native as unknown as Record<string, (...values: unknown[]) => unknown>;
   const nonsense = [undefined, null, 1, -1, 1.5, 'x', {}, [], () => 0, new Uint8Array(4), new Uint32Array(2), 1n];
   for (const [name, call] of Object.entries(functions)) {
-    if (name === 'harden' || name === 'setClock') continue;
+    // These would do what they are asked to, with the whole machine.
+    if (name === 'harden' || name === 'setClock' || name === 'mixRandomness') continue;
     assert.throws(() => call(), name);
     for (const value of nonsense)
       for (const other of nonsense) {
@@ -113,6 +126,9 @@ function misuse(): void {
         if (name === 'listen' || name === 'connect') assert.throws(() => call(value, other), name);
         else assert.throws(() => call(value, other, 0), name);
       }
+  }
+  for (const value of nonsense) {
+    if (!(value instanceof Uint8Array)) assert.throws(() => functions['mixRandomness']?.(value), TypeError);
   }
   const socket = native.listen(7000, 1, () => undefined);
   assert.ok(typeof socket !== 'number');
@@ -126,7 +142,15 @@ function misuse(): void {
   assert.throws(() => native.read(socket, new Uint16Array(8) as unknown as Uint8Array), TypeError);
 }
 
-const own: Readonly<Record<string, () => unknown>> = { foreignPeer, noDescriptors, nsm, hardened, teardown, misuse };
+const own: Readonly<Record<string, () => unknown>> = {
+  foreignPeer,
+  noDescriptors,
+  nsm,
+  hardened,
+  mixes,
+  teardown,
+  misuse,
+};
 const scenario = own[name] ?? (() => SCENARIOS[name as ScenarioName]({ transport, address, ...JSON.parse(options) }));
 const result = await scenario();
 globalThis.gc?.();

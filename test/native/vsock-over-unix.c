@@ -4,7 +4,9 @@
  * a guest (test/vm).
  *
  * QV_SHIM_SCOPE names the machine, QV_SHIM_CID is the CID of this process, QV_SHIM_NSM makes the ioctl of /dev/nsm:
- * `echo` answers the request, `fail` EIO, `lie` a length that no buffer has.
+ * `echo` answers the request, `fail` EIO, `lie` a length that no buffer has. QV_SHIM_RANDOM stands for the kernel's
+ * random numbers, of a kernel that is `new`, `old` (knows no RNDRESEEDCRNG) or lets nobody (`denied`); what it was asked
+ * for is appended to the file QV_SHIM_RANDOM_LOG.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -107,12 +109,26 @@ int open(const char *path, int flags, ...) {
   return real(strcmp(path, "/dev/nsm") == 0 && nsm_mode() != NULL ? "/dev/null" : path, flags, mode);
 }
 
+/* RNDADDENTROPY and RNDRESEEDCRNG (linux/random.h) */
+enum { ADD_ENTROPY = 0x40085203, RESEED = 0x5207 };
+
+static int random_ioctl(unsigned long request, const int *pool) {
+  const char *kernel = getenv("QV_SHIM_RANDOM");
+  FILE *log = fopen(getenv("QV_SHIM_RANDOM_LOG"), "a");
+  if (request == ADD_ENTROPY) fprintf(log, "add %d bits of %d bytes, %u first\n", pool[0], pool[1], ((unsigned char *)(pool + 2))[0]);
+  else fprintf(log, "reseed\n");
+  fclose(log);
+  errno = strcmp(kernel, "denied") == 0 ? EPERM : EINVAL;
+  return strcmp(kernel, "denied") == 0 || (request == RESEED && strcmp(kernel, "old") == 0) ? -1 : 0;
+}
+
 int ioctl(int fd, unsigned long request, ...) {
   int (*real)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
   va_list list;
   va_start(list, request);
   void *argument = va_arg(list, void *);
   va_end(list);
+  if (getenv("QV_SHIM_RANDOM") != NULL && (request == ADD_ENTROPY || request == RESEED)) return random_ioctl(request, argument);
   if (request != 0xC0200A00 || nsm_mode() == NULL) return real(fd, request, argument);
   struct iovec *messages = argument;
   if (strcmp(nsm_mode(), "fail") == 0) {

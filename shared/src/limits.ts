@@ -439,6 +439,8 @@ export const LIMITS = {
   /** Denials of one wallet within so long that are a burst, unless configured. */
   denialBurstCount: 20,
   denialBurstSeconds: 60,
+  /** Times kept for each wallet that is watched. */
+  denialBurstMaxCount: 1_000,
   /** What the status page lists. */
   recentDenials: 32,
 

@@ -63,7 +63,10 @@ export function denialBurst(parent: JsonFields): DenialBurst {
   const { denialBurstCount, denialBurstSeconds } = LIMITS;
   if (parent.optional('denialBurst') === undefined) return { count: denialBurstCount, seconds: denialBurstSeconds };
   const fields = new JsonFields(parent.required('denialBurst'), parent.path('denialBurst'));
-  const burst = { count: fields.integer('count', 10_000), seconds: fields.integer('seconds', 86_400) };
+  const burst = {
+    count: fields.integer('count', LIMITS.denialBurstMaxCount),
+    seconds: fields.integer('seconds', 86_400),
+  };
   for (const key of ['count', 'seconds'] as const) if (burst[key] === 0) throw fields.fault(key, '0');
   fields.end();
   return burst;

@@ -39,6 +39,7 @@ async function factsOrFault(deps: AppDeps, wallet: Address) {
   } catch (error) {
     const code = codeOf(error);
     if (code !== 'row_tampered' && code !== 'wallet_unknown') throw error;
+    if (code === 'row_tampered') deps.incidents.tampered(wallet);
     return { wallet, fault: code };
   }
 }

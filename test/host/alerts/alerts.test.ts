@@ -201,6 +201,7 @@ describe('configuration', () => {
     ['alerts[0].secret', { alerts: [{ ...good, secret: 'x' }] }],
     ['alerts', { alerts: Array.from({ length: LIMITS.alertEndpoints + 1 }, () => good) }],
     ['denialBurst.count', { denialBurst: { count: 0, seconds: 60 } }],
+    ['denialBurst.count', { denialBurst: { count: 1_001, seconds: 60 } }],
     ['denialBurst.seconds', { denialBurst: { count: 1, seconds: 86_401 } }],
   ];
   it.each(cases)('names %s when it is wrong', async (path, more) => {

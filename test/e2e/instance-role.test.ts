@@ -4,9 +4,11 @@ import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { initRowKey } from '@quantumvault/host/cli/row-key.ts';
 import { type Client, createClient, ownerFromSigner } from '@quantumvault/host/client/client.ts';
 import { parseHostConfig } from '@quantumvault/host/config.ts';
+import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import { createLog } from '@quantumvault/host/log.ts';
 import { type RunningHost, startHost } from '@quantumvault/host/start.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { KmsAdmin } from '../stack/kms/admin.ts';
@@ -135,6 +137,21 @@ test('lives through a metadata service that is down, and takes what it has after
     ),
   );
   expect((await credentials()).fault).toBeNull();
+});
+
+test('gives the enclave its own again after somebody else on the machine has given it others', async () => {
+  await sign();
+  const address = parseTransportAddress(backend.enclaveAddresses.data);
+  const other = new EnclaveClient({ address, transport: unixTransport, log: createLog('silent') });
+  other.connect();
+  await other.request('credentials', { accessKeyId: utf8('AKIAOTHER'), secretAccessKey: utf8('x') });
+  other.close();
+  await until('the enclave signs with the role again', () =>
+    sign().then(
+      () => true,
+      () => false,
+    ),
+  );
 });
 
 test('says none of it in its log', () => {

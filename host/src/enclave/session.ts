@@ -49,6 +49,7 @@ export class EnclaveSession {
   #rowKeyPauseMilliseconds = 0;
   #rowKeyNotBefore = 0;
   #pushed = '';
+  #pushedFailures: bigint | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #stopped = false;
@@ -174,11 +175,14 @@ export class EnclaveSession {
     if (credentials.current === undefined) return;
     const { version, body } = credentials.current;
     const key = `${data.connection}:${this.#status?.boot}:${version}`;
-    if (key === this.#pushed || this.#status?.phase === 'booting') return;
+    // Whatever else runs on this machine can give the enclave others: where calls fail, it gets these again.
+    const failures = this.#status?.kmsFailures;
+    if ((key === this.#pushed && failures === this.#pushedFailures) || this.#status?.phase === 'booting') return;
     await data.request('credentials', body, { urgent: true });
+    // New ones may be what was missing.
+    if (key !== this.#pushed) this.#rowKeyNotBefore = 0;
     this.#pushed = key;
-    // They may be what was missing.
-    this.#rowKeyNotBefore = 0;
+    this.#pushedFailures = failures;
     await this.#askStatus();
   }
 

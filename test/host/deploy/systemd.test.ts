@@ -77,6 +77,19 @@ describe.skipIf(analyze === undefined)('systemd', () => {
   });
 });
 
+describe('what stands in front of the host', () => {
+  it('has no vsock: to the enclave every process of the parent is the host', () => {
+    const [section, line] = read('systemd', 'nginx-no-vsock.conf')
+      .split('\n')
+      .filter((each) => each !== '' && !each.startsWith('#'));
+    expect(section).toBe('[Service]');
+    const families = (line ?? '').replace(/^RestrictAddressFamilies=/, '').split(' ');
+    expect(families.toSorted()).toEqual(['AF_INET', 'AF_INET6', 'AF_NETLINK', 'AF_UNIX']);
+    const path = '/etc/systemd/system/nginx.service.d/no-vsock.conf';
+    expect(read('README.md')).toContain(`install -D -m 644 host/deploy/systemd/nginx-no-vsock.conf ${path}`);
+  });
+});
+
 describe('the enclave’s unit', () => {
   const settings = settingsOf('qv-enclave@.service');
   const [start = ''] = settings.get('ExecStart') ?? [];

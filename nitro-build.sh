@@ -251,6 +251,12 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 [ -z "$(git status --porcelain --untracked-files=no)" ] ||
   stop "$E_CHECKOUT" "the checkout has changes that are not committed: what is built must be a commit"
 
+work=$(mktemp --directory)
+trap 'rm -rf -- "$work"' EXIT
+# What is measured and what is written down are the same bytes, whatever becomes of the file meanwhile.
+cp -- "$config" "$work/config.json"
+given=$config config=$work/config.json
+
 if [ -n "$verify" ]; then
   need jq "it is a package of every distribution"
   jq --exit-status ".Build.format == $FORMAT" "$verify" >/dev/null 2>&1 ||
@@ -265,7 +271,7 @@ if [ -n "$verify" ]; then
   config_hash=$(field .Build.configSha256 '[0-9a-f]{64}')
   machine=$(field .Build.machine '[a-z0-9_]+')
   [ "$(sha256_of "$config")" = "$config_hash" ] ||
-    stop "$E_CONFIG" "$config is not the configuration of these measurements: its SHA-256 differs"
+    stop "$E_CONFIG" "$given is not the configuration of these measurements: its SHA-256 differs"
   [ "$(uname -m)" = "$machine" ] || stop "$E_MEASUREMENTS" "these measurements are of another kind of machine: $machine"
   git cat-file -e "$commit^{commit}" 2>/dev/null ||
     stop "$E_CHECKOUT" "commit $commit is not in this checkout: git fetch it"
@@ -274,8 +280,6 @@ else
 fi
 check_tools "$nitro_version"
 
-work=$(mktemp --directory)
-trap 'rm -rf -- "$work"' EXIT
 image=quantumvault-enclave:${commit:0:12}-$(sha256_of "$config" | cut -c1-12)
 # Buildah calls what it builds by that name; docker keeps it when it takes the image over.
 [ "$build_tool" = docker ] || image=localhost/$image

@@ -72,6 +72,17 @@ describe.runIf(hasPrograms)('a build', () => {
     });
   });
 
+  it('writes down the configuration that is in the image, also when the file changes meanwhile', async () => {
+    const config = machine.path('changing.json');
+    writeFileSync(config, readFileSync(CONFIG));
+    machine.behave({ docker: { changes: config } });
+    const out = newOut();
+    const run = await machine.build(['--base', BASE, '--config', config, '--out', out]);
+    expect(run.status).toBe(0);
+    expect(readFileSync(config)).not.toEqual(readFileSync(CONFIG));
+    expect(readMeasurements(out).Build.configSha256).toBe(sha256(readFileSync(CONFIG)));
+  });
+
   it('has the PCRs that qv measure finds in its EIF, in a form that qv reads', async () => {
     const { out, measurements } = await built();
     const own = (await qv('measure', join(out, 'qv.eif'))) as Measurements;

@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  appendFileSync,
   copyFileSync,
   mkdirSync,
   mkdtempSync,
@@ -20,7 +21,7 @@ import { join } from 'node:path';
 import { behaviour, fail, imageFile, noteCall, optionOf } from './state.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-const { fault, image, version = '25.0.14' } = behaviour().docker ?? {};
+const { changes, fault, image, version = '25.0.14' } = behaviour().docker ?? {};
 const args = process.argv.slice(2);
 
 function tar(folder: string, file: string): void {
@@ -48,6 +49,7 @@ function buildImage(): void {
   const context = args.at(-1) ?? '';
   const files = filesOf(context);
   noteCall({ program: 'docker', args, context: files });
+  if (changes !== undefined) appendFileSync(changes, ' ');
   if (!files.includes(optionOf(args, '--file').slice(context.length + 1)))
     fail(1, 'ERROR: failed to solve: failed to read dockerfile: open enclave.Dockerfile: no such file or directory');
   if (fault === 'build')

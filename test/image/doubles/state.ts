@@ -12,6 +12,8 @@ export interface Behaviour {
     readonly fault?: 'daemon' | 'build' | 'save';
     /** What is odd about the image. */
     readonly image?: 'other-code' | 'two-layers' | 'link';
+    /** A file that somebody changes while the image is built. */
+    readonly changes?: string;
   };
   readonly nitro?: { readonly version?: string; readonly fault?: 'build' | 'no-pcrs' };
 }

@@ -171,10 +171,14 @@ describe('the kms-agent', () => {
     expect(agents()).not.toContain(agent);
   });
 
-  it('sees no environment and no key on its command line', () => {
+  it('sees of its environment a home that is not there, and on its command line two places', () => {
     const { pid } = host.backend.processes.enclave;
     const [agent] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
-    expect(readFileSync(`/proc/${agent}/environ`)).toHaveLength(0);
+    expect(readFileSync(`/proc/${agent}/environ`, 'latin1')).toBe('HOME=/nonexistent\0');
+    const words = readFileSync(`/proc/${agent}/cmdline`, 'latin1').split('\0').slice(0, -1);
+    const program = words.findIndex((word) => word.endsWith('kms-agent.cjs'));
+    expect(words.slice(1, program).every((word) => /^--[a-z0-9-]+(=throw)?$/.test(word))).toBe(true);
+    expect(words.slice(program + 1)).toEqual([expect.stringMatching(/\.json$/), expect.stringMatching(/^unix:\//)]);
   });
 });
 

@@ -34,6 +34,11 @@ export class Freezes {
     return [...this.#open.values()].flatMap((scope) => [...scope.values()]);
   }
 
+  /** Whether it holds or held here. */
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
   /** A freeze as it was kept. */
   restore(freeze: Freeze): void {
     this.#byId.set(freeze.id, freeze);

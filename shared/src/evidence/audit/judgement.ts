@@ -92,10 +92,11 @@ export class Judgement {
   /** When all boots were read: what a boot left out by continuing an older state than there was. */
   finish(states: ReadonlyMap<BootId, BootState>): void {
     this.#parts.wallets.finish();
-    for (const { boot, follows } of states.values()) {
+    for (const { boot, follows, freezes } of states.values()) {
       if (follows === undefined) continue;
       const lost = states.get(follows.boot)?.freezes.leftOut(follows.size, follows.time) ?? [];
-      for (const { scope, from } of lost)
+      // One that came later, with a wallet, was not lost: its predecessor lived, and its log was not yet published so far.
+      for (const { scope, from } of lost.filter(({ id }) => !freezes.has(id)))
         this.#add('freezes', 'log_freeze_lost', { boot }, `the freeze of ${scope} by ${follows.boot}/${from}`);
     }
   }

@@ -381,6 +381,17 @@ describe('freezes', () => {
     expect(findingOf(await auditOf(deployment), 'log_freeze_lost')).toMatchObject({ boot: second.boot });
   });
 
+  test('one that came with a wallet after an older state was continued is not lost', async () => {
+    const before = log.predecessor();
+    log.freeze();
+    const second = await deployment.start({ follows: before });
+    wallet.moveTo(second);
+    expect((await auditOf(deployment)).findings).toEqual([]);
+    // And it holds there.
+    wallet.sign();
+    await expectOnly('log_signed_frozen', second);
+  });
+
   test('signed under one that the state continued from still had', async () => {
     log.resume(log.freeze());
     const second = await deployment.start({ follows: log.predecessor(log.size - 1) });

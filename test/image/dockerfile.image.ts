@@ -3,7 +3,7 @@
  * docker and nitro-cli are stand-ins, for what needs Docker's engine and AWS's kernel. Needs root.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -59,7 +59,9 @@ function npmSettings(): string[] {
     npmrc,
     `registry=${run('npm', ['config', 'get', 'registry'])}\n//registry.invalid/:_authToken=${CANARY}\n`,
   );
-  const ca = process.env['NODE_EXTRA_CA_CERTS'] ?? '';
+  // Wherever this machine says whom to trust: Node's variable, or npm's own setting.
+  const cafile = run('npm', ['config', 'get', 'cafile']);
+  const ca = process.env['NODE_EXTRA_CA_CERTS'] ?? (existsSync(cafile) ? cafile : '');
   return ['--npmrc', npmrc, ...(ca === '' ? [] : ['--ca', ca])];
 }
 

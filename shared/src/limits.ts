@@ -284,6 +284,8 @@ export const LIMITS = {
   freezeBodyBytes: 2 * 1024,
   /** How long a freeze over HTTP waits for what the database knows of its wallet or its code; then it goes on without. */
   freezeLookupMilliseconds: 1_000,
+  /** Of these lookups so many at a time; freezes beyond go on without. */
+  remoteFreezeLookups: 64,
   /** After a failure its source waits, twice as long after each further one. */
   slowedMilliseconds: 1_000,
   slowedMaxMilliseconds: 60_000,

@@ -49,14 +49,18 @@ export class RateLimits {
     this.#trustedProxies = trustedProxies;
     this.#onRefused = onRefused;
     // Its own hook and headers are not used: it counts, and this class says when.
-    app.register(rateLimit, { global: false, cache: LIMITS.rateLimitKeys });
+    app.register(rateLimit, { global: false });
     app.after(() => {
       for (const name of Object.keys(limits) as RateLimitName[]) {
         const keyGenerator = (request: FastifyRequest): string => this.#keyOf(name, request);
-        this.#checks.set(
-          name,
-          app.createRateLimit({ max: limits[name], timeWindow: WINDOW_MILLISECONDS, keyGenerator }),
-        );
+        // Named here: the plugin does not hand its own `cache` on, and would remember 5000 callers.
+        const options = {
+          max: limits[name],
+          timeWindow: WINDOW_MILLISECONDS,
+          keyGenerator,
+          cache: LIMITS.rateLimitKeys,
+        };
+        this.#checks.set(name, app.createRateLimit(options));
       }
     });
   }

@@ -43,6 +43,7 @@ export class RemoteFreeze {
   readonly #deps: RemoteFreezeDeps;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
+  #lookups = 0;
 
   constructor(deps: RemoteFreezeDeps) {
     this.#deps = deps;
@@ -92,10 +93,18 @@ export class RemoteFreeze {
 
   /**
    * An address with a typing error would be frozen, too, and everybody would take the right one to be. Which wallets
-   * there are is public, so this comes first and uses up no code. A database that does not say stops nothing.
+   * there are is public, so this comes first and uses up no code. A database that does not say stops nothing. Anybody may
+   * ask, and no rate holds the stop button back: so only a few lookups are under way, and orders beyond go on without,
+   * or a stranger could fill the store's queue and keep panic codes from being found.
    */
   async #requireWallet(wallet: Address): Promise<void> {
-    const exists = await within(LIMITS.freezeLookupMilliseconds, this.#deps.store.getWallet(wallet)).then(
+    if (this.#lookups >= LIMITS.remoteFreezeLookups) return;
+    this.#lookups++;
+    // Until the store is done with it, and not just until nobody waits for it any more.
+    const lookup = this.#deps.store.getWallet(wallet).finally(() => {
+      this.#lookups--;
+    });
+    const exists = await within(LIMITS.freezeLookupMilliseconds, lookup).then(
       (row) => row !== undefined,
       () => true,
     );

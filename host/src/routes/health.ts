@@ -14,8 +14,23 @@ type ReadyPart = 'enclave' | 'credentials' | 'row-key' | 'store' | 'frozen';
 export function healthRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLimits): void {
   app.get('/healthz', async () => ({ alive: true }));
 
+  // Nobody is refused here, so whoever asks meanwhile shares the answer: asking often must not fill the store's queue.
+  let answering: Promise<boolean> | undefined;
+  const storeAnswers = (): Promise<boolean> => {
+    answering ??= deps.store
+      .ping()
+      .then(
+        () => true,
+        () => false,
+      )
+      .finally(() => {
+        answering = undefined;
+      });
+    return answering;
+  };
+
   app.get('/readyz', async (_request, reply) => {
-    const failing = await failingParts(deps);
+    const failing = failingParts(deps, await storeAnswers());
     const phase = deps.session.status?.phase;
     return reply
       .code(failing.length === 0 ? 200 : 503)
@@ -33,16 +48,12 @@ export function healthRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
   });
 }
 
-async function failingParts({ session, store, freezes, credentials, now }: AppDeps): Promise<ReadyPart[]> {
-  const answers = await store.ping().then(
-    () => true,
-    () => false,
-  );
+function failingParts({ session, freezes, credentials, now }: AppDeps, storeAnswers: boolean): ReadyPart[] {
   const parts: ReadyPart[] = [];
   if (!session.serving) parts.push('enclave');
   if (stateOfCredentials(credentials, session.status?.time ?? now()) !== 'valid') parts.push('credentials');
   if (!session.hasRowKey) parts.push('row-key');
-  if (!answers) parts.push('store');
+  if (!storeAnswers) parts.push('store');
   if (freezes.stopping() !== undefined) parts.push('frozen');
   return parts;
 }

@@ -108,9 +108,9 @@ export interface HostConfig {
    */
   readonly apiTokensFile?: string;
   /**
-   * Whether log and receipts are served to everybody. Default true. With false they take an auditor's token, a wallet's
-   * facts and the attestation anybody's, and there has to be an `apiTokensFile`. Hazard: witnesses are shown checkpoints
-   * in any case, and an auditor without a token sees nothing.
+   * Whether log and receipts are served to everybody. Default true. With false they take the token of an auditor who
+   * sees all wallets, a wallet's facts and the attestation anybody's, and there has to be an `apiTokensFile`. Hazard:
+   * witnesses are shown checkpoints in any case, and an auditor without a token sees nothing.
    */
   readonly publicLog: boolean;
   /**

@@ -2,7 +2,7 @@
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { ROLES } from '../reads/tokens-file.ts';
-import { STORE } from './codes.ts';
+import { STORE, TOKEN_OF_WALLET } from './codes.ts';
 import type { Operation, Parameter, Schema } from './operation.ts';
 import { closed, ref, text } from './schemas.ts';
 
@@ -32,7 +32,9 @@ const query = (name: string, description: string, schema: Schema, required = fal
 
 const NOTE = { 'text/plain': { schema: text('A signed note (C2SP tlog-checkpoint), with cosignatures.') } };
 const BYTES = { 'application/octet-stream': {} };
-const READS: readonly ErrorCode[] = ['log_unknown', ...STORE];
+/** Whoever sees only some wallets is not shown what is of all. */
+const OF_ALL: readonly ErrorCode[] = [...TOKEN_OF_WALLET, ...STORE];
+const READS: readonly ErrorCode[] = ['log_unknown', ...OF_ALL];
 const TILE_READS: readonly ErrorCode[] = ['log_tile_path_malformed', 'log_unpublished', ...READS];
 const COMMON = { method: 'get', tag: 'evidence', security: [{}, { apiToken: ['auditor'] }] } as const;
 
@@ -108,7 +110,7 @@ export const EVIDENCE: readonly Operation[] = [
       'receipt_unknown',
       'receipt_ambiguous',
       'log_unpublished',
-      ...STORE,
+      ...OF_ALL,
     ],
   },
   {
@@ -132,7 +134,7 @@ export const EVIDENCE: readonly Operation[] = [
         },
       },
     },
-    codes: [...STORE],
+    codes: OF_ALL,
   },
   {
     ...COMMON,

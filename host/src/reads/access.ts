@@ -9,7 +9,7 @@ import { type ApiTokens, type Reader, ROLES, type Role } from './tokens-file.ts'
 export interface AccessDeps {
   /** Undefined: nobody has a token. */
   readonly apiTokens: Pick<ApiTokens, 'find' | 'findCertificate'> | undefined;
-  /** False: log and receipts are for auditors, wallets and attestations for whoever has a token. Default true. */
+  /** False: log and receipts are for auditors who see all wallets, wallets and attestations for whoever has a token. Default true. */
   readonly publicLog?: boolean;
 }
 
@@ -37,6 +37,9 @@ const PUBLIC_READS: Readonly<Record<string, readonly Role[]>> = {
   '/v1/log/policies/:hash': AUDITOR,
 };
 
+/** What these say is of every wallet, so nobody whose token names wallets reads them. */
+const OF_ALL_WALLETS = /^\/v1\/(?:log|receipts)\//;
+
 const READERS = new WeakMap<object, Reader>();
 const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
 
@@ -53,6 +56,7 @@ export function guardReads(app: FastifyInstance, { apiTokens, publicLog = true }
     if (reader === undefined) throw new QvError('api_token_invalid');
     reply.removeHeader('www-authenticate');
     if (table[url]?.includes(reader.role) !== true) throw new QvError('api_role_forbidden', { value: reader.role });
+    if (reader.wallets !== undefined && OF_ALL_WALLETS.test(url)) throw new QvError('api_wallet_forbidden');
     READERS.set(request, reader);
     const { wallet } = request.params as { wallet?: Address };
     if (wallet !== undefined) requireSight(reader, wallet);

@@ -74,6 +74,7 @@ describe('reads', () => {
     await add('auditor', 'auditor');
     await add('bot', 'backend', [first]);
     await add('desk', 'support');
+    await add('clerk', 'auditor', [first]);
     host.moreConfig = () => ({ apiTokensFile: host.path('tokens.json') });
     await host.restartHost();
     await host.ready();
@@ -255,6 +256,10 @@ describe('reads', () => {
     await json(`/v1/receipts/request-1?wallet=${first}`);
     await expectProblem(await read('/v1/log/boots', 'bot'), 'api_role_forbidden');
     await expectProblem(await read('/v1/receipts/request-1', 'desk'), 'api_role_forbidden');
+    // Log and receipts are of all wallets: a token that names some reads neither, whichever wallet it asks for.
+    for (const path of ['log/boots', 'log/checkpoint', 'log/tile/0/000', `receipts/request-1?wallet=${second}`])
+      await expectProblem(await read(`/v1/${path}`, 'clerk'), 'api_wallet_forbidden');
+    await json(`/v1/wallets/${first}`, 'clerk');
     await json(`/v1/wallets/${first}`, 'bot');
     await expectProblem(await read(`/v1/wallets/${second}`, 'bot'), 'api_wallet_forbidden');
     expect((await host.get('/healthz')).status).toBe(200);

@@ -73,7 +73,8 @@ async function bootGuest(options: GuestOptions): Promise<GuestResult> {
 }
 
 function qemuArguments(options: GuestOptions, initramfs: string, consoleFile: string): string[] {
-  const { machine, memoryMebibytes = 1536, cpus = 2 } = options;
+  // One: on several emulated processors V8's own threads crash each other now and then, whatever they run.
+  const { machine, memoryMebibytes = 1536, cpus = 1 } = options;
   return [
     ...['-M', 'q35', '-accel', 'tcg,thread=multi', '-m', `${memoryMebibytes}M`, '-smp', String(cpus)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none', '-no-reboot'],

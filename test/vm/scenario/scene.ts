@@ -75,7 +75,9 @@ export async function signOnce(scene: Scene, id: string): Promise<string> {
   const signer = { address, sign: (bytes: Uint8Array) => signature(sign(bytes) as Uint8Array) };
   const { transaction } = transfer(wallet, destination, 1n);
   const request = signingRequest({ deployment: scene.stack.deployment, wallet, transaction, signer, id });
-  const response = await fetch(`${scene.stack.url}/v1/sign`, { method: 'POST', ...request });
+  // A host that is late may close a connection: as much a refusal to repeat as an answer.
+  const response = await fetch(`${scene.stack.url}/v1/sign`, { method: 'POST', ...request }).catch(() => undefined);
+  if (response === undefined) return 'host_unreachable';
   const reply = (await response.json()) as { signature?: string; code?: string };
   if (response.ok && reply.signature !== undefined) return 'signed';
   return reply.code ?? `status ${response.status}`;

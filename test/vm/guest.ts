@@ -22,7 +22,7 @@ export interface GuestOptions {
   readonly workingFolder?: string;
   /** Default 1536. */
   readonly memoryMebibytes?: number;
-  /** Default 2. */
+  /** Default 1. */
   readonly cpus?: number;
   /** Boot included; then it is killed. */
   readonly timeoutSeconds: number;

@@ -356,6 +356,8 @@ export const LIMITS = {
   adminIdleMilliseconds: 30_000,
   /** Operations waiting for the database thread. More means 503. */
   storeQueue: 4_096,
+  /** Beyond these, for freezes and panic codes alone. */
+  storeQueueReserved: 256,
   /** Writes that share one COMMIT. */
   storeBatch: 256,
   /** How long one transaction waits for another process's lock; only the database thread waits. */

@@ -6,7 +6,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import type { Store } from '@quantumvault/host/store/store.ts';
+import { hash } from '@quantumvault/shared/brands.ts';
 import { encodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { temporaryFolder, until } from '../support/temporary.ts';
@@ -88,6 +90,45 @@ describe('SQLite store', () => {
     await expectCode(store.putLeaves([leaf(4)]), 'overloaded');
     await Promise.all(three);
     await store.putLeaves([leaf(4)]);
+    await store.close();
+  });
+
+  it('has room in a full queue for freezes and panic codes, which are done first, and bounds those as well', async () => {
+    const store = await openAt(fresh(), { queue: 1_000 });
+    const [code, scope] = [hash(new Uint8Array(32).fill(7)), 'fleet'];
+    await store.insertWallet(insert(key(1), 1, 0));
+    await store.putPanicCode({ wallet: key(1), hash: code });
+    let done = 0;
+    const reads = Array.from({ length: 1_000 }, () => store.getWallet(key(1)).then(() => done++));
+    for (const refused of [store.getWallet(key(1)), store.ping(), store.putLeaves([leaf(1)])])
+      await expectCode(refused, 'overloaded');
+    const latched = store.latchFreeze({ scope, reason: 'test', latchedAt: NOW });
+    expect(await store.useTotpStep('ann', 1)).toBe(true);
+    expect(await store.findPanicCode(code)).toMatchObject({ wallet: key(1) });
+    await latched;
+    expect(await store.getFreezes()).toMatchObject([{ scope }]);
+    await store.clearFreeze(scope, undefined);
+    expect(await store.getFreezes()).toEqual([]);
+    await Promise.all(reads);
+    expect(done).toBe(1_000);
+    const urgent = Array.from({ length: 1_000 + LIMITS.storeQueueReserved }, () => store.findPanicCode(code));
+    await expectCode(store.findPanicCode(code), 'overloaded');
+    await Promise.all(urgent);
+    await store.close();
+  });
+
+  it('does what the stop button needs before what has waited for longer', async () => {
+    const path = fresh();
+    const store = await openAt(path, { busyMilliseconds: 500 });
+    await store.insertWallet(insert(key(1), 1, 0));
+    const unlock = lockOut(path);
+    const writing = expectCode(store.putLeaves([leaf(1)]), 'store_unavailable');
+    const answered: string[] = [];
+    const reads = Array.from({ length: 600 }, () => store.getWallet(key(1)).then(() => answered.push('read')));
+    const found = store.findPanicCode(hash(new Uint8Array(32))).then(() => answered.push('panic code'));
+    await Promise.all([writing, ...reads, found]);
+    expect(answered.indexOf('panic code')).toBeLessThan(LIMITS.storeBatch);
+    unlock();
     await store.close();
   });
 

@@ -7,6 +7,7 @@ import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
+import type { OperationName } from './operation-kinds.ts';
 import { historyOperations } from './sqlite-history.ts';
 import { type Queries, signalOperations } from './sqlite-signals.ts';
 import type {
@@ -20,34 +21,15 @@ import type {
   WalletRow,
 } from './store.ts';
 
-type Name = Exclude<keyof Store, 'close'>;
-
-/** Operations that write, and so share a COMMIT with others. */
-export const WRITES: ReadonlySet<Name> = new Set<Name>([
-  'insertWallet',
-  'applySigned',
-  'enablePolicy',
-  'putLeaves',
-  'putTiles',
-  'publishLog',
-  'putPolicy',
-  'deleteExpiredReplies',
-  'createMeta',
-  'latchFreeze',
-  'clearFreeze',
-  'useTotpStep',
-  'putPanicCode',
-  'putSignal',
-  'deleteExpiredSignals',
-]);
-
 type Row = Record<string, SQLOutputValue>;
 
 /** SQLite's integers are signed 64-bit; a version beyond that is nothing our enclave ever counted. */
 const LARGEST = (1n << 63n) - 1n;
 
 /** What each operation answers: the same as the Store, at once. */
-export type Operations = { [N in Name]: (...parameters: Parameters<Store[N]>) => Awaited<ReturnType<Store[N]>> };
+export type Operations = {
+  [N in OperationName]: (...parameters: Parameters<Store[N]>) => Awaited<ReturnType<Store[N]>>;
+};
 
 export function operations(database: DatabaseSync): Operations {
   const statements = new Map<string, StatementSync>();

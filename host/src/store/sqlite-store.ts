@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Log } from '../log.ts';
+import { URGENT } from './operation-kinds.ts';
 import type { WorkerData, WorkerMessage, WorkerRequest } from './sqlite-worker.ts';
 import type { Store } from './store.ts';
 
@@ -11,6 +12,7 @@ export interface SqliteStoreOptions {
   readonly log: Log;
   readonly busyMilliseconds?: number;
   readonly timeoutMilliseconds?: number;
+  /** Without what is kept for the stop button. */
   readonly queue?: number;
 }
 
@@ -110,7 +112,8 @@ class DatabaseThread {
     const worker = this.#worker;
     if (worker === undefined || this.#closed) return Promise.reject(new QvError('store_unavailable'));
     // What timed out for its caller still waits in the thread, and counts until it is answered.
-    if (this.#pending.size >= (this.#options.queue ?? LIMITS.storeQueue)) {
+    const kept = URGENT.has(name) ? LIMITS.storeQueueReserved : 0;
+    if (this.#pending.size >= (this.#options.queue ?? LIMITS.storeQueue) + kept) {
       return Promise.reject(new QvError('overloaded'));
     }
     const id = this.#nextId++;

@@ -7,7 +7,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { type Operations, operations, WRITES } from './sqlite-operations.ts';
+import { URGENT, WRITES } from './operation-kinds.ts';
+import { type Operations, operations } from './sqlite-operations.ts';
 import { migrate } from './sqlite-schema.ts';
 
 export interface WorkerRequest {
@@ -40,6 +41,7 @@ const port = parentPort;
 if (port === null) throw new Error('sqlite-worker.ts runs as a worker');
 
 const { path, busyMilliseconds } = workerData as WorkerData;
+const urgent: WorkerRequest[] = [];
 const queue: WorkerRequest[] = [];
 let scheduled = false;
 
@@ -65,26 +67,29 @@ function open(): DatabaseSync | undefined {
 
 port.on('message', (message: WorkerRequest | 'close') => {
   if (message === 'close') {
-    while (queue.length > 0) flush();
+    while (isWaiting()) flush();
     database?.close();
     port.close();
     return;
   }
-  queue.push(message);
+  (URGENT.has(message.name) ? urgent : queue).push(message);
   if (scheduled) return;
   scheduled = true;
   // After the messages that have arrived already: those are the group.
   setImmediate(run);
 });
 
+const isWaiting = (): boolean => urgent.length + queue.length > 0;
+
 function run(): void {
   flush();
-  scheduled = queue.length > 0;
+  scheduled = isWaiting();
   if (scheduled) setImmediate(run);
 }
 
 function flush(): void {
-  const batch = queue.splice(0, LIMITS.storeBatch);
+  const first = urgent.splice(0, LIMITS.storeBatch);
+  const batch = [...first, ...queue.splice(0, LIMITS.storeBatch - first.length)];
   // Reads outside of the transaction, so that none of them sees what may yet fail to commit.
   for (const request of batch) if (!WRITES.has(request.name)) port?.postMessage(answerTo(request));
   const writes = batch.filter(({ name }) => WRITES.has(name));

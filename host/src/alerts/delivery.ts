@@ -1,7 +1,7 @@
 /**
  * Bringing alerts to one endpoint: signed anew for each attempt, tried again with growing pauses, for a day. What waits
  * is in memory, bounded, and lost with the process: whoever has to know for certain asks (GET /v1/freezes, /metrics).
- * Nothing waits for any of it.
+ * Freezes go first, and what is no freeze makes room for them. Nothing waits for any of it.
  */
 import { timeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -58,10 +58,25 @@ export class AlertDelivery {
   /** At once, or later, or never: its caller does not learn. */
   send(alert: Alert): void {
     if (!this.#endpoint.events.includes(ALERT_TYPES[alert.type]) || this.#waiting.has(alert.id)) return;
-    if (this.#waiting.size >= LIMITS.alertQueue) return void this.#drop(alert, 'too many wait');
+    if (this.#waiting.size >= LIMITS.alertQueue && !this.#makeRoom(alert)) {
+      this.#drop(alert, 'too many wait');
+      return;
+    }
     const now = performance.now();
     this.#waiting.set(alert.id, { alert, trace: outgoingTrace(), since: now, attempts: 0, dueAt: now });
     this.#pump();
+  }
+
+  /** For a freeze: the oldest of what is neither one nor just being told is given up. */
+  #makeRoom(alert: Alert): boolean {
+    if (!isFreeze(alert)) return false;
+    for (const { alert: other } of this.#waiting.values()) {
+      if (isFreeze(other) || this.#underWay.has(other.id)) continue;
+      this.#waiting.delete(other.id);
+      this.#drop(other, 'made room for a freeze');
+      return true;
+    }
+    return false;
   }
 
   #pump(): void {
@@ -69,8 +84,11 @@ export class AlertDelivery {
     if (this.#closing.signal.aborted) return;
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
-    for (const [id, waiting] of this.#waiting) {
-      if (this.#underWay.has(id)) continue;
+    const waitingByTurn = [...this.#waiting.values()].sort(
+      (a, b) => Number(isFreeze(b.alert)) - Number(isFreeze(a.alert)),
+    );
+    for (const waiting of waitingByTurn) {
+      if (this.#underWay.has(waiting.alert.id)) continue;
       // One that ends calls this again.
       if (this.#underWay.size >= LIMITS.alertDeliveries) return;
       if (waiting.dueAt <= now) void this.#attempt(waiting);
@@ -149,3 +167,5 @@ export class AlertDelivery {
     return this.#waiting.size;
   }
 }
+
+const isFreeze = ({ type }: Alert): boolean => ALERT_TYPES[type] === 'freeze';

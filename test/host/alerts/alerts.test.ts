@@ -120,6 +120,8 @@ describe('delivery', () => {
       },
     );
   const alert = (subject: string) => alertOf('test', 'freeze.latched', timeMs(Date.now()), { scope: 'fleet' }, subject);
+  const ordinary = (subject: string) =>
+    alertOf('test', 'tampering.found', timeMs(Date.now()), { what: 'row' }, subject);
 
   beforeAll(async () => {
     url = new URL(await receiver.start());
@@ -131,6 +133,8 @@ describe('delivery', () => {
     receiver.told.length = 0;
     receiver.requests.length = 0;
     outcomes.length = 0;
+    lines.length = 0;
+    receiver.hangs = false;
     delivery = open();
   });
   afterEach(async () => {
@@ -165,6 +169,33 @@ describe('delivery', () => {
     expect(outcomes).toEqual(['dropped', 'dropped', 'dropped']);
     expect(delivery.close()).toBe(LIMITS.alertQueue);
     receiver.hangs = false;
+  });
+
+  it('gives up others for freezes, which stay bounded themselves', () => {
+    receiver.hangs = true;
+    for (let count = 0; count < LIMITS.alertQueue; count++) delivery.send(ordinary(String(count)));
+    expect(outcomes).toEqual([]);
+    delivery.send(alert('freeze'));
+    expect(delivery.waiting).toBe(LIMITS.alertQueue);
+    expect(outcomes).toEqual(['dropped']);
+    expect(lines.at(-1)).toMatch(/"type":"tampering\.found".*made room for a freeze/);
+    delivery.send(ordinary('one more'));
+    expect(lines.at(-1)).toMatch(/"type":"tampering\.found".*too many wait/);
+    for (let count = 0; count < LIMITS.alertQueue; count++) delivery.send(alert(String(count)));
+    expect(delivery.waiting).toBe(LIMITS.alertQueue);
+    // Those under way stay, and so that many of the freezes found no room.
+    expect(lines.filter((line) => line.includes('"type":"freeze.latched"'))).toHaveLength(1 + LIMITS.alertDeliveries);
+    expect(lines.at(-1)).toMatch(/"type":"freeze\.latched".*too many wait/);
+    delivery.close();
+  });
+
+  it('tells freezes before what has waited for longer', async () => {
+    for (let count = 0; count < 50; count++) delivery.send(ordinary(String(count)));
+    delivery.send(alert('freeze'));
+    await until('all are delivered', () => receiver.told.length === 51);
+    const place = receiver.told.findIndex(({ type }) => type === 'freeze.latched');
+    // Behind those under way, and what of them overtakes it.
+    expect(place).toBeLessThan(3 * LIMITS.alertDeliveries);
   });
 
   it('sends what an endpoint asked for', () => {

@@ -17,6 +17,7 @@ import { enablePolicy } from './enable.ts';
 import { Succession } from './follow.ts';
 import { Freeze, freeze, resume, type Subject } from './freeze.ts';
 import { Holdings } from './holdings.ts';
+import { KeptKeys } from './kept-keys.ts';
 import { Kms, type StartAgent } from './kms.ts';
 import { lockedKilobytes } from './locked-memory.ts';
 import { Log, recordKeyFailure } from './log.ts';
@@ -30,7 +31,7 @@ import { sign, signBatch } from './sign.ts';
 import { take } from './take.ts';
 import { TrustedTime } from './time.ts';
 import { Unwrapper } from './unwrap.ts';
-import { Vault } from './vault.ts';
+import { type RecipientKeys, Vault } from './vault.ts';
 import { VERSION } from './version.ts';
 import { Witnesses } from './witnesses.ts';
 
@@ -40,6 +41,10 @@ export interface BootOptions {
   readonly nsm: NsmDevice;
   /** Mixes bytes into the kernel's random pool, before any key is born (design 4). */
   readonly mixRandomness: (bytes: Uint8Array) => void;
+  /** Made by the C addon, or, where there is none, by Node. */
+  readonly recipientKeys: RecipientKeys;
+  /** Overwrites what calls that handled secrets left on the stack. */
+  readonly wipeStack: () => void;
   readonly transport: Transport;
   readonly data: TransportAddress;
   /** The stop button's own listener (design 9). */
@@ -62,8 +67,17 @@ export async function boot(options: BootOptions): Promise<Enclave> {
   const config = parseEnclaveConfig(options.configBytes);
   const nsm = new Nsm(options.nsm, options.monotonicMs);
   options.mixRandomness(await nsm.random());
-  const vault = new Vault();
-  if (lockedKilobytes() === 0) throw new Error('the kernel locked no memory: raise the memlock limit');
+  const lockedBefore = lockedKilobytes();
+  const { recipientKeys, wipeStack } = options;
+  const vault = new Vault({
+    recipientKeys,
+    wipeStack,
+    ...(config.unwrappedKeys && { keptKeys: config.unwrappedKeys.count }),
+  });
+  const locked = lockedKilobytes() - lockedBefore;
+  if (locked < vault.lockedKilobytes) {
+    throw new Error(`the kernel locked ${locked} kB of ${vault.lockedKilobytes}: raise the memlock limit`);
+  }
   const context = wire(options, config, nsm, vault);
   let record: Receipt | undefined;
   const phase = (): Phase => (record === undefined ? 'booting' : phaseOf(context));
@@ -99,7 +113,9 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
   const recipients = new Recipients(vault, attester, monotonicMs);
   const kms = new Kms(config.kms.keyArn, recipients, options.startAgent);
   const log = new Log(vault, attester.boot, config.logOrigin);
-  const unwrapper = new Unwrapper(vault, kms, recipients, (wallet, code) => recordKeyFailure(log, time, code, wallet));
+  const freeze = new Freeze();
+  const kept = new KeptKeys(vault, config.unwrappedKeys, monotonicMs, (wallet) => freeze.stopsWallet(wallet));
+  const unwrapper = new Unwrapper(vault, kms, kept, (wallet, code) => recordKeyFailure(log, time, code, wallet));
   return {
     config,
     vault,
@@ -107,10 +123,11 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
     time,
     kms,
     recipients,
+    kept,
     unwrapper,
     holdings: new Holdings(attester.boot),
     log,
-    freeze: new Freeze(),
+    freeze,
     witnesses: new Witnesses(config.witnesses, log.key),
     outboxes: new Set(),
   };

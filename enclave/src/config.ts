@@ -9,6 +9,8 @@
  *   "kms": { "keyArn": "arn:aws:kms:…:key/…", // the full ARN: aliases can be moved
  *            "endpoint": "https://kms.eu-central-1.amazonaws.com",
  *            "rootCertificates": ["-----BEGIN CERTIFICATE-----…"] }, // the only roots trusted for TLS
+ *   "unwrappedKeys": { "timeToLiveSeconds": 30, "count": 256 }, // optional: how long an execution key stays
+ *                                         // unwrapped, and how many do; without it each use asks KMS
  *   "parentCid": 3,                       // the one vsock peer
  *   "operators": { "threshold": 2, "keys": ["…", "…", "…"] }, // M of N, 2M > N
  *   "witnesses": { "threshold": 2, "keys": ["name+id+…", …] } } // optional; C2SP verifier keys of type 0x04
@@ -22,6 +24,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { checkDistinct, parseVerifierKey, type VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+import type { KeepFor } from './kept-keys.ts';
 
 export interface EnclaveConfig {
   readonly deployment: string;
@@ -32,6 +35,7 @@ export interface EnclaveConfig {
     readonly endpoint: URL;
     readonly rootCertificates: readonly string[];
   };
+  readonly unwrappedKeys?: KeepFor;
   readonly parentCid: number;
   readonly operators: { readonly threshold: number; readonly keys: readonly Address[] };
   /** A signature is held back until so many of them have cosigned its leaf; 0 without witnesses (design 10). */
@@ -54,12 +58,22 @@ export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
     const deployment = matching(fields, 'deployment', DEPLOYMENT_NAME);
     const logOrigin = matching(fields, 'logOrigin', ORIGIN);
     const kms = parseKms(fields);
+    const unwrappedKeys = parseUnwrappedKeys(fields);
     // 2^32 - 1 is "any": the parent is one peer (design 8).
     const parentCid = fields.integer('parentCid', 0xffff_fffe);
     const operators = parseOperators(fields);
     const witnesses = parseWitnesses(fields);
     fields.end();
-    return deepFreeze({ deployment, logOrigin, kms, parentCid, operators, witnesses, hash: sha256(bytes) });
+    return deepFreeze({
+      deployment,
+      logOrigin,
+      kms,
+      ...(unwrappedKeys && { unwrappedKeys }),
+      parentCid,
+      operators,
+      witnesses,
+      hash: sha256(bytes),
+    });
   } catch (error) {
     if (!(error instanceof QvError) || error.code === 'config_invalid') throw error;
     throw new QvError('config_invalid', error.facts, { cause: error });
@@ -79,6 +93,19 @@ function parseKms(parent: JsonFields): EnclaveConfig['kms'] {
   if (rootCertificates.length === 0) throw invalid('kms.rootCertificates', 'empty');
   fields.end();
   return { keyArn, region, endpoint, rootCertificates };
+}
+
+function parseUnwrappedKeys(parent: JsonFields): KeepFor | undefined {
+  const value = parent.optional('unwrappedKeys');
+  if (value === undefined) return undefined;
+  const fields = new JsonFields(value, 'unwrappedKeys');
+  const timeToLiveSeconds = fields.integer('timeToLiveSeconds', LIMITS.unwrappedKeySeconds);
+  const count = fields.integer('count', LIMITS.unwrappedKeys);
+  // Whoever wants nothing kept leaves the field out: zeros would look like a setting.
+  if (timeToLiveSeconds === 0) throw invalid('unwrappedKeys.timeToLiveSeconds', '0');
+  if (count === 0) throw invalid('unwrappedKeys.count', '0');
+  fields.end();
+  return { timeToLiveSeconds, count };
 }
 
 function parseEndpoint(text: string): URL {

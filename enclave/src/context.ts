@@ -3,6 +3,7 @@ import type { Attester } from './attester.ts';
 import type { EnclaveConfig } from './config.ts';
 import type { Freeze } from './freeze.ts';
 import type { Holdings } from './holdings.ts';
+import type { KeptKeys } from './kept-keys.ts';
 import type { Kms } from './kms.ts';
 import type { Log } from './log.ts';
 import type { Outbox } from './outbox.ts';
@@ -19,6 +20,7 @@ export interface Context {
   readonly time: TrustedTime;
   readonly kms: Kms;
   readonly recipients: Recipients;
+  readonly kept: KeptKeys;
   readonly unwrapper: Unwrapper;
   readonly holdings: Holdings;
   readonly log: Log;

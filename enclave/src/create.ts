@@ -2,7 +2,7 @@
  * Creating a wallet (design 4): the owner signs a statement; then seed, public key, and a data key of KMS with that
  * public key in its context, in this order, so that no execution key ever fits another wallet.
  */
-import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
@@ -17,7 +17,7 @@ import type { Context } from './context.ts';
 import { encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import { requireTimely } from './timely.ts';
 import { executionKeyContext } from './unwrap.ts';
-import { randomBytes, verifyEd25519 } from './vault.ts';
+import { randomBytes, verifyEd25519, type WalletKeys } from './vault.ts';
 
 type Request = RequestOf<'walletCreate'>;
 type Created = ReplyOf<'walletCreate'>;
@@ -76,49 +76,22 @@ export async function createWallet(context: Context, creations: Creations, reque
 }
 
 async function create(context: Context, request: Request): Promise<Created> {
-  const { owner, nonce, requesters, deployment, createBefore } = request;
-  const { config, vault, kms, unwrapper, holdings, log, attester } = context;
+  const { owner, createBefore } = request;
+  const { vault, kms, holdings } = context;
   const room = holdings.reserve();
   try {
     const { slot, wallet } = vault.beginWallet();
     try {
-      const dataKey = await kms.generateDataKey(executionKeyContext(wallet, owner));
-      const salt = randomBytes(LIMITS.saltBytes);
-      const now = context.time.now();
-      requireTimely(createBefore, now, 'createBefore');
-      // From here on nothing waits: keys, seals, leaf and certificate come out of one synchronous call.
-      return unwrapper.open(dataKey, salt, (keys) => {
-        const sealedSeed = keys.sealPendingSeed(slot, seedAssociated(wallet, owner));
-        const state: WalletState = {
-          wallet,
-          owner,
-          version: 1n,
-          holder: attester.boot,
-          epoch: 0,
-          firstRequesters: requesters,
-          logPosition: log.size,
-          spent: NOTHING_SPENT,
-        };
-        const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)), version: 1n };
-        const { receipt, hash } = log.append({ kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n }, now);
-        holdings.add(state, sealed);
-        const certificate = encodeAs(walletCertificateCodec, {
-          deployment,
-          boot: attester.boot,
-          wallet,
-          owner,
-          requesters,
-          kmsKeyArn: config.kms.keyArn,
-          nonce,
-          leafHash: hash,
+      const keyContext = executionKeyContext(wallet, owner);
+      return await kms.generateDataKey(keyContext, (recipient, envelope, executionKey) => {
+        const salt = randomBytes(LIMITS.saltBytes);
+        const now = context.time.now();
+        requireTimely(createBefore, now, 'createBefore');
+        // From here on nothing waits: keys, seals, leaf and certificate come out of one synchronous call.
+        return vault.withWalletKeys(recipient, envelope, salt, (keys) => {
+          const sealedSeed = keys.sealPendingSeed(slot, seedAssociated(wallet, owner));
+          return complete(context, request, wallet, { salt, executionKey, sealedSeed }, keys, now);
         });
-        return {
-          wallet,
-          blobs: { salt, executionKey: dataKey.ciphertext, sealedSeed, sealedState: sealed.blob },
-          stateVersion: 1n,
-          certificate: { bytes: certificate, signature: vault.signAsBoot(certificate) },
-          receipt,
-        };
       });
     } finally {
       vault.endWallet(slot);
@@ -126,4 +99,44 @@ async function create(context: Context, request: Request): Promise<Created> {
   } finally {
     room.release();
   }
+}
+
+function complete(
+  { attester, config, holdings, log, vault }: Context,
+  { owner, nonce, requesters, deployment }: Request,
+  wallet: Address,
+  blobs: Omit<Created['blobs'], 'sealedState'>,
+  keys: WalletKeys,
+  now: TimeMs,
+): Created {
+  const state: WalletState = {
+    wallet,
+    owner,
+    version: 1n,
+    holder: attester.boot,
+    epoch: 0,
+    firstRequesters: requesters,
+    logPosition: log.size,
+    spent: NOTHING_SPENT,
+  };
+  const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)), version: 1n };
+  const { receipt, hash } = log.append({ kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n }, now);
+  holdings.add(state, sealed);
+  const certificate = encodeAs(walletCertificateCodec, {
+    deployment,
+    boot: attester.boot,
+    wallet,
+    owner,
+    requesters,
+    kmsKeyArn: config.kms.keyArn,
+    nonce,
+    leafHash: hash,
+  });
+  return {
+    wallet,
+    blobs: { ...blobs, sealedState: sealed.blob },
+    stateVersion: 1n,
+    certificate: { bytes: certificate, signature: vault.signAsBoot(certificate) },
+    receipt,
+  };
 }

@@ -43,6 +43,11 @@ export class Freeze {
     return scopesOf(subject).find((scope) => this.#held.has(scope));
   }
 
+  /** Whoever asks for its signatures. */
+  stopsWallet(wallet: Address): boolean {
+    return scopesOf({ wallet }).some((scope) => this.#held.has(scope));
+  }
+
   /** The scope that was latched. More scopes than there is room for freeze everything: a freeze is never refused. */
   latch(scope: string, id: Uint8Array): string {
     const latched = this.#held.has(scope) || this.#held.size < LIMITS.frozenScopes ? scope : FLEET;
@@ -96,6 +101,7 @@ export class Freeze {
 export function freeze(context: Context, request: RequestOf<'freeze'>): ReplyOf<'freeze'> {
   const freezeId = randomBytes(16);
   const scope = context.freeze.latch(request.scope, freezeId);
+  context.kept.forget(isOfWallet(scope) ? (scope.slice('wallet:'.length) as Address) : undefined);
   // What is held back, or on its way out, is purged: it must not leave after the acknowledgement (design 9).
   for (const outbox of context.outboxes) outbox.purge();
   context.witnesses.refuse((subject) => context.freeze.scopeOf(subject) !== undefined, new QvError('frozen'));

@@ -3,7 +3,7 @@
  * measured and compared with the one answered; a plaintext in an answer is a failure.
  */
 import type { Duplex } from 'node:stream';
-import { QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts';
@@ -17,11 +17,15 @@ import {
   type KmsAnswer,
 } from './kms-agent/protocol.ts';
 import type { AttestedRecipient, Recipients } from './recipient.ts';
+import type { RecipientKey } from './vault.ts';
 
-/** An envelope together with the recipient it was made for. */
-export interface Unwrapped {
-  readonly attested: AttestedRecipient;
+/** Opens an envelope with the recipient it was made for, in one synchronous call. `ciphertext` is the key's blob. */
+type Open<T> = (recipient: RecipientKey, envelope: Envelope, ciphertext: Uint8Array) => T;
+
+/** An answer without a fault. */
+interface Checked {
   readonly envelope: Envelope;
+  readonly ciphertext: Uint8Array | undefined;
 }
 
 export type EncryptionContext = Readonly<Record<string, string>>;
@@ -75,30 +79,42 @@ export class Kms {
     this.#credentials = credentials;
   }
 
-  /** A new data key for `context`. @throws QvError kms_* */
-  async generateDataKey(context: EncryptionContext): Promise<Unwrapped & { ciphertext: Uint8Array }> {
-    return await this.#counted(async () => {
-      const attested = await this.#recipients.current();
-      const answer = await this.#ask('generateDataKey', this.#call(context, attested));
-      const envelope = this.#check(answer);
-      if (answer.ciphertext === undefined) throw invalid('CiphertextBlob');
-      return { attested, envelope, ciphertext: answer.ciphertext };
+  /** A new data key for `context`. @throws QvError kms_*, and whatever `open` throws */
+  generateDataKey<T>(context: EncryptionContext, open: Open<T>): Promise<T> {
+    return this.#recipients.with(async (attested) => {
+      const call = this.#call(context, attested);
+      const { envelope, ciphertext } = await this.#counted(() => this.#ask('generateDataKey', call));
+      if (ciphertext === undefined) throw invalid('CiphertextBlob');
+      return this.#open(attested, envelope, ciphertext, open);
     });
   }
 
-  /** @throws QvError kms_*, key_blob_invalid when KMS does not know this blob in this context */
-  async decrypt(ciphertext: Uint8Array, context: EncryptionContext): Promise<Unwrapped> {
-    return await this.#counted(async () => {
-      const attested = await this.#recipients.current();
-      const answer = await this.#ask('decrypt', { ...this.#call(context, attested), ciphertext });
-      return { attested, envelope: this.#check(answer) };
+  /**
+   * @throws QvError kms_*, key_blob_invalid when KMS does not know this blob in this context, and whatever `open` throws
+   */
+  decrypt<T>(ciphertext: Uint8Array, context: EncryptionContext, open: Open<T>): Promise<T> {
+    return this.#recipients.with(async (attested) => {
+      const call = { ...this.#call(context, attested), ciphertext };
+      const { envelope } = await this.#counted(() => this.#ask('decrypt', call));
+      return this.#open(attested, envelope, ciphertext, open);
     });
   }
 
-  async #counted<T>(call: () => Promise<T>): Promise<T> {
+  /** After a failure to open an envelope its recipient key is tried on no other. */
+  #open<T>(attested: AttestedRecipient, envelope: Envelope, ciphertext: Uint8Array, open: Open<T>): T {
+    if (attested.burnt) throw new QvError('kms_unavailable', { value: 'recipient key replaced' });
+    try {
+      return open(attested.recipient, envelope, ciphertext);
+    } catch (error) {
+      if (codeOf(error) === 'kms_response_invalid') this.#recipients.burn(attested);
+      throw error;
+    }
+  }
+
+  async #counted(call: () => Promise<KmsAnswer>): Promise<Checked> {
     this.#calls++;
     try {
-      return await call();
+      return this.#checked(await call());
     } catch (error) {
       this.#failures++;
       throw error;
@@ -110,11 +126,11 @@ export class Kms {
     return { keyArn: this.#keyArn, context: pairs, document: attested.document };
   }
 
-  #check(answer: KmsAnswer): Envelope {
+  #checked(answer: KmsAnswer): Checked {
     if (answer.plaintext) throw invalid('Plaintext');
     if (answer.keyArn !== this.#keyArn) throw invalid('KeyId');
     if (answer.envelope === undefined) throw invalid('CiphertextForRecipient');
-    return parseEnvelope(answer.envelope);
+    return { envelope: parseEnvelope(answer.envelope), ciphertext: answer.ciphertext };
   }
 
   #ask<N extends AgentMessageName>(name: N, body: AgentRequest<N>): Promise<AgentReply<N>> {

@@ -14,6 +14,7 @@ import {
 } from '@quantumvault/shared/native.ts';
 import { VSOCK_PORTS } from '@quantumvault/shared/ports.ts';
 import { parseEnclaveConfig } from './config.ts';
+import { nativeRecipientKeys } from './native-recipient.ts';
 import { keepNsmToOurselves, requireNsmRandomness } from './platform.ts';
 import { runVault } from './run.ts';
 
@@ -35,6 +36,8 @@ try {
     configPath,
     nsm: nsmDevice(native),
     mixRandomness: (bytes) => mixRandomness(native, bytes),
+    recipientKeys: nativeRecipientKeys(native),
+    wipeStack: () => native.wipeStack(),
     transport: vsockTransport(native, { acceptFrom: parentCid }),
     data: { kind: 'vsock', cid: ANY_CID, port: VSOCK_PORTS.data },
     control: { kind: 'vsock', cid: ANY_CID, port: VSOCK_PORTS.control },

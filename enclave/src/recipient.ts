@@ -5,15 +5,17 @@
  */
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Attester } from './attester.ts';
-import type { Recipient, Vault } from './vault.ts';
+import type { RecipientKey, Vault } from './vault.ts';
 
 export interface AttestedRecipient {
-  readonly recipient: Recipient;
+  readonly recipient: RecipientKey;
   /** Raw COSE_Sign1. */
   readonly document: Uint8Array;
   readonly bornAtMs: number;
   /** Set when an envelope for it did not open; nothing is opened with it any more. */
   burnt: boolean;
+  /** Calls under way that named it. */
+  users: number;
 }
 
 export class Recipients {
@@ -34,15 +36,30 @@ export class Recipients {
     return this.#current && Math.floor((this.#monotonicMs() - this.#current.bornAtMs) / 1000);
   }
 
-  /** A recipient young enough for a call of now. @throws QvError nsm_failed, overloaded */
-  async current(): Promise<AttestedRecipient> {
+  /**
+   * Runs a call with a recipient young enough for it. The pair lasts as long as the call, and not longer than the last
+   * one that named it once it is replaced.
+   * @throws QvError nsm_failed, overloaded, and whatever `call` throws
+   */
+  async with<T>(call: (attested: AttestedRecipient) => Promise<T>): Promise<T> {
+    const attested = await this.#young();
+    attested.users++;
+    try {
+      return await call(attested);
+    } finally {
+      attested.users--;
+      this.#dropUnused(attested);
+    }
+  }
+
+  async #young(): Promise<AttestedRecipient> {
     const current = this.#current;
     const age = current === undefined ? Number.POSITIVE_INFINITY : this.#monotonicMs() - current.bornAtMs;
     if (current !== undefined && age < LIMITS.recipientKeyMaxAgeSeconds * 1000) return current;
     return this.replace();
   }
 
-  /** Makes the next pair. Whoever holds the old one may finish with it; nothing new is asked for it. */
+  /** Makes the next pair. Calls under way may finish with the old one; nothing new is asked for it. */
   replace(): Promise<AttestedRecipient> {
     this.#making ??= this.#make().finally(() => {
       this.#making = undefined;
@@ -56,14 +73,26 @@ export class Recipients {
    */
   burn(used: AttestedRecipient): void {
     used.burnt = true;
+    used.recipient.drop();
     if (this.#current === used) this.#current = undefined;
   }
 
   async #make(): Promise<AttestedRecipient> {
     const recipient = await this.#vault.newRecipient();
     const bornAtMs = this.#monotonicMs();
-    const document = await this.#attester.own(recipient.spki);
-    this.#current = { recipient, document, bornAtMs, burnt: false };
+    const previous = this.#current;
+    try {
+      const document = await this.#attester.own(recipient.spki);
+      this.#current = { recipient, document, bornAtMs, burnt: false, users: 0 };
+    } catch (error) {
+      recipient.drop();
+      throw error;
+    }
+    if (previous !== undefined) this.#dropUnused(previous);
     return this.#current;
+  }
+
+  #dropUnused(attested: AttestedRecipient): void {
+    if (attested !== this.#current && attested.users === 0) attested.recipient.drop();
   }
 }

@@ -40,6 +40,7 @@ export function release(context: Context, { order: signed, wallet }: RequestOf<'
   });
   const reply = { release: { bytes, signature: context.vault.signAsBoot(bytes) }, state: held.sealed, receipt };
   context.holdings.give(wallet, { successor, reply });
+  context.kept.forget(wallet);
   return reply;
 }
 
@@ -85,6 +86,7 @@ export function leaseShow(context: Context, { lease }: RequestOf<'leaseShow'>): 
     const facts = { wallet, stateVersion: held.state.version, successor };
     context.log.append({ kind: 'release', ...facts }, context.time.lastTrusted());
     context.holdings.give(wallet, undefined);
+    context.kept.forget(wallet);
     // Nobody counts what is still held back: the successor goes by a log that may end before it.
     context.witnesses.refuse((subject) => subject.wallet === wallet, new QvError('wallet_held_elsewhere'));
     given++;

@@ -2,7 +2,7 @@
  * The fleet's row key: made once, handed to each host process at its start (design 4). It lets a host refuse edited
  * rows before they cost enclave time; no check in here depends on it.
  */
-import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf } from '@quantumvault/shared/errors.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Context } from './context.ts';
 import type { EncryptionContext } from './kms.ts';
@@ -14,27 +14,18 @@ function rowKeyContext(context: Context): EncryptionContext {
 
 /** @throws QvError kms_* */
 export async function createRowKey(context: Context): Promise<ReplyOf<'rowKeyCreate'>> {
-  const { ciphertext } = await context.kms.generateDataKey(rowKeyContext(context));
-  return { blob: ciphertext };
+  // Unwrapped when a host asks for it, not now.
+  return context.kms.generateDataKey(rowKeyContext(context), (_recipient, _envelope, blob) => ({ blob }));
 }
 
 /** @throws QvError kms_*, key_blob_invalid */
 export async function unwrapRowKey(context: Context, blob: Uint8Array): Promise<ReplyOf<'rowKeyUnwrap'>> {
   try {
-    return await unwrap(context, blob);
+    return await context.kms.decrypt(blob, rowKeyContext(context), (recipient, envelope) => ({
+      rowKey: context.vault.openRowKey(recipient, envelope),
+    }));
   } catch (error) {
     recordKeyFailure(context.log, context.time, codeOf(error));
-    throw error;
-  }
-}
-
-async function unwrap(context: Context, blob: Uint8Array): Promise<ReplyOf<'rowKeyUnwrap'>> {
-  const { attested, envelope } = await context.kms.decrypt(blob, rowKeyContext(context));
-  if (attested.burnt) throw new QvError('kms_unavailable', { value: 'recipient key replaced' });
-  try {
-    return { rowKey: context.vault.openRowKey(attested.recipient, envelope) };
-  } catch (error) {
-    if (codeOf(error) === 'kms_response_invalid') context.recipients.burn(attested);
     throw error;
   }
 }

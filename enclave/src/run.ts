@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { formatTransportAddress, type Transport, type TransportAddress } from '@quantumvault/shared/transport.ts';
 import { boot } from './boot.ts';
 import type { NsmDevice } from './nsm.ts';
+import type { RecipientKeys } from './vault.ts';
 
 export interface VaultProcess {
   readonly configBytes: Uint8Array;
@@ -14,6 +15,8 @@ export interface VaultProcess {
   readonly configPath: string;
   readonly nsm: NsmDevice;
   readonly mixRandomness: (bytes: Uint8Array) => void;
+  readonly recipientKeys: RecipientKeys;
+  readonly wipeStack: () => void;
   readonly transport: Transport;
   readonly data: TransportAddress;
   readonly control: TransportAddress;

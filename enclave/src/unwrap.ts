@@ -1,13 +1,14 @@
 /**
- * Execution keys, one attested Decrypt per use, shared by the requests of the same wallet that arrive while it is
- * under way (design 4). The key exists for the length of one synchronous call and is wiped at its end.
+ * Execution keys: one attested Decrypt per use, shared by the requests of the same wallet that arrive while it is under
+ * way, or one per time to live where the measured configuration has one (design 4, kept-keys.ts). The keys of a wallet
+ * exist for the length of one synchronous call and are wiped at its end.
  */
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { concatBytes, toHex } from '@quantumvault/shared/bytes.ts';
-import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf, type ErrorCode } from '@quantumvault/shared/errors.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
-import type { EncryptionContext, Kms, Unwrapped } from './kms.ts';
-import type { Recipients } from './recipient.ts';
+import type { KeptKeys } from './kept-keys.ts';
+import type { EncryptionContext, Kms } from './kms.ts';
 import type { Vault, WalletKeys } from './vault.ts';
 
 export interface KeyBlobs {
@@ -27,7 +28,7 @@ type Use = { readonly run: (keys: WalletKeys) => void; readonly fail: (error: un
 export class Unwrapper {
   readonly #vault: Vault;
   readonly #kms: Kms;
-  readonly #recipients: Recipients;
+  readonly #kept: KeptKeys;
   readonly #onFailure: (wallet: Address, code: ErrorCode) => void;
   readonly #underWay = new Map<string, Use[]>();
 
@@ -35,12 +36,12 @@ export class Unwrapper {
   constructor(
     vault: Vault,
     kms: Kms,
-    recipients: Recipients,
+    kept: KeptKeys,
     onFailure: (wallet: Address, code: ErrorCode) => void = () => undefined,
   ) {
     this.#vault = vault;
     this.#kms = kms;
-    this.#recipients = recipients;
+    this.#kept = kept;
     this.#onFailure = onFailure;
   }
 
@@ -53,13 +54,21 @@ export class Unwrapper {
             resolve(use(keys));
           } catch (error) {
             // A key came, and nothing of the row opens with it.
-            if (OTHER_KEY.includes(codeOf(error))) this.#onFailure(wallet, codeOf(error));
+            if (OTHER_KEY.includes(codeOf(error))) {
+              this.#kept.forget(wallet);
+              this.#onFailure(wallet, codeOf(error));
+            }
             reject(error);
           }
         },
         fail: reject,
       };
       const key = `${wallet} ${owner} ${toHex(sha256(concatBytes(blobs.salt, blobs.executionKey)))}`;
+      const kept = this.#kept.find(wallet, key);
+      if (kept !== undefined) {
+        this.#vault.withKeptKeys(kept, blobs.salt, job.run);
+        return;
+      }
       const jobs = this.#underWay.get(key);
       if (jobs !== undefined) {
         jobs.push(job);
@@ -76,26 +85,19 @@ export class Unwrapper {
       this.#underWay.delete(key);
       return jobs;
     };
+    const mayKeep = this.#kept.asOfNow();
     try {
-      const unwrapped = await this.#kms.decrypt(blobs.executionKey, context);
-      this.open(unwrapped, blobs.salt, (keys) => {
-        for (const job of take()) job.run(keys);
+      await this.#kms.decrypt(blobs.executionKey, context, (recipient, envelope) => {
+        const run = (keys: WalletKeys): void => {
+          for (const job of take()) job.run(keys);
+        };
+        this.#kept.keep(wallet, key, mayKeep, (slot) =>
+          this.#vault.withWalletKeys(recipient, envelope, blobs.salt, run, slot),
+        );
       });
     } catch (error) {
       this.#onFailure(wallet, codeOf(error));
       for (const job of take()) job.fail(error);
-    }
-  }
-
-  /** Opens an envelope; after a failure its recipient key is tried on no other. */
-  open<T>(unwrapped: Unwrapped, salt: Uint8Array, use: (keys: WalletKeys) => T): T {
-    const { attested, envelope } = unwrapped;
-    if (attested.burnt) throw new QvError('kms_unavailable', { value: 'recipient key replaced' });
-    try {
-      return this.#vault.withWalletKeys(attested.recipient, envelope, salt, use);
-    } catch (error) {
-      if (codeOf(error) === 'kms_response_invalid') this.#recipients.burn(attested);
-      throw error;
     }
   }
 }

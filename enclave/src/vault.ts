@@ -11,23 +11,16 @@
  * | boot    | the boot key                                      | never: it lives as long as the process |
  * | pending | seeds of wallets being created, one slot each     | at the end of the creation             |
  * | work    | execution key, derived keys, seed, signing key    | at the end of each call                |
+ * | kept    | execution keys inside their time to live, if any  | by `forget` (kept-keys.ts)             |
  *
- * Outside of it, in OpenSSL: the recipient key, a handle that names no bytes, dropped with its document.
+ * What libsodium and OpenSSL leave on the stack is wiped whenever a region closes. Outside of all this, in OpenSSL:
+ * the recipient key, a handle that names no bytes, dropped with its document.
  */
-import {
-  constants,
-  createDecipheriv,
-  createHash,
-  generateKeyPair,
-  type KeyObject,
-  privateDecrypt,
-  timingSafeEqual,
-} from 'node:crypto';
-import { promisify } from 'node:util';
 import { type Address, addressOf, type Signature, signature } from '@quantumvault/shared/brands.ts';
 import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import sodium from 'sodium-native';
 import type { Envelope } from './cms.ts';
 
@@ -35,6 +28,9 @@ const KEY_BYTES = 32;
 const SECRET_KEY_BYTES = 64;
 const NONCE_BYTES = 24;
 const TAG_BYTES = 16;
+const PAGE_BYTES = 4096;
+/** libsodium's, in front of each allocation. */
+const CANARY_BYTES = 16;
 /** A 32-byte key under AES-CBC with PKCS#7 padding: its two blocks and one block of sixteen 16s. */
 const WRAPPED_KEY_BYTES = 48;
 
@@ -42,11 +38,30 @@ const INFO_WALLET = utf8('qv/v1/wallet');
 const INFO_POLICY = utf8('qv/v1/policy');
 const INFO_STATE = utf8('qv/v1/state');
 
-/** An RSA-2048 key pair that one attestation document names. The private half is a handle. */
-export interface Recipient {
+/** Makes RSA-2048 key pairs. */
+export interface RecipientKeys {
+  generate(): Promise<RecipientKey>;
+}
+
+/** A key pair that one attestation document names. No byte of its private half enters JavaScript. */
+export interface RecipientKey {
   /** DER SubjectPublicKeyInfo, the document's `public_key`. */
   readonly spki: Uint8Array;
-  readonly privateKey: KeyObject;
+  /**
+   * Opens what was sealed for it. True leaves the 32-byte key at the start of `work`; the rest of it, at least
+   * OPEN_BYTES in all, is for the steps on the way. False says no more than that it did not open.
+   */
+  open(envelope: Envelope, work: Buffer): boolean;
+  /** Wipes the private half. Nothing opens any more. */
+  drop(): void;
+}
+
+export interface VaultOptions {
+  readonly recipientKeys: RecipientKeys;
+  /** Overwrites what earlier calls left on the stack below the caller. */
+  readonly wipeStack: () => void;
+  /** Execution keys that may be kept at a time; default none. */
+  readonly keptKeys?: number;
 }
 
 /** The keys of one wallet, usable only inside the callback that received them. */
@@ -68,17 +83,22 @@ export interface WalletKeys {
   sign(sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address, message: Uint8Array): Signature;
 }
 
-const generateRsa = promisify(generateKeyPair);
-
 /** A guarded allocation, unreadable outside of `open`. */
 class Region {
   readonly #memory: Buffer;
+  readonly #wipeStack: () => void;
   #depth = 0;
 
-  constructor(bytes: number) {
+  constructor(bytes: number, wipeStack: () => void) {
+    this.#wipeStack = wipeStack;
     this.#memory = sodium.sodium_malloc(bytes);
     sodium.sodium_memzero(this.#memory);
     sodium.sodium_mprotect_noaccess(this.#memory);
+  }
+
+  /** What libsodium asks the kernel to lock for it. */
+  get lockedKilobytes(): number {
+    return (Math.ceil((CANARY_BYTES + this.#memory.length) / PAGE_BYTES) * PAGE_BYTES) / 1024;
   }
 
   /** Synchronous by construction: no other work can run while the pages are readable. */
@@ -87,7 +107,10 @@ class Region {
     try {
       return use(this.#memory);
     } finally {
-      if (--this.#depth === 0) sodium.sodium_mprotect_noaccess(this.#memory);
+      if (--this.#depth === 0) {
+        sodium.sodium_mprotect_noaccess(this.#memory);
+        this.#wipeStack();
+      }
     }
   }
 }
@@ -96,8 +119,10 @@ class Region {
 function layout(memory: Buffer) {
   const part = (start: number, length: number): Buffer => memory.subarray(start, start + length);
   return {
-    executionKey: part(0, KEY_BYTES),
-    extracted: part(32, KEY_BYTES),
+    /** What an envelope is opened in; the execution key is its beginning. */
+    opening: part(256, OPEN_BYTES),
+    executionKey: part(256, KEY_BYTES),
+    extracted: part(0, KEY_BYTES),
     walletKey: part(64, KEY_BYTES),
     policyKey: part(96, KEY_BYTES),
     stateKey: part(128, KEY_BYTES),
@@ -105,17 +130,26 @@ function layout(memory: Buffer) {
     secretKey: part(192, SECRET_KEY_BYTES),
   };
 }
-const WORK_BYTES = 256;
+/** Enough for the encoded block under RSA-2048, the content key and the padded content. */
+const OPEN_BYTES = 512;
+const WORK_BYTES = 256 + OPEN_BYTES;
 
 export class Vault {
   readonly bootPublicKey: Uint8Array;
-  readonly #boot = new Region(SECRET_KEY_BYTES);
-  readonly #pending = new Region(LIMITS.pendingWalletCreations * KEY_BYTES);
-  readonly #work = new Region(WORK_BYTES);
+  readonly #recipientKeys: RecipientKeys;
+  readonly #boot: Region;
+  readonly #pending: Region;
+  readonly #work: Region;
+  readonly #kept: Region | undefined;
   readonly #freeSlots = Array.from({ length: LIMITS.pendingWalletCreations }, (_, slot) => slot);
 
   /** Allocates, and draws the boot key: the module's randomness must be mixed into the kernel before (design 4). */
-  constructor() {
+  constructor({ recipientKeys, wipeStack, keptKeys = 0 }: VaultOptions) {
+    this.#recipientKeys = recipientKeys;
+    this.#boot = new Region(SECRET_KEY_BYTES, wipeStack);
+    this.#pending = new Region(LIMITS.pendingWalletCreations * KEY_BYTES, wipeStack);
+    this.#work = new Region(WORK_BYTES, wipeStack);
+    this.#kept = keptKeys === 0 ? undefined : new Region(keptKeys * KEY_BYTES, wipeStack);
     this.bootPublicKey = new Uint8Array(32);
     this.#boot.open((secretKey) => sodium.crypto_sign_keypair(this.bootPublicKey, secretKey));
   }
@@ -126,10 +160,14 @@ export class Vault {
     return signature(result);
   }
 
-  /** A new recipient key pair. Node makes and keeps it inside OpenSSL; no byte of it enters JavaScript. */
-  async newRecipient(): Promise<Recipient> {
-    const { publicKey, privateKey } = await generateRsa('rsa', { modulusLength: 2048, publicExponent: 65537 });
-    return { spki: new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })), privateKey };
+  /** What the kernel has to hold in memory for this vault. */
+  get lockedKilobytes(): number {
+    const regions = [this.#boot, this.#pending, this.#work, this.#kept];
+    return regions.reduce((sum, region) => sum + (region?.lockedKilobytes ?? 0), 0);
+  }
+
+  newRecipient(): Promise<RecipientKey> {
+    return this.#recipientKeys.generate();
   }
 
   /** Draws a wallet seed into a pending slot. @throws QvError overloaded when all slots are taken */
@@ -158,15 +196,44 @@ export class Vault {
   }
 
   /**
-   * Opens the envelope, derives the wallet's keys, runs `use`, wipes.
+   * Opens the envelope, derives the wallet's keys, runs `use`, wipes. The execution key stays in slot `keepIn`, if that
+   * is given, until it is forgotten.
    * @throws QvError kms_response_invalid when the envelope does not open, and whatever `use` throws
    */
-  withWalletKeys<T>(recipient: Recipient, envelope: Envelope, salt: Uint8Array, use: (keys: WalletKeys) => T): T {
+  withWalletKeys<T>(
+    recipient: RecipientKey,
+    envelope: Envelope,
+    salt: Uint8Array,
+    use: (keys: WalletKeys) => T,
+    keepIn?: number,
+  ): T {
+    return this.#withKeys(salt, use, ({ opening, executionKey }) => {
+      openEnvelope(recipient, envelope, opening);
+      if (keepIn !== undefined) this.#slot(keepIn, (slot) => executionKey.copy(slot));
+    });
+  }
+
+  /** The same with the execution key of a slot. */
+  withKeptKeys<T>(kept: number, salt: Uint8Array, use: (keys: WalletKeys) => T): T {
+    return this.#withKeys(salt, use, ({ executionKey }) => this.#slot(kept, (slot) => slot.copy(executionKey)));
+  }
+
+  /** Wipes a slot. */
+  forget(kept: number): void {
+    this.#slot(kept, (slot) => sodium.sodium_memzero(slot));
+  }
+
+  #slot(index: number, use: (slot: Buffer) => void): void {
+    if (this.#kept === undefined) throw new Error('no keys are kept here');
+    this.#kept.open((memory) => use(memory.subarray(index * KEY_BYTES, (index + 1) * KEY_BYTES)));
+  }
+
+  #withKeys<T>(salt: Uint8Array, use: (keys: WalletKeys) => T, fill: (part: ReturnType<typeof layout>) => void): T {
     return this.#work.open((memory) => {
       const part = layout(memory);
       const live = { now: true };
       try {
-        openEnvelope(recipient, envelope, part.executionKey);
+        fill(part);
         // HKDF (RFC 5869) over HMAC-SHA-512-256: extract with the salt, one block of expansion per info.
         sodium.crypto_auth(part.extracted, part.executionKey, salt);
         sodium.crypto_auth(part.walletKey, concatBytes(INFO_WALLET, Uint8Array.of(1)), part.extracted);
@@ -184,11 +251,11 @@ export class Vault {
    * The fleet's row key, for the host: the one key that leaves, and so ends in ordinary memory.
    * @throws QvError kms_response_invalid
    */
-  openRowKey(recipient: Recipient, envelope: Envelope): Uint8Array {
+  openRowKey(recipient: RecipientKey, envelope: Envelope): Uint8Array {
     return this.#work.open((memory) => {
       try {
-        const { executionKey } = layout(memory);
-        openEnvelope(recipient, envelope, executionKey);
+        const { opening, executionKey } = layout(memory);
+        openEnvelope(recipient, envelope, opening);
         return Uint8Array.from(executionKey);
       } finally {
         sodium.sodium_memzero(memory);
@@ -282,37 +349,15 @@ function open(blob: Uint8Array, associated: Uint8Array, key: Uint8Array, plainte
 }
 
 /**
- * KMS's envelope into 32 guarded bytes. One error for every failure, padding included.
+ * KMS's envelope into guarded memory. One error for every failure, padding included.
  * @throws QvError kms_response_invalid
  */
-function openEnvelope(recipient: Recipient, envelope: Envelope, into: Buffer): void {
-  let contentKey: Buffer | undefined;
-  let padded: Buffer | undefined;
-  try {
-    const expected = createHash('sha256').update(recipient.spki).digest();
-    if (!equalBytes(expected, envelope.recipient) || envelope.ciphertext.length !== WRAPPED_KEY_BYTES) throw fault();
-    contentKey = privateDecrypt(
-      { key: recipient.privateKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' },
-      envelope.encryptedKey,
-    );
-    if (contentKey.length !== KEY_BYTES) throw fault();
-    const decipher = createDecipheriv('aes-256-cbc', contentKey, envelope.iv);
-    // The padding is compared here, whole and in constant time; OpenSSL would hold the last block back and judge it.
-    decipher.setAutoPadding(false);
-    padded = decipher.update(envelope.ciphertext);
-    decipher.final();
-    if (padded.length !== WRAPPED_KEY_BYTES) throw fault();
-    if (!timingSafeEqual(padded.subarray(KEY_BYTES), Buffer.alloc(16, 16))) throw fault();
-    padded.copy(into, 0, 0, KEY_BYTES);
-  } catch {
-    throw fault();
-  } finally {
-    if (contentKey !== undefined) sodium.sodium_memzero(contentKey);
-    if (padded !== undefined) sodium.sodium_memzero(padded);
+function openEnvelope(recipient: RecipientKey, envelope: Envelope, into: Buffer): void {
+  const isOurs = equalBytes(sha256(recipient.spki), envelope.recipient);
+  if (!isOurs || envelope.ciphertext.length !== WRAPPED_KEY_BYTES || !recipient.open(envelope, into)) {
+    throw new QvError('kms_response_invalid', { path: 'CiphertextForRecipient' });
   }
 }
-
-const fault = (): QvError => new QvError('kms_response_invalid', { path: 'CiphertextForRecipient' });
 
 /** Ed25519 as libsodium checks it: canonical s, no small-order keys. Public inputs only. */
 export function verifyEd25519(signed: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean {

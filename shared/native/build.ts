@@ -12,6 +12,8 @@ const root = dirname(dirname(here));
 /** Part of the npm package that the running Node comes from, so of exactly its version and under the lockfile's hash. */
 const HEADERS = join(root, '.toolchain', 'node_modules', `node-linux-${process.arch}`, 'include', 'node');
 
+const SOURCES = ['qv_native.c', 'qv_recipient.c'];
+
 export interface NativeBuild {
   readonly outFile: string;
   /** For tests: sanitizers. */
@@ -35,7 +37,7 @@ export function buildNative({ outFile, flags = [], compiler = 'cc' }: NativeBuil
     // The same bytes wherever the checkout lies.
     `-ffile-prefix-map=${root}=.`,
     '-DNAPI_VERSION=9',
-    ...['-I', HEADERS, ...flags, '-o', outFile, join(here, 'qv_native.c')],
+    ...['-I', HEADERS, ...flags, '-o', outFile, ...SOURCES.map((name) => join(here, name))],
   ];
   const done = spawnSync(compiler, args, { encoding: 'utf8' });
   if (done.error !== undefined) throw new Error(`${compiler} (a C compiler) is needed: ${done.error.message}`);

@@ -25,58 +25,16 @@
 #include <linux/random.h>
 #include <linux/vm_sockets.h>
 
-#include <node_api.h>
+#include <openssl/rand.h>
 #include <uv.h>
+
+#include "qv_arguments.h"
+#include "qv_recipient.h"
 
 /* A vsock transport may lose or hang what is written in larger pieces (see native.ts). */
 enum { WRITE_MAX = 32 * 1024 };
 /* Nitro Secure Module: most bytes of a request and of a response (linux/nsm.h). */
 enum { NSM_REQUEST_MAX = 0x1000, NSM_RESPONSE_MAX = 0x3000 };
-
-/* ---- arguments and results ---- */
-
-#define CHECK(call)                                      \
-  do {                                                   \
-    if ((call) != napi_ok) {                             \
-      throw_last(env);                                   \
-      return NULL;                                       \
-    }                                                    \
-  } while (0)
-
-static void throw_last(napi_env env) {
-  bool pending = false;
-  const napi_extended_error_info *info = NULL;
-  napi_is_exception_pending(env, &pending);
-  if (pending) return;
-  napi_get_last_error_info(env, &info);
-  napi_throw_type_error(env, NULL, info != NULL && info->error_message != NULL ? info->error_message : "bad argument");
-}
-
-/* All arguments of a call must be there. */
-static bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
-  size_t given = count;
-  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) == napi_ok && given >= count) return true;
-  napi_throw_type_error(env, NULL, "missing argument");
-  return false;
-}
-
-static napi_value number(napi_env env, int64_t value) {
-  napi_value result = NULL;
-  CHECK(napi_create_int64(env, value, &result));
-  return result;
-}
-
-/* The bytes of a Uint8Array; they stay where they are until the call that has them returns. */
-static bool take_bytes(napi_env env, napi_value value, uint8_t **bytes, size_t *length) {
-  napi_typedarray_type type;
-  bool is_typed = false;
-  if (napi_is_typedarray(env, value, &is_typed) == napi_ok && is_typed &&
-      napi_get_typedarray_info(env, value, &type, length, (void **)bytes, NULL, NULL) == napi_ok &&
-      type == napi_uint8_array)
-    return true;
-  napi_throw_type_error(env, NULL, "not a Uint8Array");
-  return false;
-}
 
 /* ---- sockets ---- */
 
@@ -448,6 +406,8 @@ static napi_value qv_mix_randomness(napi_env env, napi_callback_info info) {
   else if (ioctl(fd, RNDADDENTROPY, &entropy) != 0 || (ioctl(fd, RNDRESEEDCRNG) != 0 && errno != EINVAL))
     failed = -errno;
   if (fd >= 0) close(fd);
+  /* OpenSSL's generator was seeded when Node started: once more, from the kernel as it is now and from these. */
+  if (failed == 0) RAND_seed(bytes, (int)length);
   explicit_bzero(&entropy, sizeof entropy);
   return number(env, failed);
 }
@@ -476,5 +436,5 @@ NAPI_MODULE_INIT() {
 #undef FUNCTION
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof properties[0], properties));
-  return exports;
+  return qv_recipient_init(env, exports);
 }

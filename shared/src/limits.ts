@@ -58,6 +58,9 @@ export const LIMITS = {
   /** The recipient key is replaced with each document, at the latest after this (design 4). */
   recipientKeyMaxAgeSeconds: 240,
   recipientKeyReplaceSeconds: 120,
+  /** The longest an execution key may stay unwrapped where that is configured, and how many may (design 4). */
+  unwrappedKeySeconds: 300,
+  unwrappedKeys: 4_096,
   /** Requests waiting for the security module, per urgency. */
   nsmQueue: 64,
   publicAttestationsPerSecond: 10,

@@ -10,9 +10,11 @@ import { formatTransportAddress, type Listener, type Transport, type TransportAd
 
 /** An open socket of the addon. Its descriptor is closed by `close` alone. */
 type Socket = { readonly socket: unique symbol };
+/** An RSA key pair of the addon, in OpenSSL's memory. */
+export type NativeRecipient = { readonly recipient: unique symbol };
 type OnEvent = (status: number, events: number) => void;
 
-/** What qv_native.c exports. Numbers below zero are negative errnos. */
+/** What the addon exports. Numbers below zero are negative errnos. */
 interface Native {
   listen(port: number, backlog: number, onEvent: OnEvent): Socket | number;
   connect(cid: number, port: number, onEvent: OnEvent): Socket | number;
@@ -27,6 +29,17 @@ interface Native {
   harden(): number;
   setClock(seconds: number, nanoseconds: number): number;
   mixRandomness(bytes: Uint8Array): number;
+  recipientKey(): Promise<NativeRecipient | number>;
+  recipientSpki(recipient: NativeRecipient): Uint8Array | number;
+  recipientOpen(
+    recipient: NativeRecipient,
+    encryptedKey: Uint8Array,
+    iv: Uint8Array,
+    ciphertext: Uint8Array,
+    work: Uint8Array,
+  ): number;
+  recipientDrop(recipient: NativeRecipient): void;
+  wipeStack(): void;
 }
 
 export type { Native };
@@ -44,7 +57,7 @@ const ACCEPT_PAUSE_MILLISECONDS = 100;
 /** Of all streams: what is read is copied out of it before anything else runs. */
 const scratch = new Uint8Array(2 * LIMITS.writeBytes);
 
-function systemError(call: string, failed: number): NodeJS.ErrnoException {
+export function systemError(call: string, failed: number): NodeJS.ErrnoException {
   const code = getSystemErrorName(failed);
   return Object.assign(new Error(`${call} ${code}`), { code, errno: failed, syscall: call });
 }

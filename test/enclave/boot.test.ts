@@ -1,8 +1,7 @@
 /** A boot step by step: what is legal in each phase, and that a boot that fails is one. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { duplexPair } from 'node:stream';
 import { type BootOptions, boot } from '@quantumvault/enclave/boot.ts';
 import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import type { Log } from '@quantumvault/host/log.ts';
@@ -12,6 +11,7 @@ import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createSimulatedNsm } from '../stack/nsm/simulated-nsm.ts';
 import { expectCode } from '../support/codes.ts';
+import { bootOptions } from '../support/vault.ts';
 
 const silent = (): void => undefined;
 const log = { info: silent, warn: silent, error: silent, debug: silent } as unknown as Log;
@@ -29,22 +29,7 @@ afterEach(async () => {
 
 const address = (name: string) => parseTransportAddress(`unix:${join(folder, name)}`);
 
-async function options(change: Partial<BootOptions> = {}): Promise<BootOptions> {
-  const nsm = await createSimulatedNsm({ pcr0: PCR, pcr1: PCR, pcr2: PCR, instanceId: 'i-0123456789abcdef0' });
-  const example = join(import.meta.dirname, '..', '..', 'enclave', 'config', 'example.json');
-  return {
-    configBytes: new Uint8Array(readFileSync(example)),
-    nsm,
-    mixRandomness: silent,
-    transport: unixTransport,
-    data: address('data'),
-    control: address('control'),
-    startAgent: () => duplexPair()[0],
-    monotonicMs: () => performance.now(),
-    log: silent,
-    ...change,
-  };
-}
+const options = (change: Partial<BootOptions> = {}): Promise<BootOptions> => bootOptions(folder, change);
 
 function client(name: string): EnclaveClient {
   const made = new EnclaveClient({ address: address(name), transport: unixTransport, log });

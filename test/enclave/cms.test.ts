@@ -1,13 +1,14 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { createPrivateKey } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnvelope } from '@quantumvault/enclave/cms.ts';
-import { Vault } from '@quantumvault/enclave/vault.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { nodeRecipientKey } from '../stack/enclave/node-recipient.ts';
 import { expectCode } from '../support/codes.ts';
+import { testVault } from '../support/vault.ts';
 
 const VECTORS = join(import.meta.dirname, '..', 'vectors', 'cms');
 const names = readdirSync(VECTORS).filter((name) => name.endsWith('.cms.bin'));
@@ -25,8 +26,7 @@ function recipientOf(name: string) {
     format: 'der',
     type: 'pkcs8',
   });
-  const spki = new Uint8Array(createPublicKey(privateKey).export({ type: 'spki', format: 'der' }));
-  return { privateKey, spki };
+  return nodeRecipientKey(privateKey);
 }
 
 describe('parseEnvelope', () => {
@@ -84,7 +84,7 @@ describe('parseEnvelope', () => {
 });
 
 describe('the vault opens an envelope', () => {
-  const vault = new Vault();
+  const vault = testVault();
 
   it('of a 32-byte key, to exactly that key', () => {
     const opened = vault.openRowKey(recipientOf(DATA_KEY), parseEnvelope(bytesOf(`${DATA_KEY}.cms.bin`)));

@@ -3,7 +3,7 @@
  * not only the host's root. Nobody locks the others out by holding on, and nobody fills the enclave's memory.
  */
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,12 +18,11 @@ import { decodeReplyHead, encodeRequest } from '@quantumvault/shared/protocol/me
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createSimulatedNsm } from '../stack/nsm/simulated-nsm.ts';
 import { until } from '../support/temporary.ts';
+import { bootOptions } from '../support/vault.ts';
 
 const silent = (): void => undefined;
 const log = { info: silent, warn: silent, error: silent, debug: silent } as unknown as Log;
-const PCR = new Uint8Array(48).fill(1);
 
 describe('connections that are held', () => {
   const folder = mkdtempSync(join(tmpdir(), 'qv-exhaustion-'));
@@ -31,18 +30,7 @@ describe('connections that are held', () => {
   const address = (name: string) => parseTransportAddress(`unix:${path(name)}`);
   let enclave: Enclave;
   beforeAll(async () => {
-    const example = join(import.meta.dirname, '..', '..', 'enclave', 'config', 'example.json');
-    enclave = await boot({
-      configBytes: new Uint8Array(readFileSync(example)),
-      nsm: await createSimulatedNsm({ pcr0: PCR, pcr1: PCR, pcr2: PCR, instanceId: 'i-0123456789abcdef0' }),
-      mixRandomness: silent,
-      transport: unixTransport,
-      data: address('data'),
-      control: address('control'),
-      startAgent: () => duplexPair()[0],
-      monotonicMs: () => performance.now(),
-      log: silent,
-    });
+    enclave = await boot(await bootOptions(folder));
   });
   afterAll(async () => {
     await enclave?.close();

@@ -16,7 +16,9 @@ import { until } from '../support/temporary.ts';
 
 const KEY_ARN = 'arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000';
 const document = new Uint8Array(16 * 1024).fill(1);
-const recipients = { current: async () => ({ document }) } as unknown as Recipients;
+const recipients = {
+  with: (call: (attested: { document: Uint8Array }) => unknown) => call({ document }),
+} as unknown as Recipients;
 const credentials = { accessKeyId: utf8('AKIA'), secretAccessKey: utf8('secret') };
 
 /** Its far end, which says yes to credentials. */
@@ -41,7 +43,12 @@ describe('the kms-agent', () => {
     const { kms, starts } = started(() => hung);
     const failures: Promise<unknown>[] = [];
     for (let bytes = 0; bytes < 4 * LIMITS.inFlightBytes; bytes += document.length) {
-      failures.push(expectCode(kms.decrypt(new Uint8Array(100), { a: 'b' }), 'kms_unavailable'));
+      failures.push(
+        expectCode(
+          kms.decrypt(new Uint8Array(100), { a: 'b' }, () => undefined),
+          'kms_unavailable',
+        ),
+      );
       // Requests arrive one after the other.
       if (failures.length % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
       if (hung.destroyed) break;

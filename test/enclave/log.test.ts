@@ -1,5 +1,4 @@
 import { Log } from '@quantumvault/enclave/log.ts';
-import { Vault } from '@quantumvault/enclave/vault.ts';
 import { verifyEd25519 } from '@quantumvault/host/client/keys.ts';
 import { bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { decodeLeaf, leafHash } from '@quantumvault/shared/evidence/leaf.ts';
@@ -9,8 +8,9 @@ import { append as appendLeaf, EMPTY_FRONTIER, frontierRoot } from '@quantumvaul
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
+import { testVault } from '../support/vault.ts';
 
-const vault = new Vault();
+const vault = testVault();
 const boot = bootIdOf(vault.bootPublicKey);
 const append = (log: Log) => log.append({ kind: 'frozen', reason: 'test' }, timeMs(1));
 

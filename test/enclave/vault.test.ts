@@ -1,15 +1,17 @@
-import { createHmac, createPrivateKey, createPublicKey } from 'node:crypto';
+import { createHmac, createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnvelope } from '@quantumvault/enclave/cms.ts';
 import { lockedKilobytes } from '@quantumvault/enclave/locked-memory.ts';
-import { Vault, verifyEd25519, type WalletKeys } from '@quantumvault/enclave/vault.ts';
+import { verifyEd25519, type WalletKeys } from '@quantumvault/enclave/vault.ts';
 import { addressBytes } from '@quantumvault/shared/brands.ts';
 import { fromHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
+import { nodeRecipientKey } from '../stack/enclave/node-recipient.ts';
 import { expectCode } from '../support/codes.ts';
+import { testVault } from '../support/vault.ts';
 
 const VECTORS = join(import.meta.dirname, '..', 'vectors', 'cms');
 const privateKey = createPrivateKey({
@@ -17,17 +19,14 @@ const privateKey = createPrivateKey({
   format: 'der',
   type: 'pkcs8',
 });
-const recipient = {
-  privateKey,
-  spki: new Uint8Array(createPublicKey(privateKey).export({ type: 'spki', format: 'der' })),
-};
+const recipient = nodeRecipientKey(privateKey);
 const envelope = parseEnvelope(new Uint8Array(readFileSync(join(VECTORS, 'edgebit-go-datakey32.cms.bin'))));
 /** The plaintext of that public vector. */
 const EXECUTION_KEY = fromHex('3be82c440f06cb4d44c4c2ec3bf30d472407d3a9125aa4c1842b98f6bdd26e41');
 const SALT = new Uint8Array(32).fill(7);
 const ASSOCIATED = utf8('associated');
 
-const vault = new Vault();
+const vault = testVault();
 const withKeys = <T>(use: (keys: WalletKeys) => T, salt = SALT): T =>
   vault.withWalletKeys(recipient, envelope, salt, use);
 
@@ -43,7 +42,7 @@ describe('the vault', () => {
   it('signs as boot, verifiably', () => {
     const message = utf8('a leaf');
     expect(nacl.sign.detached.verify(message, vault.signAsBoot(message), vault.bootPublicKey)).toBe(true);
-    expect(new Vault().bootPublicKey).not.toEqual(vault.bootPublicKey);
+    expect(testVault().bootPublicKey).not.toEqual(vault.bootPublicKey);
   });
 
   it('derives by HKDF (RFC 5869) over HMAC-SHA-512-256, as another implementation does', () => {

@@ -1,5 +1,4 @@
 import { Log } from '@quantumvault/enclave/log.ts';
-import { Vault } from '@quantumvault/enclave/vault.ts';
 import { Witnesses } from '@quantumvault/enclave/witnesses.ts';
 import { bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { concatBytes, utf8 } from '@quantumvault/shared/bytes.ts';
@@ -11,9 +10,10 @@ import { type VerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifie
 import nacl from 'tweetnacl';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { expectCode } from '../support/codes.ts';
+import { testVault } from '../support/vault.ts';
 import { party } from '../support/wallet-kit.ts';
 
-const vault = new Vault();
+const vault = testVault();
 const boot = bootIdOf(vault.bootPublicKey);
 const newLog = (name = 'test.example/qv') => new Log(vault, boot, name);
 const grow = (log: Log, leaves: number) => {

@@ -50,6 +50,10 @@ export interface StackOptions {
   readonly addressesOf?: (name: string) => EnclaveAddresses;
   /** Measured; means something to enclaves on vsock alone. */
   readonly parentCid?: number;
+  /** Measured: execution keys stay unwrapped for a while. */
+  readonly unwrappedKeys?: { readonly timeToLiveSeconds: number; readonly count: number };
+  /** File of the C addon, which then opens KMS's envelopes as in an image; else Node does. */
+  readonly addon?: string;
 }
 
 const WITNESSES = 3;
@@ -170,6 +174,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       deployment: DEPLOYMENT,
       logOrigin,
       kms: { keyArn: kmsKeyArn, endpoint, rootCertificates: [ca] },
+      ...(options.unwrappedKeys && { unwrappedKeys: options.unwrappedKeys }),
       parentCid: options.parentCid ?? 3,
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
       ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
@@ -181,6 +186,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         if (address.startsWith('unix:')) rmSync(address.slice('unix:'.length), { force: true });
       }
       const args = [...imageNodeFlags(), bundle.vault, enclaveConfig, socket('nsm'), data, control, tunnel];
+      if (options.addon !== undefined) args.push(options.addon);
       return { addresses, process: await start(name, args) };
     };
     const nsmConfig = file('nsm.json', {

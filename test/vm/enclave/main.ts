@@ -6,6 +6,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
+import { nativeRecipientKeys } from '@quantumvault/enclave/native-recipient.ts';
 import { runVault } from '@quantumvault/enclave/run.ts';
 import { harden, loadNative, vsockTransport } from '@quantumvault/shared/native.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
@@ -28,6 +29,8 @@ runVault({
   configPath,
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
+  recipientKeys: nativeRecipientKeys(native),
+  wipeStack: () => native.wipeStack(),
   transport: vsockTransport(native, { acceptFrom: parseEnclaveConfig(configBytes).parentCid }),
   data: parseTransportAddress(data),
   control: parseTransportAddress(control),

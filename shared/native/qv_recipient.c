@@ -1,0 +1,226 @@
+/*
+ * The enclave's recipient key, and what KMS sealed for it: RSA-2048 OAEP, then AES-256-CBC (RFC 5652 as AWS uses it).
+ *
+ * Done here because JavaScript cannot wipe what Node's crypto leaves behind: Decipher frees a buffer with the
+ * plaintext in it, and a private key waits for the garbage collector. Everything secret is written to memory of the
+ * caller's, which is guarded, and to OpenSSL's own, which wipes what it frees; the padding is taken off here because
+ * OpenSSL's OAEP frees the padded block as it is. One answer for every failure: the envelope has no MAC.
+ *
+ * OpenSSL is that of the node binary, whose headers, of exactly its version, this is compiled against.
+ */
+#define _GNU_SOURCE
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include "qv_arguments.h"
+#include "qv_recipient.h"
+
+enum { RSA_BITS = 2048, RSA_BYTES = 256, KEY_BYTES = 32, IV_BYTES = 16, BLOCK_BYTES = 16 };
+/* A 32-byte key under AES-CBC with PKCS#7 padding: its two blocks and one block of sixteen 16s. */
+enum { WRAPPED_BYTES = 48 };
+/* How far below the caller's frame a call that handled secrets may have written. */
+enum { STACK_BYTES = 128 * 1024 };
+
+/* What the caller's guarded memory is divided into. */
+struct work {
+  /* The result. */
+  uint8_t key[KEY_BYTES];
+  uint8_t content_key[KEY_BYTES];
+  uint8_t encoded[RSA_BYTES];
+  uint8_t padded[WRAPPED_BYTES];
+};
+
+struct recipient {
+  EVP_PKEY *pair;
+};
+
+static void recipient_free(struct recipient *recipient) {
+  EVP_PKEY_free(recipient->pair);
+  recipient->pair = NULL;
+}
+
+static void on_collected(napi_env env, void *data, void *hint) {
+  (void)env;
+  (void)hint;
+  recipient_free(data);
+  free(data);
+}
+
+/* ---- making one ---- */
+
+struct generation {
+  napi_async_work work;
+  napi_deferred deferred;
+  struct recipient *recipient;
+};
+
+static void generation_run(napi_env env, void *data) {
+  struct generation *call = data;
+  (void)env;
+  call->recipient->pair = EVP_RSA_gen(RSA_BITS);
+  ERR_clear_error();
+}
+
+static void generation_done(napi_env env, napi_status status, void *data) {
+  struct generation *call = data;
+  struct recipient *recipient = call->recipient;
+  napi_value value = NULL;
+  if (status == napi_ok && recipient->pair != NULL &&
+      napi_create_external(env, recipient, on_collected, NULL, &value) == napi_ok)
+    recipient = NULL; /* JavaScript's now */
+  else
+    napi_create_int32(env, -ENOMEM, &value);
+  if (value != NULL) napi_resolve_deferred(env, call->deferred, value);
+  if (recipient != NULL) on_collected(env, recipient, NULL);
+  napi_delete_async_work(env, call->work);
+  free(call);
+}
+
+/* recipientKey(): a promise of a key pair, or of a negative errno. On a worker: it takes a tenth of a second. */
+static napi_value qv_recipient_key(napi_env env, napi_callback_info info) {
+  napi_value promise = NULL, name = NULL;
+  (void)info;
+  CHECK(napi_create_string_utf8(env, "qv:recipient", NAPI_AUTO_LENGTH, &name));
+  struct generation *call = calloc(1, sizeof *call);
+  struct recipient *recipient = calloc(1, sizeof *recipient);
+  if (call == NULL || recipient == NULL) {
+    free(call);
+    free(recipient);
+    napi_throw_error(env, NULL, "out of memory");
+    return NULL;
+  }
+  call->recipient = recipient;
+  if (napi_create_promise(env, &call->deferred, &promise) == napi_ok &&
+      napi_create_async_work(env, NULL, name, generation_run, generation_done, call, &call->work) == napi_ok) {
+    if (napi_queue_async_work(env, call->work) == napi_ok) return promise;
+    napi_delete_async_work(env, call->work);
+  }
+  throw_last(env);
+  free(recipient);
+  free(call);
+  return NULL;
+}
+
+/* ---- using it ---- */
+
+static struct recipient *take_recipient(napi_env env, napi_value value) {
+  void *data = NULL;
+  if (napi_get_value_external(env, value, &data) == napi_ok && data != NULL) return data;
+  napi_throw_type_error(env, NULL, "not a recipient key");
+  return NULL;
+}
+
+/* recipientSpki(recipient): DER SubjectPublicKeyInfo, or a negative errno. */
+static napi_value qv_recipient_spki(napi_env env, napi_callback_info info) {
+  napi_value value, result = NULL;
+  struct recipient *recipient;
+  unsigned char *der = NULL;
+  if (!take_arguments(env, info, 1, &value) || (recipient = take_recipient(env, value)) == NULL) return NULL;
+  int length = recipient->pair == NULL ? -1 : i2d_PUBKEY(recipient->pair, &der);
+  if (length <= 0) return number(env, -EINVAL);
+  napi_status made = napi_create_buffer_copy(env, (size_t)length, der, NULL, &result);
+  OPENSSL_free(der);
+  CHECK(made);
+  return result;
+}
+
+/* The block under the RSA key, without its padding removed. */
+static bool rsa_decrypt(EVP_PKEY *pair, const uint8_t *encrypted, struct work *work) {
+  size_t length = RSA_BYTES;
+  EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(pair, NULL);
+  bool done = context != NULL && EVP_PKEY_decrypt_init(context) == 1 &&
+              EVP_PKEY_CTX_set_rsa_padding(context, RSA_NO_PADDING) == 1 &&
+              EVP_PKEY_decrypt(context, work->encoded, &length, encrypted, RSA_BYTES) == 1 && length == RSA_BYTES;
+  EVP_PKEY_CTX_free(context);
+  return done;
+}
+
+/* RSAES-OAEP with SHA-256, MGF1 with SHA-256, and no label. In constant time, as OpenSSL has it. */
+static bool oaep_decode(struct work *work) {
+  return RSA_padding_check_PKCS1_OAEP_mgf1(work->content_key, KEY_BYTES, work->encoded, RSA_BYTES, RSA_BYTES, NULL, 0,
+                                           EVP_sha256(), EVP_sha256()) == KEY_BYTES;
+}
+
+static bool aes_decrypt(const uint8_t *iv, const uint8_t *ciphertext, struct work *work) {
+  static const uint8_t padding[BLOCK_BYTES] = {16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16};
+  int length = 0;
+  EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+  /* OpenSSL would hold the last block back and judge its padding by itself: it is compared here, whole. */
+  bool done = context != NULL && EVP_DecryptInit_ex(context, EVP_aes_256_cbc(), NULL, work->content_key, iv) == 1 &&
+              EVP_CIPHER_CTX_set_padding(context, 0) == 1 &&
+              EVP_DecryptUpdate(context, work->padded, &length, ciphertext, WRAPPED_BYTES) == 1 &&
+              length == WRAPPED_BYTES && CRYPTO_memcmp(work->padded + KEY_BYTES, padding, BLOCK_BYTES) == 0;
+  EVP_CIPHER_CTX_free(context);
+  return done;
+}
+
+/*
+ * recipientOpen(recipient, encryptedKey, iv, ciphertext, work): 0, and the 32-byte key at the start of `work`; or a
+ * negative errno, the same for every failure, and nothing but zeros in `work`.
+ */
+static napi_value qv_recipient_open(napi_env env, napi_callback_info info) {
+  napi_value values[5];
+  struct recipient *recipient;
+  uint8_t *encrypted = NULL, *iv = NULL, *ciphertext = NULL, *bytes = NULL;
+  size_t encrypted_length = 0, iv_length = 0, ciphertext_length = 0, length = 0;
+  if (!take_arguments(env, info, 5, values) || (recipient = take_recipient(env, values[0])) == NULL ||
+      !take_bytes(env, values[1], &encrypted, &encrypted_length) || !take_bytes(env, values[2], &iv, &iv_length) ||
+      !take_bytes(env, values[3], &ciphertext, &ciphertext_length) || !take_bytes(env, values[4], &bytes, &length))
+    return NULL;
+  if (encrypted_length != RSA_BYTES || iv_length != IV_BYTES || ciphertext_length != WRAPPED_BYTES ||
+      length < sizeof(struct work)) {
+    napi_throw_range_error(env, NULL, "not of the length it must have");
+    return NULL;
+  }
+  struct work *work = (struct work *)bytes;
+  memset(work, 0, sizeof *work);
+  bool done = recipient->pair != NULL && rsa_decrypt(recipient->pair, encrypted, work) && oaep_decode(work) &&
+              aes_decrypt(iv, ciphertext, work);
+  if (done) memcpy(work->key, work->padded, KEY_BYTES);
+  OPENSSL_cleanse(bytes + KEY_BYTES, length - KEY_BYTES);
+  ERR_clear_error();
+  return number(env, done ? 0 : -EBADMSG);
+}
+
+/* recipientDrop(recipient): wipes the private key at once, and as often as one likes. */
+static napi_value qv_recipient_drop(napi_env env, napi_callback_info info) {
+  napi_value value;
+  struct recipient *recipient;
+  if (!take_arguments(env, info, 1, &value) || (recipient = take_recipient(env, value)) == NULL) return NULL;
+  recipient_free(recipient);
+  return NULL;
+}
+
+/* Not inlined, so that its array lies below every frame that is still in use. */
+static __attribute__((noinline)) void wipe_below(void) {
+  uint8_t stack[STACK_BYTES];
+  explicit_bzero(stack, sizeof stack);
+}
+
+/* wipeStack(): what calls before this one left on the stack below it. */
+static napi_value qv_wipe_stack(napi_env env, napi_callback_info info) {
+  (void)env;
+  (void)info;
+  wipe_below();
+  return NULL;
+}
+
+napi_value qv_recipient_init(napi_env env, napi_value exports) {
+  const napi_property_descriptor properties[] = {
+#define FUNCTION(name, function) {name, NULL, function, NULL, NULL, NULL, napi_enumerable, NULL}
+      FUNCTION("recipientKey", qv_recipient_key),   FUNCTION("recipientSpki", qv_recipient_spki),
+      FUNCTION("recipientOpen", qv_recipient_open), FUNCTION("recipientDrop", qv_recipient_drop),
+      FUNCTION("wipeStack", qv_wipe_stack),
+#undef FUNCTION
+  };
+  CHECK(napi_define_properties(env, exports, sizeof properties / sizeof properties[0], properties));
+  return exports;
+}

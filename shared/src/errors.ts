@@ -136,6 +136,7 @@ export const ERRORS = {
   rate_limited: retry(429, 'Too many requests in this minute; the path names whose share is used up.'),
   deadline_exceeded: retry(504, 'No answer within the time limit. Repeating with the same id is safe.'),
   internal: row(500, 'An unexpected fault; nothing was changed unless a repeat of the same id says so.'),
+  secret_exposed: row(500, 'Code was about to show a secret, or used one that was wiped: a fault of the program.'),
 
   // Where the host has the instance role's credentials from: EC2's instance metadata service, version 2.
   metadata_unavailable: retry(503, 'The instance metadata service does not answer, or is too busy to.'),

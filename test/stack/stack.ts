@@ -48,6 +48,10 @@ export interface StackOptions {
   readonly bundle?: BundleFiles;
   /** By the enclave's name; the first one's is `enclave`. Default: Unix sockets in the stack's folder. */
   readonly addressesOf?: (name: string) => EnclaveAddresses;
+  /** Has KMS write down every secret that leaves it, in `Backend.sealedFile`. */
+  readonly recordSealed?: boolean;
+  /** Further members of the enclave's configuration. */
+  readonly enclaveConfig?: Record<string, unknown>;
   /** Measured; means something to enclaves on vsock alone. */
   readonly parentCid?: number;
   /** Measured: execution keys stay unwrapped for a while. */
@@ -77,6 +81,8 @@ export interface Backend {
   readonly deployment: string;
   /** Side door of the local KMS: faults, counts. */
   readonly kmsAdmin: string;
+  /** See kms/record.ts; there if `recordSealed` asked for it. */
+  readonly sealedFile: string;
   readonly kmsEndpoint: { readonly host: string; readonly port: number };
   readonly kmsKeyArn: string;
   readonly nsmRootDer: Uint8Array;
@@ -138,12 +144,14 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
     const operator = { accessKeyId: 'AKIALOCALBREAKGLASS1', secretAccessKey: randomSecret() };
     const instance = { accessKeyId: 'AKIALOCALINSTANCE001', secretAccessKey: randomSecret() };
     const kmsAdmin = `unix:${join(dir, 'kms-admin.sock')}`;
+    const sealedFile = join(dir, 'kms-sealed.jsonl');
     const kms = await start('kms', [
       join(STACK, 'kms', 'main.ts'),
       file('kms.json', {
         dir: join(dir, 'kms'),
         nsmRootPem: join(rootDir, 'root.pem'),
         adminSocket: kmsAdmin,
+        ...(options.recordSealed === true && { recordFile: sealedFile }),
         region: REGION,
         accountId: ACCOUNT,
         principals: [
@@ -178,6 +186,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       parentCid: options.parentCid ?? 3,
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
       ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
+      ...options.enclaveConfig,
     });
     const startEnclave = async (name: string): Promise<StackEnclave> => {
       const addresses = options.addressesOf?.(name) ?? unixAddresses(dir, name);
@@ -235,6 +244,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         process,
       })),
       kmsAdmin,
+      sealedFile,
       kmsEndpoint: { host: hostname, port: Number(port) },
       kmsKeyArn,
       nsmRootDer: root.certificateDer,

@@ -23,7 +23,24 @@ export interface CallInput {
   readonly unsafeAcceptUnsignedDocuments: boolean | undefined;
   readonly now: number;
   readonly faults: readonly Fault[];
+  readonly onSealed?: OnSealed | undefined;
 }
+
+/** Everything secret about one answer to a recipient. */
+export interface Sealed {
+  readonly operation: string;
+  readonly context: EncryptionContext;
+  /** What the envelope holds. */
+  readonly secret: Uint8Array;
+  /** The key the envelope is encrypted under. */
+  readonly contentKey: Uint8Array;
+  /** DER SubjectPublicKeyInfo that the attestation document named. */
+  readonly spki: Uint8Array;
+  readonly envelope: Uint8Array;
+}
+
+/** Told of each envelope before it is answered. */
+export type OnSealed = (sealed: Sealed) => void;
 
 /** What the call log keeps; filled in while the call goes on, so that refusals are described too. */
 export interface CallTrace {
@@ -132,12 +149,15 @@ export class Call {
   /** `Plaintext` for a plain call; an envelope and an empty `Plaintext` for an attested one. */
   secretMembers(secret: Uint8Array, recipient: Recipient | undefined): Answer {
     if (recipient === undefined) return { Plaintext: toBase64(secret) };
-    const { faults } = this.input;
+    const { faults, onSealed, operation } = this.input;
     const sealed = faults.some((fault) => fault.kind === 'otherSecret')
       ? new Uint8Array(randomBytes(secret.length))
       : secret;
     const options = faults.flatMap((fault) => (fault.kind === 'envelope' ? [fault.options] : []));
-    const envelope = sealForRecipient(sealed, recipient.spki, Object.assign({}, ...options));
+    const contentKey = new Uint8Array(randomBytes(32));
+    const { spki } = recipient;
+    const envelope = sealForRecipient(sealed, spki, Object.assign({}, ...options), contentKey);
+    onSealed?.({ operation, context: this.trace.encryptionContext, secret: sealed, contentKey, spki, envelope });
     const plaintext = faults.find((fault) => fault.kind === 'plaintext');
     return {
       ...(plaintext?.as === 'absent' ? {} : { Plaintext: plaintext?.as === 'leaked' ? toBase64(secret) : '' }),

@@ -16,6 +16,8 @@ export interface KmsConfig {
   readonly unsafeAcceptUnsignedDocuments?: boolean;
   /** Where tests inject faults: `unix:/path`. Without it there is no side door. */
   readonly adminSocket?: string;
+  /** Where every secret that leaves for a recipient is written down, for tests that look for it: see record.ts. */
+  readonly recordFile?: string;
   readonly region?: string;
   readonly accountId?: string;
   /** Further DNS names of the server certificate. */
@@ -32,7 +34,7 @@ export async function readKmsConfig(path: string): Promise<KmsConfig> {
     principals: fields.list('principals').map(parsePrincipal),
     ...(unsigned !== undefined && { unsafeAcceptUnsignedDocuments: unsigned }),
     ...(fields.optional('port') === undefined ? {} : { port: fields.integer('port', 65_535) }),
-    ...optionalTexts(fields, ['host', 'adminSocket', 'region', 'accountId']),
+    ...optionalTexts(fields, ['host', 'adminSocket', 'recordFile', 'region', 'accountId']),
     ...(fields.optional('serverNames') === undefined ? {} : { serverNames: fields.list('serverNames').map(String) }),
   };
   fields.end();

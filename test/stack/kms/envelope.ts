@@ -37,8 +37,8 @@ export function sealForRecipient(
   plaintext: Uint8Array,
   recipientSpki: Uint8Array,
   options: EnvelopeOptions = {},
+  contentKey: Uint8Array = randomBytes(32),
 ): Uint8Array {
-  const contentKey = randomBytes(32);
   const iv = randomBytes(16);
   const cipher = createCipheriv('aes-256-cbc', contentKey, iv);
   const encrypted = new Uint8Array(Buffer.concat([cipher.update(plaintext), cipher.final()]));

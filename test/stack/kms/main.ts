@@ -5,14 +5,15 @@ import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { announceReady, endWithParent } from '../lifetime.ts';
 import { serveAdmin } from './admin.ts';
 import { readKmsConfig } from './config.ts';
+import { recordTo } from './record.ts';
 import { startLocalKms } from './server.ts';
 
 const [configPath] = process.argv.slice(2);
 if (configPath === undefined) throw new Error('usage: main.ts <config.json>');
 
-const { adminSocket, nsmRootPem, ...config } = await readKmsConfig(configPath);
+const { adminSocket, nsmRootPem, recordFile, ...config } = await readKmsConfig(configPath);
 const nsmRootDer = new Uint8Array(new X509Certificate(await readFile(nsmRootPem)).raw);
-const kms = await startLocalKms({ ...config, nsmRootDer });
+const kms = await startLocalKms({ ...config, nsmRootDer, ...(recordFile && { onSealed: recordTo(recordFile) }) });
 
 if (adminSocket !== undefined) {
   const address = parseTransportAddress(adminSocket);

@@ -8,7 +8,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import * as administration from './administration.ts';
-import { type Answer, Call } from './call.ts';
+import { type Answer, Call, type OnSealed } from './call.ts';
 import * as cryptography from './cryptography.ts';
 import { KmsError } from './errors.ts';
 import { CallLog, type Fault, Faults } from './faults.ts';
@@ -69,6 +69,8 @@ export interface LocalKmsOptions {
   readonly serverNames?: readonly string[];
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** Tells a test every secret that leaves for a recipient. */
+  readonly onSealed?: OnSealed;
 }
 
 interface Reply {
@@ -203,9 +205,9 @@ export class LocalKms {
       if (perform === undefined || method !== 'POST') throw new KmsError('UnknownOperationException');
       refuse(faults);
       const parameters = Parameters.parse(body);
-      const { nsmRootDer, unsafeAcceptUnsignedDocuments } = options;
+      const { nsmRootDer, unsafeAcceptUnsignedDocuments, onSealed } = options;
       const trust = { nsmRootDer, unsafeAcceptUnsignedDocuments };
-      call = new Call({ operation, principal, parameters, keys, accountId, ...trust, now, faults });
+      call = new Call({ operation, principal, parameters, keys, accountId, ...trust, now, faults, onSealed });
       reply = { status: 200, body: JSON.stringify(await perform(call)) };
     } catch (error) {
       const refusal = error instanceof KmsError ? error : new KmsError('KMSInternalException', String(error));

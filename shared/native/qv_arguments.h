@@ -51,4 +51,15 @@ static inline bool take_bytes(napi_env env, napi_value value, uint8_t **bytes, s
   return false;
 }
 
+/* What an external value with this tag stands for. One of another kind is refused like anything else. */
+static inline void *take_external(napi_env env, napi_value value, const napi_type_tag *tag) {
+  void *data = NULL;
+  bool is_ours = false;
+  if (napi_check_object_type_tag(env, value, tag, &is_ours) == napi_ok && is_ours &&
+      napi_get_value_external(env, value, &data) == napi_ok && data != NULL)
+    return data;
+  napi_throw_type_error(env, NULL, "not a value of the addon's");
+  return NULL;
+}
+
 #endif

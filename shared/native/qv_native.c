@@ -38,6 +38,8 @@ enum { NSM_REQUEST_MAX = 0x1000, NSM_RESPONSE_MAX = 0x3000 };
 
 /* ---- sockets ---- */
 
+static const napi_type_tag SOCK_TAG = {0x7176736f636b6574, 0x9d4a1c02f6b85e37};
+
 struct sock {
   uv_poll_t poll;
   napi_env env;
@@ -124,15 +126,15 @@ static napi_value sock_wrap(napi_env env, int fd, napi_value on_event) {
     return NULL;
   }
   sock->owners++;
+  if (napi_type_tag_object(env, result, &SOCK_TAG) != napi_ok) {
+    sock_close(sock);
+    throw_last(env);
+    return NULL;
+  }
   return result;
 }
 
-static struct sock *take_sock(napi_env env, napi_value value) {
-  void *data = NULL;
-  if (napi_get_value_external(env, value, &data) == napi_ok && data != NULL) return data;
-  napi_throw_type_error(env, NULL, "not a socket");
-  return NULL;
-}
+static struct sock *take_sock(napi_env env, napi_value value) { return take_external(env, value, &SOCK_TAG); }
 
 static bool take_function(napi_env env, napi_value value) {
   napi_valuetype type;

@@ -38,6 +38,8 @@ struct work {
   uint8_t padded[WRAPPED_BYTES];
 };
 
+static const napi_type_tag RECIPIENT_TAG = {0x7176726563697069, 0x3be07f5dc2918a64};
+
 struct recipient {
   EVP_PKEY *pair;
 };
@@ -73,12 +75,14 @@ static void generation_done(napi_env env, napi_status status, void *data) {
   struct generation *call = data;
   struct recipient *recipient = call->recipient;
   napi_value value = NULL;
-  if (status == napi_ok && recipient->pair != NULL &&
-      napi_create_external(env, recipient, on_collected, NULL, &value) == napi_ok)
+  bool made = status == napi_ok && recipient->pair != NULL;
+  if (made && napi_create_external(env, recipient, on_collected, NULL, &value) == napi_ok) {
     recipient = NULL; /* JavaScript's now */
-  else
-    napi_create_int32(env, -ENOMEM, &value);
-  if (value != NULL) napi_resolve_deferred(env, call->deferred, value);
+    made = napi_type_tag_object(env, value, &RECIPIENT_TAG) == napi_ok;
+  } else {
+    made = false;
+  }
+  if (made || napi_create_int32(env, -ENOMEM, &value) == napi_ok) napi_resolve_deferred(env, call->deferred, value);
   if (recipient != NULL) on_collected(env, recipient, NULL);
   napi_delete_async_work(env, call->work);
   free(call);
@@ -112,10 +116,7 @@ static napi_value qv_recipient_key(napi_env env, napi_callback_info info) {
 /* ---- using it ---- */
 
 static struct recipient *take_recipient(napi_env env, napi_value value) {
-  void *data = NULL;
-  if (napi_get_value_external(env, value, &data) == napi_ok && data != NULL) return data;
-  napi_throw_type_error(env, NULL, "not a recipient key");
-  return NULL;
+  return take_external(env, value, &RECIPIENT_TAG);
 }
 
 /* recipientSpki(recipient): DER SubjectPublicKeyInfo, or a negative errno. */

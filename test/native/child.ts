@@ -1,8 +1,12 @@
 /** One scenario in a process of its own: `child.ts <addon> <scenario> <options as JSON>`. Prints its result as JSON. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import { type Envelope, parseEnvelope } from '@quantumvault/enclave/cms.ts';
+import { nativeRecipientKeys } from '@quantumvault/enclave/native-recipient.ts';
 import { harden, loadNative, mixRandomness, nsmDevice, vsockTransport } from '@quantumvault/shared/native.ts';
+import { sealForRecipient } from '../stack/kms/envelope.ts';
 import { SCENARIOS, type ScenarioName } from './scenarios.ts';
 
 // The machine's own vsock is nobody's to play with.
@@ -118,7 +122,7 @@ function misuse(): void {
   const nonsense = [undefined, null, 1, -1, 1.5, 'x', {}, [], () => 0, new Uint8Array(4), new Uint32Array(2), 1n];
   for (const [name, call] of Object.entries(functions)) {
     // These would do what they are asked to, with the whole machine.
-    if (name === 'harden' || name === 'setClock' || name === 'mixRandomness') continue;
+    if (['harden', 'setClock', 'mixRandomness', 'recipientKey', 'wipeStack'].includes(name)) continue;
     assert.throws(() => call(), name);
     for (const value of nonsense)
       for (const other of nonsense) {
@@ -142,6 +146,60 @@ function misuse(): void {
   assert.throws(() => native.read(socket, new Uint16Array(8) as unknown as Uint8Array), TypeError);
 }
 
+/** What is sealed for a key opens with it, into the caller's memory alone; anything else is one refusal. */
+async function recipient(): Promise<void> {
+  const keys = nativeRecipientKeys(native);
+  const [key, other] = await Promise.all([keys.generate(), keys.generate()]);
+  assert.notDeepEqual(key.spki, other.spki);
+  const secret = randomBytes(32);
+  const work = Buffer.alloc(512, 0xee);
+  const isZero = (): boolean => work.every((byte) => byte === 0);
+  const sealed = (bytes = secret): Envelope => parseEnvelope(sealForRecipient(bytes, key.spki));
+  for (let round = 0; round < 50; round++) {
+    work.fill(0xee);
+    assert.ok(key.open(sealed(), work));
+    assert.deepEqual(work, Buffer.concat([secret, Buffer.alloc(480)]));
+  }
+  const flipped = (bytes: Uint8Array, at: number): Uint8Array =>
+    bytes.map((byte, index) => (index === at ? byte ^ 1 : byte));
+  const good = sealed();
+  const refused: Envelope[] = [
+    parseEnvelope(sealForRecipient(secret, other.spki)),
+    { ...good, encryptedKey: new Uint8Array(256) },
+    { ...good, encryptedKey: new Uint8Array(256).fill(0xff) },
+    ...[0, 128, 255].map((at) => ({ ...good, encryptedKey: flipped(good.encryptedKey, at) })),
+    // The block of the padding, and the one before it, which changes the padding's bytes.
+    ...[16, 31, 32, 47].map((at) => ({ ...good, ciphertext: flipped(good.ciphertext, at) })),
+    // Contents of another length that have three blocks, too.
+    sealed(Buffer.concat([secret, Buffer.alloc(1)])),
+    sealed(Buffer.concat([secret, Buffer.alloc(15)])),
+  ];
+  for (const envelope of refused) {
+    work.fill(0xee);
+    assert.equal(key.open(envelope, work), false);
+    assert.ok(isZero());
+  }
+  // CBC has no MAC: a changed IV changes the key, and what the key opens says so.
+  assert.ok(key.open({ ...good, iv: flipped(good.iv, 0) }, work));
+  assert.deepEqual(work.subarray(0, 32), flipped(secret, 0));
+  assert.throws(() => key.open({ ...good, iv: new Uint8Array(15) }, work), RangeError);
+  assert.throws(() => key.open({ ...good, ciphertext: new Uint8Array(64) }, work), RangeError);
+  assert.throws(() => key.open({ ...good, encryptedKey: new Uint8Array(255) }, work), RangeError);
+  assert.throws(() => key.open(good, Buffer.alloc(300)), RangeError);
+  key.drop();
+  key.drop();
+  assert.equal(key.open(good, work), false);
+  assert.ok(isZero());
+  const socket = native.listen(7001, 1, () => undefined) as never;
+  assert.throws(() => native.recipientDrop(socket), TypeError);
+  native.close(socket);
+  const raw = (await native.recipientKey()) as never;
+  assert.throws(() => native.close(raw), TypeError);
+  assert.ok((native.recipientSpki(raw) as Uint8Array).length === 294);
+  native.recipientDrop(raw);
+  assert.ok((native.recipientSpki(raw) as number) < 0);
+}
+
 const own: Readonly<Record<string, () => unknown>> = {
   foreignPeer,
   noDescriptors,
@@ -150,6 +208,7 @@ const own: Readonly<Record<string, () => unknown>> = {
   mixes,
   teardown,
   misuse,
+  recipient,
 };
 const scenario = own[name] ?? (() => SCENARIOS[name as ScenarioName]({ transport, address, ...JSON.parse(options) }));
 const result = await scenario();

@@ -32,6 +32,8 @@ export interface Authentic {
   readonly key: RequestKey;
   readonly message: Omit<RequestOf<'sign'>, 'blobs'>;
   readonly deadline: Deadline;
+  /** To be called before the enclave is asked, and not for what is decided already. @throws QvError rate_limited */
+  readonly count: () => Promise<void>;
 }
 
 /** Of one question to the enclave. */
@@ -66,7 +68,7 @@ export class Signing {
   }
 
   /**
-   * @throws QvError overloaded, rate_limited, request_*, audience_mismatch, wallet_unknown, row_tampered, frozen, wallet_without_policy, and what
+   * @throws QvError overloaded, request_*, audience_mismatch, wallet_unknown, row_tampered, frozen, wallet_without_policy, and what
    * `parse` throws
    */
   async authenticate<B extends Pick<SignBody, 'audience' | 'wallet' | 'dryRun'>>(
@@ -96,11 +98,13 @@ export class Signing {
     const signer = () => this.#keys.signerOf(policy.bytes, signature, content);
     const requester = await metrics.stage('authentication', signer);
     freezes.requireOpen({ wallet, requester });
-    await this.#limits.bySigner(request, reply, { requester, wallet }, countOf(body));
+    const contentHash = sha256(content);
+    const count = () => this.#limits.bySigner(request, reply, { requester, wallet, contentHash }, countOf(body));
     return {
       row,
       body,
       deadline,
+      count,
       key: { wallet, requester, id, bodyHash: sha256(bytes) },
       message: { id, timestamp: timestampText, body: bytes, signature, policy },
     };
@@ -119,20 +123,27 @@ export class Signing {
     return await citedSignal(signals, this.#keys.signalRulesOf(message.policy.bytes), body.signal, freshAt);
   }
 
-  /** The reply to this request, once decided: the same for a day. */
-  once<R>({ key, deadline }: Authentic, decision: Decision<R>): Promise<string> {
+  /**
+   * The reply to this request, once decided: the same for a day. Only what is to be decided counts against rates, so
+   * that a repeat is told what was decided also when nothing is left.
+   */
+  once<R>({ key, deadline, count }: Authentic, decision: Decision<R>): Promise<string> {
     return this.#idempotency.once(key, {
       // A stored reply is a released signature: a freeze holds it back like a new one.
       release: () => this.#deps.freezes.requireOpen(key),
-      work: () => this.#decide(deadline, decision),
+      work: async () => {
+        await count();
+        return await this.#decide(deadline, decision);
+      },
     });
   }
 
   /** Asks without deciding anything, for a dry run. */
   async advice<R>(
-    { deadline }: Authentic,
+    { deadline, count }: Authentic,
     ask: (asking: Pick<Asking<R>, 'timeoutMilliseconds'>) => Promise<R>,
   ): Promise<R> {
+    await count();
     const asking = { timeoutMilliseconds: deadline.leftMilliseconds() };
     return this.#deps.metrics.stage('enclave', () => this.#queue.wait(() => ask(asking)));
   }

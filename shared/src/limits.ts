@@ -236,6 +236,10 @@ export const LIMITS = {
   walletRequestsPerMinute: 6_000,
   /** Callers remembered per rate limit; of more, those not heard of for longest start anew. */
   rateLimitKeys: 20_000,
+  /** Signed requests that were counted, of all callers; of more, the oldest count once more when they are repeated. */
+  rateLimitRequests: 20_000,
+  /** Of one signed request that is not decided, or a dry run: what is asked of the enclave again without being counted. */
+  requestRepeats: 8,
   /** When the oldest signing request has waited so long for the enclave, new ones are refused before work is done. */
   queueAgeMilliseconds: 4_000,
   /** Fewer than these are no queue: one slow answer keeps nobody else from asking. */

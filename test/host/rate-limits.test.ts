@@ -1,9 +1,11 @@
 /** Who may ask how often, how long a caller waits, and what is refused before any work is done. */
 import { connect } from 'node:net';
 import { QueueAge } from '@quantumvault/host/queue-age.ts';
+import { CountedRequests } from '@quantumvault/host/rate-limits/counted-requests.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { expectProblem } from '../support/codes.ts';
+import { Refused } from '../support/fake-enclave.ts';
 import { Harness, person, type SignOptions } from './harness.ts';
 
 let host: Harness;
@@ -101,6 +103,91 @@ describe('the rate of a requester and of a wallet', () => {
     // It was asked of nobody, and its id is free.
     expect(host.enclave.requests.filter(({ name }) => name === 'sign')).toHaveLength(5);
     expect(host.rows('replies')).toHaveLength(5);
+  });
+
+  it('counts one signature once, however often its bytes are sent and whatever became of them', async () => {
+    await withWallet({ requester: 3, wallet: 1_000 });
+    const asked = () => host.enclave.requests.filter(({ name }) => name === 'sign').length;
+    const captured = (request: ReturnType<Harness['signRequest']>) => () =>
+      host.send('POST', '/v1/sign', request.body, request.headers);
+    // Decided: told again, as often as anybody asks.
+    const decided = captured(host.signRequest({ id: 'decided' }));
+    for (let index = 0; index < 20; index++) expect((await decided()).status).toBe(200);
+    expect(asked()).toBe(1);
+    // Not decided, and a dry run: asked again a few times, and then refused without being counted.
+    host.enclave.handlers.sign = () => {
+      throw new Refused({ code: 'kms_unavailable' });
+    };
+    const undecided = captured(host.signRequest({ id: 'undecided' }));
+    for (let index = 0; index <= LIMITS.requestRepeats; index++)
+      await expectProblem(await undecided(), 'kms_unavailable');
+    for (let index = 0; index < 20; index++) {
+      const response = await undecided();
+      expect(response.headers.get('retry-after')).toBe('1');
+      const refused = await expectProblem(response, 'rate_limited');
+      expect(refused).toMatchObject({ path: 'repeats', value: `${LIMITS.requestRepeats} of one request` });
+    }
+    expect(asked()).toBe(2 + LIMITS.requestRepeats);
+    delete host.enclave.handlers.sign;
+    // Of the requester's three one is left, and what was decided is told also when none is.
+    expect((await host.sign({ id: 'last' })).headers.get('ratelimit')).toMatch(
+      /"requester";r=0;t=\d+, "wallet";r=997;/,
+    );
+    expect((await expectProblem(await host.sign({ id: 'too-many' }), 'rate_limited')).path).toBe('requester');
+    expect((await decided()).status).toBe(200);
+  });
+
+  it('of dry runs counts one signature once as well', async () => {
+    await withWallet({ requester: 2 });
+    const request = host.signRequest({ id: 'dry', body: { ...host.signBody(), dryRun: true } });
+    const send = () => host.send('POST', '/v1/sign', request.body, request.headers);
+    for (let index = 0; index <= LIMITS.requestRepeats; index++) expect((await send()).status).toBe(200);
+    expect((await expectProblem(await send(), 'rate_limited')).path).toBe('repeats');
+    expect((await host.sign({ id: 'mine' })).status).toBe(200);
+  });
+
+  it('counts nothing of a request while its first copy is under way', async () => {
+    await withWallet({ requester: 2 });
+    host.enclave.handlers.sign = () => 'hang';
+    const request = host.signRequest({ id: 'slow' });
+    const send = () =>
+      host.send('POST', '/v1/sign', request.body, { ...request.headers, 'x-request-timeout-ms': '1500' });
+    const first = send();
+    await expect.poll(() => host.enclave.requests.some(({ name }) => name === 'sign')).toBe(true);
+    for (let index = 0; index < 20; index++) await expectProblem(await send(), 'request_in_flight');
+    await expectProblem(await first, 'deadline_exceeded');
+    delete host.enclave.handlers.sign;
+    expect((await host.sign({ id: 'mine' })).status).toBe(200);
+  });
+
+  it('takes nothing of a requester for what the wallet’s rate refuses', async () => {
+    await withWallet({ requester: 2, wallet: 1 });
+    expect((await host.sign({ id: 'first' })).status).toBe(200);
+    for (let index = 0; index < 5; index++)
+      expect((await expectProblem(await host.sign({ id: `w${index}` }), 'rate_limited')).path).toBe('wallet');
+  });
+
+  it('remembers signatures for as long as they are fresh, and so many', async () => {
+    let nowMs = 0;
+    let count = 0;
+    const requests = new CountedRequests(() => nowMs);
+    const once = (name: string) => requests.once(name, async () => void count++);
+    await once('a');
+    await once('a');
+    expect(count).toBe(1);
+    nowMs = (LIMITS.requestMaxAgeSeconds + LIMITS.requestMaxFutureSeconds) * 1000;
+    await once('a');
+    expect(count).toBe(2);
+    for (let index = 0; index < LIMITS.rateLimitRequests; index++) await once(String(index));
+    await once('a');
+    expect(count).toBe(3 + LIMITS.rateLimitRequests);
+    await once(String(LIMITS.rateLimitRequests - 1));
+    expect(count).toBe(3 + LIMITS.rateLimitRequests);
+    // What was refused is not counted, also for those who came meanwhile, and counts when it comes again.
+    const refuse = () => requests.once('b', () => Promise.reject(new Error('no')));
+    for (const refused of [refuse(), refuse()]) await expect(refused).rejects.toThrow('no');
+    await once('b');
+    expect(count).toBe(4 + LIMITS.rateLimitRequests);
   });
 
   it('counts each transaction of a batch', async () => {

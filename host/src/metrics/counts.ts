@@ -5,7 +5,15 @@
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 
 /** Whose rate was over its limit: one of rate-limits/, or that of attempts to freeze. */
-export const RATE_LIMITS = ['address', 'attestations', 'statements', 'requester', 'wallet', 'freeze'] as const;
+export const RATE_LIMITS = [
+  'address',
+  'attestations',
+  'statements',
+  'requester',
+  'wallet',
+  'repeats',
+  'freeze',
+] as const;
 export type RateLimit = (typeof RATE_LIMITS)[number];
 
 /** Why a request was refused before any work was done for it. */

@@ -236,6 +236,8 @@ describe('what is behind the host', () => {
 
   it('the database: operations, failures, what waits for it', async () => {
     expect(await growth('qv_store_seconds_count', { kind: 'write' }, () => host.sign())).toBeGreaterThan(0);
+    const isWritten = async () => sampleValue(await scrape(), 'qv_store_backlog') === 0;
+    await until('it is written', isWritten);
     const unlock = host.lockDatabase();
     try {
       const grown = await growth('qv_store_failures_total', { code: 'store_unavailable' }, async () => {
@@ -248,7 +250,7 @@ describe('what is behind the host', () => {
     } finally {
       unlock();
     }
-    await until('it is written', async () => sampleValue(await scrape(), 'qv_store_backlog') === 0);
+    await until('it is written', isWritten);
   });
 
   it('credentials, and what of the log is published', async () => {

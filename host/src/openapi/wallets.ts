@@ -110,6 +110,7 @@ export const WALLETS: readonly Operation[] = [
     method: 'post',
     route: '/v1/wallets/:wallet/policy/statement',
     id: 'renderPolicyStatement',
+    security: [{}, { apiToken: ROLES }],
     tag: 'wallets',
     summary: 'The text that the owner of a policy is to read and sign',
     description: 'Gives no authority. What it prints can be made offline, too: `qv policy statement`.',

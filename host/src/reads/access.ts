@@ -15,26 +15,28 @@ export interface AccessDeps {
 
 const AUDITOR: readonly Role[] = ['auditor'];
 
-/** By pattern; whatever is not listed asks for no token. */
+/** By method and pattern; whatever is not listed asks for no token. */
 const READS: Readonly<Record<string, readonly Role[]>> = {
-  '/v1/wallets': ROLES,
-  '/v1/wallets/:wallet/budgets': ROLES,
-  '/v1/decisions': ROLES,
-  '/v1/freezes': ROLES,
+  'GET /v1/wallets': ROLES,
+  'GET /v1/wallets/:wallet/budgets': ROLES,
+  'GET /v1/decisions': ROLES,
+  'GET /v1/freezes': ROLES,
 };
 
 /** Public unless `publicLog` is false. */
 const PUBLIC_READS: Readonly<Record<string, readonly Role[]>> = {
-  '/v1/wallets/:wallet': ROLES,
+  'GET /v1/wallets/:wallet': ROLES,
+  // It says the enabled policy's hash, and whether an owner is a wallet's. Whoever enables one can render it himself.
+  'POST /v1/wallets/:wallet/policy/statement': ROLES,
   // Whoever is to trust the enclave has to see it.
-  '/v1/attestation': ROLES,
-  '/v1/receipts/:requestId': AUDITOR,
-  '/v1/log/boots': AUDITOR,
-  '/v1/log/checkpoint': AUDITOR,
-  '/v1/log/tile/*': AUDITOR,
-  '/v1/log/:boot/checkpoint': AUDITOR,
-  '/v1/log/:boot/tile/*': AUDITOR,
-  '/v1/log/policies/:hash': AUDITOR,
+  'GET /v1/attestation': ROLES,
+  'GET /v1/receipts/:requestId': AUDITOR,
+  'GET /v1/log/boots': AUDITOR,
+  'GET /v1/log/checkpoint': AUDITOR,
+  'GET /v1/log/tile/*': AUDITOR,
+  'GET /v1/log/:boot/checkpoint': AUDITOR,
+  'GET /v1/log/:boot/tile/*': AUDITOR,
+  'GET /v1/log/policies/:hash': AUDITOR,
 };
 
 /** What these say is of every wallet, so nobody whose token names wallets reads them. */
@@ -45,17 +47,18 @@ const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
 
 /** Before the routes are added. */
 export function guardReads(app: FastifyInstance, { apiTokens, publicLog = true }: AccessDeps): void {
-  const table = publicLog ? READS : { ...READS, ...PUBLIC_READS };
+  const table = new Map(Object.entries(publicLog ? READS : { ...READS, ...PUBLIC_READS }));
   app.addHook('onRequest', async (request, reply) => {
     const { method, url } = request.routeOptions;
-    if (method !== 'GET' || url === undefined || !Object.hasOwn(table, url)) return;
+    const roles = url === undefined ? undefined : table.get(`${String(method)} ${url}`);
+    if (url === undefined || roles === undefined) return;
     // What depends on who asks is in no cache, and a browser is told what is missing (RFC 6750 section 3).
     reply.header('www-authenticate', 'Bearer');
     if (apiTokens === undefined) throw new QvError('api_tokens_unconfigured');
     const reader = identify(request, apiTokens);
     if (reader === undefined) throw new QvError('api_token_invalid');
     reply.removeHeader('www-authenticate');
-    if (table[url]?.includes(reader.role) !== true) throw new QvError('api_role_forbidden', { value: reader.role });
+    if (!roles.includes(reader.role)) throw new QvError('api_role_forbidden', { value: reader.role });
     if (reader.wallets !== undefined && OF_ALL_WALLETS.test(url)) throw new QvError('api_wallet_forbidden');
     READERS.set(request, reader);
     const { wallet } = request.params as { wallet?: Address };

@@ -262,6 +262,15 @@ describe('reads', () => {
     await json(`/v1/wallets/${first}`, 'clerk');
     await json(`/v1/wallets/${first}`, 'bot');
     await expectProblem(await read(`/v1/wallets/${second}`, 'bot'), 'api_wallet_forbidden');
+    // To render a statement tells the hash of the policy before: who knows an owner must not learn it without a token.
+    const render = (wallet: string, name?: string) => {
+      const bearer = name === undefined ? {} : { authorization: `Bearer ${tokens[name]}` };
+      const headers = { 'content-type': 'application/json', ...bearer };
+      return host.send('POST', `/v1/wallets/${wallet}/policy/statement`, '{}', headers);
+    };
+    await expectProblem(await render(first), 'api_token_invalid');
+    await expectProblem(await render(second, 'bot'), 'api_wallet_forbidden');
+    await expectProblem(await render(first, 'bot'), 'field_missing');
     expect((await host.get('/healthz')).status).toBe(200);
     expect((await host.get('/verify')).status).toBe(200);
   });

@@ -270,7 +270,7 @@ describe('reads', () => {
     };
     await expectProblem(await render(first), 'api_token_invalid');
     await expectProblem(await render(second, 'bot'), 'api_wallet_forbidden');
-    await expectProblem(await render(first, 'bot'), 'field_missing');
+    await expectProblem(await render(first, 'bot'), 'field_malformed');
     expect((await host.get('/healthz')).status).toBe(200);
     expect((await host.get('/verify')).status).toBe(200);
   });

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { formatVerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { describe, expect, it } from 'vitest';
@@ -82,6 +83,29 @@ describe('witnesses', () => {
   ])('are refused with %s', async (_, witnesses) => {
     const error = await expectCode(() => parse({ ...config(), witnesses }), 'config_invalid');
     expect(error.facts.path?.split('.')[0]).toBe('witnesses');
+  });
+});
+
+describe('keys that stay unwrapped', () => {
+  it('are none unless it is said for how long, and how many', () => {
+    expect(parse(config()).unwrappedKeys).toBeUndefined();
+    const most = { timeToLiveSeconds: LIMITS.unwrappedKeySeconds, count: LIMITS.unwrappedKeys };
+    expect(parse({ ...config(), unwrappedKeys: most }).unwrappedKeys).toEqual(most);
+  });
+
+  it.each([
+    ['no time', { count: 1 }],
+    ['no count', { timeToLiveSeconds: 1 }],
+    ['a time of 0', { timeToLiveSeconds: 0, count: 1 }],
+    ['a count of 0', { timeToLiveSeconds: 1, count: 0 }],
+    ['too long a time', { timeToLiveSeconds: LIMITS.unwrappedKeySeconds + 1, count: 1 }],
+    ['too many', { timeToLiveSeconds: 1, count: LIMITS.unwrappedKeys + 1 }],
+    ['half a second', { timeToLiveSeconds: 0.5, count: 1 }],
+    ['an unknown field', { timeToLiveSeconds: 1, count: 1, extra: 1 }],
+    ['null', null],
+  ])('are refused with %s', async (_, unwrappedKeys) => {
+    const error = await expectCode(() => parse({ ...config(), unwrappedKeys }), 'config_invalid');
+    expect(error.facts.path?.split('.')[0]).toBe('unwrappedKeys');
   });
 });
 

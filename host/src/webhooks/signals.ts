@@ -42,6 +42,8 @@ const nameOf = ({ source, id }: SignalRecord): string => `${id} ${source}`;
 export class Signals {
   readonly #deps: SignalsDeps;
   readonly #unwritten = new Map<string, SignalInsert>();
+  /** Acknowledged before the database said that they repeat another one: its id, by their names. */
+  readonly #repeats = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
   #closed = false;
@@ -93,9 +95,18 @@ export class Signals {
       return isNew ? [signal] : [];
     });
     const [signal, ...others] = [...stored, ...waiting];
-    if (signal === undefined) throw new QvError('signal_missing', { path: 'signal' });
+    if (signal === undefined) throw this.#missing(id, sources);
     if (others.length > 0) throw new QvError('signal_ambiguous', { path: 'signal' });
     return rowMac().verifySignal(signal);
+  }
+
+  /** One that repeats another is not that other: uses are counted by id. Who was told its id learns which one counts. */
+  #missing(id: string, sources: readonly string[]): QvError {
+    for (const source of sources) {
+      const known = this.#repeats.get(`${id} ${source}`);
+      if (known !== undefined) return new QvError('signal_missing', { path: 'signal', value: `a repeat of ${known}` });
+    }
+    return new QvError('signal_missing', { path: 'signal' });
   }
 
   deleteExpired(): Promise<void> {
@@ -154,11 +165,20 @@ export class Signals {
   async #write(name: string, insert: SignalInsert): Promise<void> {
     const { store, log } = this.#deps;
     // What it took before, without our hearing of it, is a repeat.
-    const { outcome } = await within(LIMITS.storeTimeoutMilliseconds, store.putSignal(insert));
+    const result = await within(LIMITS.storeTimeoutMilliseconds, store.putSignal(insert));
     this.#unwritten.delete(name);
+    const { outcome } = result;
     const { source, id } = insert.signal;
     if (outcome === 'conflict' || outcome === 'full')
       log.error({ source, signal: id, outcome }, 'a signal that was acknowledged cannot be kept');
+    if (outcome === 'duplicate' && result.kept.id !== id) this.#rememberRepeat(name, result.kept);
+  }
+
+  #rememberRepeat(name: string, { source, id }: SignalRecord): void {
+    this.#deps.log.warn({ source, signal: id }, 'a signal that was acknowledged under another id repeats this one');
+    this.#repeats.set(name, id);
+    const [oldest] = this.#repeats.keys();
+    if (this.#repeats.size > LIMITS.signalsUnwritten && oldest !== undefined) this.#repeats.delete(oldest);
   }
 
   /** Tries once more; what then is not stored is lost, and that is said. */

@@ -139,6 +139,21 @@ describe('while the database does not answer', () => {
     expect((await signals.find('s-1023', ['alpha'])).id).toBe('s-1023');
   });
 
+  it('what turns out to repeat a stored one is no second signal, and its id leads to that one', async () => {
+    const [body, repeatSeconds] = [{ bodyHash: hashOf('same') }, 60];
+    await signals.accept(unsealed('first', body), { once: true, repeatSeconds });
+    fault = refuses;
+    const later = { ...body, receivedAt: timeMs(NOW + 1000) };
+    const told = await signals.accept(unsealed('told', later), { once: true, repeatSeconds });
+    expect(told).toMatchObject({ isRepeat: false, isStored: false });
+    fault = undefined;
+    await until('it is written', () => signals.unwritten === 0);
+    const { facts } = await expectCode(signals.find('told', ['beta', 'alpha']), 'signal_missing');
+    expect(facts).toEqual({ path: 'signal', value: 'a repeat of first' });
+    expect((await expectCode(signals.find('told', ['beta']), 'signal_missing')).facts).toEqual({ path: 'signal' });
+    expect((await signals.find('first', ['alpha'])).id).toBe('first');
+  });
+
   it('a write that went through unnoticed is no second signal, and the end writes what waits', async () => {
     fault = async () => {
       await store.putSignal(puts.mock.lastCall?.[0]);

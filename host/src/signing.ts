@@ -6,7 +6,7 @@
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { codeOf, type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
-import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { RequestOf, SignalMessage } from '@quantumvault/shared/protocol/messages.ts';
 import { requireFresh, type SignBody, signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -23,7 +23,7 @@ import { RequesterKeys } from './requester-keys.ts';
 import type { ReplyRecord, WalletRow } from './store/store.ts';
 import { policyOf, verifiedRow } from './wallet-rows.ts';
 import { parseWebhookHeaders } from './webhook.ts';
-import { type Cited, citedSignal } from './webhooks/cited.ts';
+import { type Cited, citedSignal, type SignalJson } from './webhooks/cited.ts';
 import { bodyBytes } from './wire-json.ts';
 
 /** A request that a requester of the stored policy signed. */
@@ -36,23 +36,32 @@ export interface Authentic {
   readonly count: () => Promise<void>;
 }
 
+/** What goes with every question beside the request itself. */
+export interface Added {
+  readonly timeoutMilliseconds: number;
+  /** That the request cites. */
+  readonly signal?: SignalMessage;
+}
+
 /** Of one question to the enclave. */
 export interface Asking<R> {
   readonly timeoutMilliseconds: number;
-  /** Gets what comes after the caller was told that it is too late. */
-  readonly onLate: (late: R | EnclaveRefusal) => void;
+  /** Gets what comes after the caller was told that it is too late. Without it that is nobody's concern. */
+  readonly onLate?: (late: R | EnclaveRefusal) => void;
 }
+
+type Ask<R> = (added: Added, asking: Asking<R>) => Promise<R>;
 
 /** What was asked of the enclave, and how its answer is written down and told. */
 export interface Decision<R> {
-  readonly ask: (asking: Asking<R>) => Promise<R>;
+  readonly ask: Ask<R>;
   /** Stores the decision; the reply as JSON text, or DeniedError. */
-  readonly record: (reply: R) => Promise<string>;
+  readonly record: (reply: R, cited: SignalJson | undefined) => Promise<string>;
   /** What a refusal that is a decision of its own leaves behind. */
   readonly recordRefusal: (refusal: EnclaveRefusal) => Promise<QvError>;
 }
 
-type CitingBody = Pick<SignBody, 'signal' | 'dryRun'>;
+type Citing = Pick<Authentic, 'message'> & { readonly body: Pick<SignBody, 'signal' | 'dryRun'> };
 
 export class Signing {
   readonly #deps: AppDeps;
@@ -115,7 +124,7 @@ export class Signing {
    * the repeat of a request that was decided needs no signal any more.
    * @throws QvError signal_missing, signal_ambiguous, signal_stale, row_tampered, store_*
    */
-  async cited({ message, body }: Authentic & { readonly body: CitingBody }): Promise<Cited | undefined> {
+  async #cited({ message, body }: Citing): Promise<Cited | undefined> {
     const { signals, now } = this.#deps;
     if (body.signal === undefined) return undefined;
     // A dry run judges an old one, too.
@@ -127,29 +136,30 @@ export class Signing {
    * The reply to this request, once decided: the same for a day. Only what is to be decided counts against rates, so
    * that a repeat is told what was decided also when nothing is left.
    */
-  once<R>({ key, deadline, count }: Authentic, decision: Decision<R>): Promise<string> {
+  once<R>(authentic: Authentic & Citing, decision: Decision<R>): Promise<string> {
+    const { key, count } = authentic;
     return this.#idempotency.once(key, {
       // A stored reply is a released signature: a freeze holds it back like a new one.
       release: () => this.#deps.freezes.requireOpen(key),
       work: async () => {
         await count();
-        return await this.#decide(deadline, decision);
+        return await this.#decide(authentic, decision);
       },
     });
   }
 
   /** Asks without deciding anything, for a dry run. */
-  async advice<R>(
-    { deadline, count }: Authentic,
-    ask: (asking: Pick<Asking<R>, 'timeoutMilliseconds'>) => Promise<R>,
-  ): Promise<R> {
-    await count();
-    const asking = { timeoutMilliseconds: deadline.leftMilliseconds() };
-    return this.#deps.metrics.stage('enclave', () => this.#queue.wait(() => ask(asking)));
+  async advice<R>(authentic: Authentic & Citing, ask: Ask<R>): Promise<R> {
+    await authentic.count();
+    const cited = await this.#cited(authentic);
+    const timeoutMilliseconds = authentic.deadline.leftMilliseconds();
+    const added = { timeoutMilliseconds, ...(cited && { signal: cited.message }) };
+    return this.#deps.metrics.stage('enclave', () => this.#queue.wait(() => ask(added, { timeoutMilliseconds })));
   }
 
-  async #decide<R>(deadline: Deadline, { ask, record, recordRefusal }: Decision<R>): Promise<string> {
+  async #decide<R>(authentic: Authentic & Citing, { ask, record, recordRefusal }: Decision<R>): Promise<string> {
     const { records, session, metrics, log } = this.#deps;
+    let cited: Cited | undefined;
     const refuse = async (refusal: EnclaveRefusal): Promise<QvError> => {
       // By somebody else: the next round tells which freeze it is, and then it holds for stored replies as well.
       if (refusal.code === 'frozen') void session.refresh();
@@ -160,18 +170,25 @@ export class Signing {
     try {
       const onLate = (late: R | EnclaveRefusal): void => {
         // The caller is gone; the decision was made, and a repeat of the same id finds it.
-        const kept: Promise<unknown> = late instanceof EnclaveRefusal ? refuse(late) : record(late);
+        const kept: Promise<unknown> = late instanceof EnclaveRefusal ? refuse(late) : record(late, cited?.json);
         kept.catch((error) => {
           if (error instanceof DeniedError) return;
           log.error({ code: codeOf(error) }, 'a late decision is not stored yet');
         });
       };
-      const asking = { timeoutMilliseconds: deadline.leftMilliseconds(), onLate };
-      reply = await metrics.stage('enclave', () => this.#queue.wait(() => ask(asking)));
+      const timeoutMilliseconds = authentic.deadline.leftMilliseconds();
+      const question = async (): Promise<R> => {
+        cited = await this.#cited(authentic);
+        return await ask(
+          { timeoutMilliseconds, ...(cited && { signal: cited.message }) },
+          { timeoutMilliseconds, onLate },
+        );
+      };
+      reply = await metrics.stage('enclave', () => this.#queue.wait(question));
     } catch (error) {
       throw error instanceof EnclaveRefusal ? await metrics.stage('store', () => refuse(error)) : error;
     }
-    return await metrics.stage('store', () => record(reply));
+    return await metrics.stage('store', () => record(reply, cited?.json));
   }
 
   /** Stores a denial and its leaves. A denial is told once it is stored. */

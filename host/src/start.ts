@@ -27,7 +27,8 @@ import { startMetricsListener } from './metrics/listener.ts';
 import { meteredStore } from './metrics/metered-store.ts';
 import { HostMetrics } from './metrics/metrics.ts';
 import { collectState } from './metrics/state.ts';
-import { type OpsPage, startOpsPage } from './ops-page/listener.ts';
+import { startOpsPage } from './ops-page/listener.ts';
+import type { PlainListener } from './plain-listener.ts';
 import { ApiTokens } from './reads/tokens-file.ts';
 import { Records } from './records.ts';
 import { OperatorsFile } from './remote-freeze/operators-file.ts';
@@ -204,7 +205,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     parts.add(await startAdmin(config.adminSocket, shared), (part) => part.close());
     const metricsListener =
       config.metrics && parts.add(await startMetricsListener(config.metrics, metrics, log), (part) => part.close());
-    let opsPage: OpsPage | undefined;
+    let opsPage: PlainListener | undefined;
     if (config.opsPage !== undefined) {
       const names = config.witnesses.map(({ key }) => key.name);
       opsPage = parts.add(await startOpsPage(config.opsPage, { ...shared, witnesses: names }), (part) => part.close());

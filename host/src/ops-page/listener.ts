@@ -2,21 +2,14 @@
  * The status page on a loopback port of its own, for operators on this machine or behind their tunnel: it asks nobody
  * who they are. Requests that come while it is being made share its answer.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { QvError } from '@quantumvault/shared/errors.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Log } from '../log.ts';
 import type { HostMetrics } from '../metrics/metrics.ts';
+import { listenPlainly, type PlainListener } from '../plain-listener.ts';
 import { gatherFacts, type OpsDeps } from './facts.ts';
 import { PAGE_HEADERS, renderPage } from './page.ts';
 import { Samples } from './samples.ts';
-
-export interface OpsPage {
-  /** `http://127.0.0.1:9470/` */
-  readonly url: string;
-  close(): Promise<void>;
-}
 
 export interface OpsPageDeps extends OpsDeps {
   readonly metrics: Pick<HostMetrics, 'registry'>;
@@ -30,7 +23,7 @@ const LOCAL_NAME = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})
 export async function startOpsPage(
   where: { readonly host: string; readonly port: number },
   deps: OpsPageDeps,
-): Promise<OpsPage> {
+): Promise<PlainListener> {
   const { metrics, log } = deps;
   const samples = new Samples(metrics);
   await samples.take();
@@ -43,49 +36,27 @@ export async function startOpsPage(
       });
     return underWay;
   };
-  const server = createServer(
-    {
-      requestTimeout: LIMITS.httpHeadersMilliseconds,
-      headersTimeout: LIMITS.httpHeadersMilliseconds,
-      connectionsCheckingInterval: LIMITS.httpCheckMilliseconds,
-      keepAliveTimeout: LIMITS.httpKeepAliveMilliseconds,
-    },
-    (request, response) => {
-      answer(request, response, page).catch((error) => {
-        log.error({ reason: String(error) }, 'status page');
-        refuse(response, 500, 'internal');
-      });
-    },
-  );
-  server.maxConnections = LIMITS.metricsConnections;
-  server.timeout = LIMITS.httpIdleMilliseconds;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(where.port, where.host, resolve);
+  const options = { where, field: 'opsPage', keepAliveMilliseconds: LIMITS.httpKeepAliveMilliseconds, log };
+  const listening = listenPlainly(options, (request, response) => {
+    answer(request, response, page).catch((error) => {
+      log.error({ reason: String(error) }, 'status page');
+      refuse(response, 500, 'internal');
     });
-  } catch (error) {
+  });
+  const listener = await listening.catch((error: unknown) => {
     samples.close();
-    const { code = 'cannot listen' } = error as NodeJS.ErrnoException;
-    throw new QvError('config_invalid', { path: 'opsPage', value: code }, { cause: error });
-  }
-  server.on('error', (error) => log.error({ reason: error.message }, 'status page listener'));
-  const { address, family, port } = server.address() as AddressInfo;
+    throw error;
+  });
   return {
-    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/`,
+    url: `${listener.url}/`,
     close: () => {
       samples.close();
-      return new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      });
+      return listener.close();
     },
   };
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, page: () => Promise<string>): Promise<void> {
-  // Nothing that is asked here has a body.
-  request.resume();
   if (!LOCAL_NAME.test(request.headers.host ?? '')) return refuse(response, 403, 'not by this name');
   if (request.url?.split('?')[0] !== '/') return refuse(response, 404, 'no such page');
   if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405, 'only to be read');

@@ -5,6 +5,7 @@
  */
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { STOPWATCH, type Stopwatch } from '../stopwatch.ts';
 
 export interface Pace {
   /** After the first failure; doubled after each further one, up to `maxMilliseconds`. */
@@ -25,17 +26,6 @@ export const PACE: Pace = {
   turnMilliseconds: LIMITS.slowedTurnMilliseconds,
   forgetMilliseconds: LIMITS.slowedForgetMilliseconds,
   sources: LIMITS.slowedSources,
-};
-
-/** Monotonic, so that a clock which is set back holds nobody up. */
-export interface Stopwatch {
-  readonly now: () => number;
-  readonly sleep: (milliseconds: number) => Promise<void>;
-}
-
-const STOPWATCH: Stopwatch = {
-  now: () => performance.now(),
-  sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
 };
 
 /** The source has to wait longer than a request may take. */

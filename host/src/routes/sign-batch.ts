@@ -9,9 +9,9 @@ import { type BatchBody, parseBatchBody } from '@quantumvault/shared/protocol/si
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import type { VerdictJson } from '../problem.ts';
-import { type Authentic, replyRecord, type Signing } from '../signing.ts';
+import { type Added, type Asking, type Authentic, replyRecord, type Signing } from '../signing.ts';
 import { blobsOf } from '../wallet-rows.ts';
-import type { Cited, SignalJson } from '../webhooks/cited.ts';
+import type { SignalJson } from '../webhooks/cited.ts';
 import { receiptJson } from '../wire-json.ts';
 import { amountsJson } from './sign.ts';
 
@@ -24,26 +24,18 @@ export function signBatchRoute(app: FastifyInstance, deps: AppDeps, signing: Sig
     const { row, body } = authentic;
     const { sealedState: _, ...blobs } = blobsOf(row);
     const message = { ...authentic.message, blobs };
+    const ask = (added: Added, asking: Asking<Reply>): Promise<Reply> =>
+      deps.enclave.request('signBatch', { ...message, ...added }, asking);
     reply.type('application/json');
     if (body.dryRun) {
-      const cited = await signing.cited(authentic);
-      const asked = { ...message, ...(cited && { signal: cited.message }) };
-      const { verdicts } = await signing.advice<Reply>(authentic, (asking) =>
-        deps.enclave.request('signBatch', { ...asked, ...asking }, asking),
-      );
+      const { verdicts } = await signing.advice(authentic, ask);
       for (const { allow } of verdicts) deps.metrics.verdict('dry_run', allow ? 'allow' : 'deny');
       const verdict = verdicts.every(({ allow }) => allow) ? 'allow' : 'deny';
       return JSON.stringify({ verdict, verdicts: verdicts.map(verdictJson) });
     }
-    let cited: Cited | undefined;
     return await signing.once<Reply>(authentic, {
-      ask: async (asking) => {
-        cited = await signing.cited(authentic);
-        const { timeoutMilliseconds } = asking;
-        const asked = { ...message, timeoutMilliseconds, ...(cited && { signal: cited.message }) };
-        return await deps.enclave.request('signBatch', asked, asking);
-      },
-      record: (decided) => record(deps, signing, authentic, decided, cited?.json),
+      ask,
+      record: (decided, cited) => record(deps, signing, authentic, decided, cited),
       recordRefusal: async (refusal) => refusal,
     });
   });

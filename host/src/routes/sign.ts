@@ -8,9 +8,9 @@ import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { parseSignBody } from '@quantumvault/shared/protocol/sign-request.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
-import { type Authentic, replyRecord, type Signing } from '../signing.ts';
+import { type Added, type Asking, type Authentic, replyRecord, type Signing } from '../signing.ts';
 import { blobsOf } from '../wallet-rows.ts';
-import type { Cited, SignalJson } from '../webhooks/cited.ts';
+import type { SignalJson } from '../webhooks/cited.ts';
 import { receiptJson } from '../wire-json.ts';
 
 type Reply = ReplyOf<'sign'>;
@@ -20,26 +20,17 @@ export function signRoute(app: FastifyInstance, deps: AppDeps, signing: Signing)
     const authentic = await signing.authenticate(request, reply, parseSignBody);
     const { row, key, body } = authentic;
     const message = { ...authentic.message, blobs: blobsOf(row) };
+    const ask = (added: Added, asking: Asking<Reply>): Promise<Reply> =>
+      deps.enclave.request('sign', { ...message, ...added }, asking);
     reply.type('application/json');
     if (body.dryRun) {
-      const cited = await signing.cited(authentic);
-      const asked = { ...message, ...(cited && { signal: cited.message }) };
-      const judged = await signing.advice<Reply>(authentic, (asking) =>
-        deps.enclave.request('sign', { ...asked, ...asking }, asking),
-      );
-      const verdict = verdictJson(judged);
+      const verdict = verdictJson(await signing.advice(authentic, ask));
       deps.metrics.verdict('dry_run', verdict.verdict);
       return JSON.stringify(verdict);
     }
-    let cited: Cited | undefined;
     return await signing.once<Reply>(authentic, {
-      ask: async (asking) => {
-        cited = await signing.cited(authentic);
-        const { timeoutMilliseconds } = asking;
-        const asked = { ...message, timeoutMilliseconds, ...(cited && { signal: cited.message }) };
-        return await deps.enclave.request('sign', asked, asking);
-      },
-      record: (signed) => record(deps, authentic, signed, cited?.json),
+      ask,
+      record: (signed, cited) => record(deps, authentic, signed, cited),
       recordRefusal: async (refusal) => {
         const { code, receipt, facts } = refusal;
         if (code !== 'policy_denied' || receipt === undefined) return refusal;

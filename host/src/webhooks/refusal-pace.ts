@@ -5,17 +5,7 @@
  * closed without an answer. Repeats of a signal are told at the same pace; a webhook that brings a new one never waits.
  */
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-
-export interface Stopwatch {
-  /** Milliseconds, monotonic. */
-  readonly now: () => number;
-  readonly sleep: (milliseconds: number) => Promise<void>;
-}
-
-const STOPWATCH: Stopwatch = {
-  now: () => performance.now(),
-  sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
-};
+import { STOPWATCH, type Stopwatch } from '../stopwatch.ts';
 
 /** So much of the pace may be used at once. */
 const BURST_MILLISECONDS = 250;

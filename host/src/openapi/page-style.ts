@@ -1,12 +1,7 @@
+import { BASE_STYLE } from '../page-style/base-style.ts';
+
 /** The style of the reference page; the page allows it by its hash. */
-export const STYLE = `
-:root { --paper: #fbfbfa; --panel: #fff; --ink: #1a1c1f; --soft: #5b6068; --line: #d5d8dc; --accent: #1f4f8f;
-  --mono: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; color-scheme: light dark }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14161a; --panel: #1b1e23; --ink: #e6e8eb; --soft: #a2a9b3; --line: #343941; --accent: #8ab4f0 }
-}
-*, *::before, *::after { box-sizing: border-box }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
+export const STYLE = `${BASE_STYLE}
 .page { display: grid; grid-template-columns: 18rem minmax(0, 60rem); gap: 2rem; padding: 0 1.5rem 4rem }
 nav { position: sticky; top: 0; height: 100vh; overflow: auto; padding: 1.5rem 0; font-size: .875rem }
 nav ul { list-style: none; margin: 0 0 1rem; padding: 0 }

@@ -5,11 +5,12 @@ import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
+import { BASE_STYLE } from '../page-style/base-style.ts';
 import type { OpsFacts } from './facts.ts';
 import { Html, html } from './html.ts';
 import { plot } from './plot.ts';
 
-const STYLE = readFileSync(new URL('./page.css', import.meta.url), 'utf8');
+const STYLE = `${BASE_STYLE}\n${readFileSync(new URL('./page.css', import.meta.url), 'utf8')}`;
 const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64');
 
 export const PAGE_HEADERS = {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { BASE_STYLE } from '../page-style/base-style.ts';
 
 const here = import.meta.dirname;
 const root = join(here, '..', '..', '..');
@@ -36,7 +37,7 @@ export async function buildVerifyPage(): Promise<string> {
   const sources = Object.keys(metafile.inputs).filter((path) => !/node_modules|^\(disabled\):/.test(path));
   const { outputFiles } = await build({ ...OPTIONS, plugins: [onlyNamedRows(sources)] });
   const script = `\n${outputFiles[0]?.text ?? ''}`;
-  const style = `\n${readFileSync(join(here, 'page.css'), 'utf8')}`;
+  const style = `\n${BASE_STYLE}\n${readFileSync(join(here, 'page.css'), 'utf8')}`;
   const parts = [
     ['content=""', `content="${policyFor(script, style)}"`],
     ['<style></style>', `<style>${style}</style>`],

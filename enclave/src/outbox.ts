@@ -6,6 +6,7 @@
 import type { Duplex } from 'node:stream';
 import { framePieces } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import type { Subject } from './freeze.ts';
 
 /** A reply that carries a signature: it leaves only while nothing stops its subject. */
@@ -19,8 +20,24 @@ export class Guarded<T> {
   }
 }
 
+/**
+ * A reply whose last field is a secret: zeros stand in its place until the frame leaves. Only that frame holds it then,
+ * and both are wiped when it has left, or when it cannot any more.
+ */
+export class WithSecret<T> {
+  readonly reply: T;
+  readonly secret: Secret;
+
+  constructor(reply: T, secret: Secret) {
+    this.reply = reply;
+    this.secret = secret;
+  }
+}
+
 export interface Outgoing {
   readonly payload: Uint8Array;
+  /** What its last bytes, zeros so far, are to be. */
+  readonly secret?: Secret;
   /** What leaves instead once the subject is stopped. */
   readonly guarded?: { readonly subject: Subject; readonly refusal: Uint8Array };
 }
@@ -28,6 +45,7 @@ export interface Outgoing {
 interface Framed {
   readonly pieces: readonly Uint8Array[];
   readonly guarded: Outgoing['guarded'];
+  readonly secret: Secret | undefined;
 }
 
 export class Outbox {
@@ -41,6 +59,9 @@ export class Outbox {
     this.#stream = stream;
     this.#isStopped = isStopped;
     this.#onEmpty = onEmpty;
+    stream.once('close', () => {
+      for (const { secret } of this.#waiting) secret?.wipe();
+    });
   }
 
   /** Nothing waits, and nothing is half out. */
@@ -54,10 +75,17 @@ export class Outbox {
   }
 
   /** @throws QvError frame_malformed when it is larger than a frame; then nothing is sent */
-  send({ payload, guarded }: Outgoing): void {
+  send({ payload, guarded, secret }: Outgoing): void {
     const pieces = framePieces(payload);
-    if (this.#stream.destroyed) return;
-    this.#waiting.push({ pieces, guarded });
+    if (this.#stream.destroyed) {
+      secret?.wipe();
+      return;
+    }
+    if (secret !== undefined && payload.subarray(-secret.length).some((byte) => byte !== 0)) {
+      secret.wipe();
+      throw new Error('a reply without a place for its secret');
+    }
+    this.#waiting.push({ pieces, guarded, secret });
     // A peer that does not read its replies is not read from either.
     if (this.#waiting.length > LIMITS.outboxFrames) this.#stream.pause();
     this.#next();
@@ -77,10 +105,14 @@ export class Outbox {
       this.#onEmpty();
       return;
     }
-    const { guarded } = next;
+    const { guarded, secret } = next;
     const isStopped = guarded !== undefined && this.#isStopped(guarded.subject);
     const pieces = isStopped ? framePieces(guarded.refusal) : next.pieces;
-    this.#leaving = isStopped ? { pieces, guarded: undefined } : next;
+    this.#leaving = isStopped ? { ...next, pieces, guarded: undefined } : next;
+    if (secret !== undefined) {
+      this.#writeSecret(pieces, secret);
+      return;
+    }
     for (const [index, piece] of pieces.entries()) {
       const isLast = index === pieces.length - 1;
       this.#stream.write(piece, (error) => {
@@ -90,4 +122,32 @@ export class Outbox {
       });
     }
   }
+
+  #writeSecret(pieces: readonly Uint8Array[], secret: Secret): void {
+    const frame = framed(pieces, secret);
+    frame.use((bytes) =>
+      // secret-rule: the one key that leaves, to the host that asked for it
+      this.#stream.write(bytes, (error) => {
+        frame.wipe();
+        if (error) return;
+        this.#leaving = undefined;
+        this.#next();
+      }),
+    );
+  }
+}
+
+/** The frame with the secret in its place. Wipes the secret. */
+function framed(pieces: readonly Uint8Array[], secret: Secret): Secret {
+  const frame = new Secret(new ArrayBuffer(pieces.reduce((sum, piece) => sum + piece.length, 0)));
+  frame.use((bytes) => {
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    secret.use((own) => bytes.set(own, bytes.length - own.length));
+  });
+  secret.wipe();
+  return frame;
 }

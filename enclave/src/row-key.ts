@@ -7,6 +7,7 @@ import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Context } from './context.ts';
 import type { EncryptionContext } from './kms.ts';
 import { recordKeyFailure } from './log.ts';
+import { WithSecret } from './outbox.ts';
 
 function rowKeyContext(context: Context): EncryptionContext {
   return { 'qv:purpose': 'row-key', 'qv:deployment': context.config.deployment, 'qv:v': '1' };
@@ -19,11 +20,12 @@ export async function createRowKey(context: Context): Promise<ReplyOf<'rowKeyCre
 }
 
 /** @throws QvError kms_*, key_blob_invalid */
-export async function unwrapRowKey(context: Context, blob: Uint8Array): Promise<ReplyOf<'rowKeyUnwrap'>> {
+export async function unwrapRowKey(context: Context, blob: Uint8Array): Promise<WithSecret<ReplyOf<'rowKeyUnwrap'>>> {
   try {
-    return await context.kms.decrypt(blob, rowKeyContext(context), (recipient, envelope) => ({
-      rowKey: context.vault.openRowKey(recipient, envelope),
-    }));
+    return await context.kms.decrypt(blob, rowKeyContext(context), (recipient, envelope) => {
+      const secret = context.vault.openRowKey(recipient, envelope);
+      return new WithSecret({ rowKey: new Uint8Array(secret.length) }, secret);
+    });
   } catch (error) {
     recordKeyFailure(context.log, context.time, codeOf(error));
     throw error;

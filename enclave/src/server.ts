@@ -18,11 +18,11 @@ import {
   type RequestOf,
 } from '@quantumvault/shared/protocol/messages.ts';
 import type { Subject } from './freeze.ts';
-import { Guarded, Outbox, type Outgoing } from './outbox.ts';
+import { Guarded, Outbox, type Outgoing, WithSecret } from './outbox.ts';
 import { LEGAL } from './phases.ts';
 import { Denial } from './sign.ts';
 
-type Answer<N extends MessageName> = ReplyOf<N> | Guarded<ReplyOf<N>>;
+type Answer<N extends MessageName> = ReplyOf<N> | Guarded<ReplyOf<N>> | WithSecret<ReplyOf<N>>;
 export type Handlers = {
   readonly [N in MessageName]: (request: RequestOf<N>) => Answer<N> | Promise<Answer<N>>;
 };
@@ -166,6 +166,8 @@ export function serve(connection: Connection, inFlight: InFlight, served: Served
 }
 
 function outgoing(id: number, name: MessageName, answer: unknown): Outgoing {
+  if (answer instanceof WithSecret)
+    return { payload: encodeReply(id, name, answer.reply as never), secret: answer.secret };
   if (!(answer instanceof Guarded)) return { payload: encodeReply(id, name, answer as never) };
   const { reply, subject } = answer;
   const refusal = encodeRefusal(id, { code: 'frozen' });

@@ -20,6 +20,7 @@ import { type Address, addressOf, type Signature, signature } from '@quantumvaul
 import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import sodium from 'sodium-native';
 import type { Envelope } from './cms.ts';
@@ -248,15 +249,17 @@ export class Vault {
   }
 
   /**
-   * The fleet's row key, for the host: the one key that leaves, and so ends in ordinary memory.
+   * The fleet's row key, for the host: the one key that leaves. Whoever asked wipes it.
    * @throws QvError kms_response_invalid
    */
-  openRowKey(recipient: RecipientKey, envelope: Envelope): Uint8Array {
+  openRowKey(recipient: RecipientKey, envelope: Envelope): Secret {
     return this.#work.open((memory) => {
       try {
         const { opening, executionKey } = layout(memory);
         openEnvelope(recipient, envelope, opening);
-        return Uint8Array.from(executionKey);
+        const rowKey = new Secret(new ArrayBuffer(KEY_BYTES));
+        rowKey.use((bytes) => bytes.set(executionKey));
+        return rowKey;
       } finally {
         sodium.sodium_memzero(memory);
       }

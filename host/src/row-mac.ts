@@ -24,6 +24,7 @@ import {
   u32,
   u64,
 } from '@quantumvault/shared/protocol/wire.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { CreationRecord, ReplyRecord, SignalRecord, WalletRow } from './store/store.ts';
 
@@ -88,15 +89,11 @@ export type UnsealedSignal = Omit<SignalRecord, 'mac'>;
 
 /** Holds the row key. Made with the enclave's bytes, which it takes over; nothing gives them out again. */
 export class RowMac {
-  readonly #key: Buffer;
-  #closed = false;
+  readonly #key: Secret;
 
-  constructor(key: Uint8Array) {
-    if (key.length !== 32) throw new RangeError('the row key has 32 bytes');
-    // A buffer of its own: a pooled one would share memory with whatever is allocated next.
-    this.#key = Buffer.alloc(32);
-    this.#key.set(key);
-    key.fill(0);
+  constructor(rowKey: Uint8Array) {
+    if (rowKey.length !== 32) throw new RangeError('the row key has 32 bytes');
+    this.#key = Secret.take(rowKey);
   }
 
   seal(row: UnsealedRow): WalletRow {
@@ -173,9 +170,7 @@ export class RowMac {
   }
 
   #hmac(encoded: Uint8Array): Uint8Array {
-    // A wiped key is a key everybody knows.
-    if (this.#closed) throw new Error('the row key is gone');
-    return new Uint8Array(createHmac('sha256', this.#key).update(encoded).digest());
+    return this.#key.use((key) => new Uint8Array(createHmac('sha256', key).update(encoded).digest()));
   }
 
   #mac(row: UnsealedRow): Uint8Array {
@@ -200,7 +195,6 @@ export class RowMac {
 
   /** Wipes the key; nothing verifies afterwards. */
   close(): void {
-    this.#closed = true;
-    this.#key.fill(0);
+    this.#key.wipe();
   }
 }

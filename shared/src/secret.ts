@@ -58,6 +58,7 @@ export class Secret {
       other.use((theirs) => {
         if (mine.length !== theirs.length) return false;
         let difference = 0;
+        // secret-rule: bit by bit, without a branch
         for (let index = 0; index < mine.length; index++) difference |= (mine[index] ?? 0) ^ (theirs[index] ?? 0);
         return difference === 0;
       }),

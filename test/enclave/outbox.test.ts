@@ -3,6 +3,7 @@ import { Outbox, type Outgoing } from '@quantumvault/enclave/outbox.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { FrameReader } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { party } from '../support/wallet-kit.ts';
@@ -16,10 +17,12 @@ class Peer extends Duplex {
   readonly #reader = new FrameReader();
   readonly #pending: (() => void)[] = [];
   readonly frames: string[] = [];
+  onWrite: (chunk: Uint8Array) => void = () => undefined;
 
   override _read(): void {}
 
   override _write(chunk: Uint8Array, _encoding: string, callback: () => void): void {
+    this.onWrite(chunk);
     this.#pending.push(() => {
       this.#reader.add(chunk);
       for (let frame = this.#reader.next(); frame !== undefined; frame = this.#reader.next())
@@ -53,6 +56,46 @@ const plain = (text: string): Outgoing => ({ payload: utf8(text) });
 const signature = (text: string, of = subject): Outgoing => ({
   payload: utf8(text),
   guarded: { subject: of, refusal: utf8(`frozen ${text}`) },
+});
+
+describe('a reply with a secret in it', () => {
+  const place = (text: string) => Uint8Array.of(...utf8(text), ...new Uint8Array(3));
+  const secretOf = (text: string) => Secret.take(utf8(text));
+
+  it('has it in its last bytes when it leaves, and the frame is wiped when it has left', async () => {
+    const { peer, outbox } = start();
+    const secret = secretOf('abc');
+    outbox.send(plain('before'));
+    outbox.send({ payload: place('key:'), secret });
+    outbox.send(plain('after'));
+    // Until then it is nowhere else.
+    expect(secret.use((bytes) => bytes.length)).toBe(3);
+    const written: Uint8Array[] = [];
+    peer.onWrite = (chunk) => written.push(chunk);
+    await peer.swallow(3);
+    expect(peer.frames).toEqual(['before', 'key:abc', 'after']);
+    expect([...(written[0] ?? [])]).toEqual(Array(4 + 7).fill(0));
+    await expectCode(() => secret.use(() => 0), 'secret_exposed');
+  });
+
+  it('takes it along when the peer is gone, before or while it waits', async () => {
+    const { peer, outbox } = start();
+    const [first, second, third] = [secretOf('abc'), secretOf('def'), secretOf('ghi')];
+    outbox.send({ payload: place(''), secret: first });
+    outbox.send({ payload: place(''), secret: second });
+    peer.destroy();
+    await tick();
+    outbox.send({ payload: place(''), secret: third });
+    for (const secret of [first, second, third]) await expectCode(() => secret.use(() => 0), 'secret_exposed');
+  });
+
+  it('without a place for it is not sent', async () => {
+    const { outbox } = start();
+    const secret = secretOf('abc');
+    expect(() => outbox.send({ payload: utf8('no place'), secret })).toThrow('without a place');
+    await expectCode(() => secret.use(() => 0), 'secret_exposed');
+    expect(outbox.isEmpty).toBe(true);
+  });
 });
 
 describe('replies on their way out', () => {

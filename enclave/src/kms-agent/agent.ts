@@ -76,6 +76,7 @@ export class KmsAgent {
    * answered, until five minutes before the expiry or for ever, and would not notice that they were replaced.
    */
   setCredentials(bytes: CredentialBytes): void {
+    // secret-rule: the SDK takes credentials as strings, which V8 keeps until it likes
     const decode = (value: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(value);
     const credentials = {
       accessKeyId: decode(bytes.accessKeyId),
@@ -87,6 +88,7 @@ export class KmsAgent {
       endpoint: this.#config.endpoint.origin,
       maxAttempts: 3,
       // Without their expiry, which is KMS's to judge: the SDK would wait for others that only the host can bring.
+      // secret-rule: this is how the SDK asks for them
       credentials: async () => credentials,
       requestHandler: this.#requestHandler,
     });

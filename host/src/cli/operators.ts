@@ -3,7 +3,7 @@ import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { type Logins, readOperators } from '../remote-freeze/operators-file.ts';
-import { drawSecret, otpauthUri, wipe } from '../remote-freeze/totp.ts';
+import { base32Of, drawSecret, otpauthUri } from '../remote-freeze/totp.ts';
 import { writeAtomically } from './atomic-file.ts';
 
 export { LOGIN_NAME } from '../remote-freeze/operators-file.ts';
@@ -25,7 +25,7 @@ export function addOperator(path: string, login: string): Promise<string> {
       await writeAtomically(path, textOf(new Map([...logins, [login, secret]])), OWNER_ONLY);
       return otpauthUri(secret, login);
     } finally {
-      for (const known of [...logins.values(), secret]) wipe(known);
+      for (const known of [...logins.values(), secret]) known.wipe();
     }
   });
 }
@@ -58,6 +58,6 @@ function existing(path: string): Logins | undefined {
 }
 
 function textOf(logins: Logins): string {
-  const listed = [...logins].map(([name, secret]) => ({ name, secret: secret.base32 }));
+  const listed = [...logins].map(([name, secret]) => ({ name, secret: base32Of(secret) }));
   return `${JSON.stringify({ logins: listed }, undefined, 2)}\n`;
 }

@@ -6,10 +6,11 @@
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { JsonFields, type JsonValue, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Secret } from '@quantumvault/shared/secret.ts';
 import { asConfigFault } from '../config.ts';
 import type { Log } from '../log.ts';
 import { readPrivateFile } from '../private-file.ts';
-import { drawSecret, matchingStep, type Secret, secretOf, wipe } from './totp.ts';
+import { drawSecret, matchingStep, secretOf } from './totp.ts';
 
 /** Nothing that a log line or a reason could be forged with. */
 export const LOGIN_NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,${LIMITS.supportLoginCharacters - 1}}$`);
@@ -70,7 +71,7 @@ function addLogin(logins: Map<string, Secret>, value: JsonValue, path: string): 
 }
 
 function wipeAll(logins: Logins): void {
-  for (const secret of logins.values()) wipe(secret);
+  for (const secret of logins.values()) secret.wipe();
 }
 
 export interface OperatorsOptions {

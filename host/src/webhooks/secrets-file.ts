@@ -6,12 +6,13 @@
 import { createHash } from 'node:crypto';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import { asConfigFault } from '../config.ts';
 import type { Log } from '../log.ts';
 import { readPrivateFile } from '../private-file.ts';
 
 /** The bytes to keep of one line, undefined when it is none of the form. */
-export type ReadLine = (line: Uint8Array) => Buffer | undefined;
+export type ReadLine = (line: Uint8Array) => Secret | undefined;
 
 const PREFIX = Buffer.from('whsec_');
 const [NEWLINE, RETURN, SPACE, HASH] = [0x0a, 0x0d, 0x20, 0x23];
@@ -22,7 +23,7 @@ export const readSharedSecret: ReadLine = (line) => {
   const secret = decodeBase64(line.subarray(PREFIX.length));
   const { webhookSecretMinBytes: min, webhookSecretMaxBytes: max } = LIMITS;
   if (secret !== undefined && secret.length >= min && secret.length <= max) return secret;
-  secret?.fill(0);
+  secret?.wipe();
   return undefined;
 };
 
@@ -30,34 +31,37 @@ export const readSharedSecret: ReadLine = (line) => {
 export const readTextSecret: ReadLine = (line) => {
   const { webhookTextSecretMinCharacters: min, webhookTextSecretMaxCharacters: max } = LIMITS;
   if (line.length < min || line.length > max || !line.every((byte) => byte > SPACE && byte < 0x7f)) return undefined;
-  return createHash('sha256').update(line).digest();
+  return Secret.take(createHash('sha256').update(line).digest());
 };
 
 /** Canonical base64 with padding (RFC 4648 section 4), from bytes to bytes: a string of a secret could not be wiped. */
-function decodeBase64(text: Uint8Array): Buffer | undefined {
+function decodeBase64(text: Uint8Array): Secret | undefined {
   const { length } = text;
   if (length === 0 || length % 4 !== 0) return undefined;
   const padding = text[length - 1] !== 0x3d ? 0 : text[length - 2] !== 0x3d ? 1 : 2;
-  // A buffer of its own: a pooled one would share memory with whatever is allocated next.
-  const bytes = Buffer.alloc((length / 4) * 3 - padding);
+  const secret = new Secret(new ArrayBuffer((length / 4) * 3 - padding));
+  if (secret.use((into) => decodeSextets(text.subarray(0, length - padding), into))) return secret;
+  secret.wipe();
+  return undefined;
+}
+
+/** False when it is not the form that an encoder prints. */
+function decodeSextets(text: Uint8Array, into: Uint8Array): boolean {
   let bits = 0;
   let count = 0;
   let at = 0;
   let isCanonical = true;
-  for (const character of text.subarray(0, length - padding)) {
+  for (const character of text) {
     const value = sextet(character);
     if (value === undefined) isCanonical = false;
     bits = ((bits << 6) | (value ?? 0)) & 0xfff;
     count += 6;
     if (count < 8) continue;
     count -= 8;
-    bytes[at++] = (bits >> count) & 0xff;
+    into[at++] = (bits >> count) & 0xff;
   }
   // Bits behind the last byte: two or four of them, all zero.
-  if ((bits & ((1 << count) - 1)) !== 0) isCanonical = false;
-  if (isCanonical) return bytes;
-  bytes.fill(0);
-  return undefined;
+  return isCanonical && (bits & ((1 << count) - 1)) === 0;
 }
 
 function sextet(character: number): number | undefined {
@@ -69,8 +73,8 @@ function sextet(character: number): number | undefined {
 }
 
 /** Empty lines and those that begin with `#` are none. @throws QvError config_invalid, never quoting a line */
-function readLines(bytes: Uint8Array, field: string, readLine: ReadLine): readonly Buffer[] {
-  const secrets: Buffer[] = [];
+function readLines(bytes: Uint8Array, field: string, readLine: ReadLine): readonly Secret[] {
+  const secrets: Secret[] = [];
   const fault = (value: string): QvError => {
     wipeAll(secrets);
     return new QvError('config_invalid', { path: field, value });
@@ -95,8 +99,8 @@ function readLines(bytes: Uint8Array, field: string, readLine: ReadLine): readon
   return secrets;
 }
 
-function wipeAll(secrets: readonly Buffer[]): void {
-  for (const secret of secrets) secret.fill(0);
+function wipeAll(secrets: readonly Secret[]): void {
+  for (const secret of secrets) secret.wipe();
 }
 
 export interface SecretsFileOptions {
@@ -112,7 +116,7 @@ export class SecretsFile {
   readonly #path: string;
   readonly #options: SecretsFileOptions;
   readonly #timer: NodeJS.Timeout;
-  #secrets: readonly Buffer[] = [];
+  #secrets: readonly Secret[] = [];
   #stamp: string | undefined;
   #complained = false;
 
@@ -126,7 +130,7 @@ export class SecretsFile {
   }
 
   /** To be used at once: they are wiped when the file changes. */
-  get current(): readonly Buffer[] {
+  get current(): readonly Secret[] {
     return this.#secrets;
   }
 

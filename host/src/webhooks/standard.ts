@@ -10,6 +10,7 @@ import { fromBase64, toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { parseRequestId, parseTimestamp, signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
+import type { Secret } from '@quantumvault/shared/secret.ts';
 
 export interface StandardHeaders {
   readonly id: RequestId;
@@ -65,7 +66,7 @@ function bytesOf(base64: string, length: number): Uint8Array {
 
 /** Every secret against every signature, whichever was found: how long it takes says nothing of which. */
 export function isSymmetricallySigned(
-  secrets: readonly Uint8Array[],
+  secrets: readonly Secret[],
   { id, timestampText, symmetric }: StandardHeaders,
   body: Uint8Array,
 ): boolean {
@@ -73,10 +74,14 @@ export function isSymmetricallySigned(
   let isSigned = false;
   const content = signedContent(id, timestampText, body);
   for (const secret of secrets) {
-    const expected = createHmac('sha256', secret).update(content).digest();
+    const expected = hmac(secret, content);
     for (const given of symmetric) if (timingSafeEqual(given, expected)) isSigned = true;
   }
   return isSigned;
+}
+
+function hmac(secret: Secret, content: Uint8Array): Buffer {
+  return secret.use((key) => createHmac('sha256', key).update(content).digest());
 }
 
 /** The signature that one of the keys made. OpenSSL verifies on Node's thread pool. */
@@ -115,9 +120,9 @@ export interface SignedHeaders {
  * of the last one, receivers can change theirs at any time.
  * @throws QvError request_id_malformed
  */
-export function signWebhook(secrets: readonly Uint8Array[], { id, timestamp, body }: OutgoingWebhook): SignedHeaders {
+export function signWebhook(secrets: readonly Secret[], { id, timestamp, body }: OutgoingWebhook): SignedHeaders {
   const seconds = String(Math.floor(timestamp / 1000));
   const content = signedContent(parseRequestId(id), seconds, typeof body === 'string' ? utf8(body) : body);
-  const signatures = secrets.map((secret) => `v1,${toBase64(createHmac('sha256', secret).update(content).digest())}`);
+  const signatures = secrets.map((secret) => `v1,${toBase64(hmac(secret, content))}`);
   return { 'webhook-id': id, 'webhook-timestamp': seconds, 'webhook-signature': signatures.join(' ') };
 }

@@ -10,6 +10,7 @@ import { QvError } from '@quantumvault/shared/errors.ts';
 import { REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
 import { type JsonObject, type JsonValue, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { Secret } from '@quantumvault/shared/secret.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { TradingViewSource } from './config.ts';
 
@@ -28,7 +29,7 @@ export interface Alert {
  */
 export function readAlert(
   source: Pick<TradingViewSource, 'secretField' | 'idField'>,
-  secrets: readonly Uint8Array[],
+  secrets: readonly Secret[],
   body: Uint8Array,
   isJson: boolean,
 ): Alert {
@@ -37,7 +38,7 @@ export function readAlert(
 
 function readJson(
   { secretField, idField }: Pick<TradingViewSource, 'secretField' | 'idField'>,
-  secrets: readonly Uint8Array[],
+  secrets: readonly Secret[],
   body: Uint8Array,
 ): Alert {
   const value = parseStrictJson(body);
@@ -58,7 +59,7 @@ function isObject(value: JsonValue): value is JsonObject {
 
 function readText(
   { idField }: Pick<TradingViewSource, 'idField'>,
-  secrets: readonly Uint8Array[],
+  secrets: readonly Secret[],
   body: Uint8Array,
 ): Alert {
   const newline = body.indexOf(0x0a);
@@ -70,10 +71,10 @@ function readText(
 }
 
 /** All are compared, whichever is right, and as hashes: neither length nor place of a difference shows in the time. */
-function requireSecret(secrets: readonly Uint8Array[], given: Uint8Array): void {
+function requireSecret(secrets: readonly Secret[], given: Uint8Array): void {
   const hash = createHash('sha256').update(given).digest();
   let isRight = false;
-  for (const secret of secrets) if (timingSafeEqual(hash, secret)) isRight = true;
+  for (const secret of secrets) if (secret.use((known) => timingSafeEqual(hash, known))) isRight = true;
   if (!isRight) throw new QvError('webhook_secret_invalid');
 }
 

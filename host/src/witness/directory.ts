@@ -67,6 +67,7 @@ export function initDirectory(dir: string, name: string): VerifierKey {
     // Memory without a key is another witness's, or what is left of one.
     closeSync(openSync(memoryPath, 'wx', 0o600));
     try {
+      // secret-rule: the key is made here, and this file is the one place that keeps it
       writeFileSync(keyPath, privateKey.export({ format: 'pem', type: 'pkcs8' }), {
         flag: 'wx',
         mode: 0o600,

@@ -3,6 +3,7 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { signWebhook } from '@quantumvault/host/webhooks/standard.ts';
 import { type Address, addressOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 
 export const SECRET = new Uint8Array(32).fill(11);
 export const TEXT_SECRET = 'correct-horse-battery-staple';
@@ -40,7 +41,11 @@ export interface Facts {
 const seconds = (given: number | undefined): number => given ?? Math.floor(Date.now() / 1000);
 
 export function symmetric({ id, body = '{"side":"buy"}', timestamp, headers }: Facts, secret = SECRET): Webhook {
-  const signed = signWebhook([secret], { id, timestamp: timeMs(seconds(timestamp) * 1000), body });
+  const signed = signWebhook([Secret.take(Uint8Array.from(secret))], {
+    id,
+    timestamp: timeMs(seconds(timestamp) * 1000),
+    body,
+  });
   return { body, headers: { 'content-type': 'application/json', ...signed, ...headers } };
 }
 

@@ -8,12 +8,14 @@ import {
 } from '@quantumvault/host/webhooks/standard.ts';
 import { timeMs } from '@quantumvault/shared/brands.ts';
 import { toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import fc from 'fast-check';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
 
 const secretOf = (value: number): Uint8Array => new Uint8Array(24).fill(value);
+const kept = (...secrets: Uint8Array[]): Secret[] => secrets.map((secret) => Secret.take(Uint8Array.from(secret)));
 const theirs = (secret: Uint8Array): Webhook => new Webhook(`whsec_${toBase64(secret)}`);
 const headersOf = (id: string, timestamp: number, signature: string) => ({
   'webhook-id': id,
@@ -32,9 +34,9 @@ describe('the standardwebhooks package and this host', () => {
       fc.property(id, key, fc.nat(4_000_000_000), text, (name, secret, seconds, body) => {
         const headers = headersOf(name, seconds, theirs(secret).sign(name, new Date(seconds * 1000), body));
         const parsed = parseStandardHeaders(headers);
-        expect(isSymmetricallySigned([secret], parsed, utf8(body))).toBe(true);
-        expect(isSymmetricallySigned([secretOf(0)], parsed, utf8(body))).toBe(false);
-        expect(isSymmetricallySigned([secret], parsed, utf8(`${body} `))).toBe(false);
+        expect(isSymmetricallySigned(kept(secret), parsed, utf8(body))).toBe(true);
+        expect(isSymmetricallySigned(kept(secretOf(0)), parsed, utf8(body))).toBe(false);
+        expect(isSymmetricallySigned(kept(secret), parsed, utf8(`${body} `))).toBe(false);
       }),
     );
   });
@@ -42,13 +44,13 @@ describe('the standardwebhooks package and this host', () => {
   it('what we sign, it verifies, under each of the secrets', () => {
     const timestamp = timeMs(Math.floor(Date.now() / 1000) * 1000 + 7);
     const [next, last] = [secretOf(1), secretOf(2)];
-    const headers = signWebhook([next, last], { id: 'msg_1', timestamp, body: BODY });
+    const headers = signWebhook(kept(next, last), { id: 'msg_1', timestamp, body: BODY });
     for (const secret of [next, last]) {
       expect(theirs(secret).verify(BODY, { ...headers })).toEqual(JSON.parse(BODY));
     }
     expect(() => theirs(secretOf(3)).verify(BODY, { ...headers })).toThrow(WebhookVerificationError);
     expect(() => theirs(next).verify(BODY.replace('buy', 'sell'), { ...headers })).toThrow(WebhookVerificationError);
-    const bytes = signWebhook([next], { id: 'msg_1', timestamp, body: utf8(BODY) });
+    const bytes = signWebhook(kept(next), { id: 'msg_1', timestamp, body: utf8(BODY) });
     expect(bytes['webhook-signature']).toBe(headers['webhook-signature'].split(' ')[0]);
   });
 
@@ -56,19 +58,19 @@ describe('the standardwebhooks package and this host', () => {
     // The library's own documentation, and the specification's: the same in every implementation.
     const secret = Buffer.from('MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'base64');
     const body = '{"test": 2432232314}';
-    const headers = signWebhook([secret], {
+    const headers = signWebhook(kept(secret), {
       id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
       timestamp: timeMs(1_614_265_330_000),
       body,
     });
     expect(headers['webhook-signature']).toBe('v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=');
-    expect(isSymmetricallySigned([secret], parseStandardHeaders({ ...headers }), utf8(body))).toBe(true);
+    expect(isSymmetricallySigned(kept(secret), parseStandardHeaders({ ...headers }), utf8(body))).toBe(true);
   });
 
   it('an id of ours is one that we would take', async () => {
     const message = { timestamp: timeMs(NOW * 1000), body: '' };
     for (const id of ['', 'a.b', 'a b', 'a'.repeat(65)])
-      await expectCode(() => signWebhook([secretOf(1)], { id, ...message }), 'request_id_malformed');
+      await expectCode(() => signWebhook(kept(secretOf(1)), { id, ...message }), 'request_id_malformed');
   });
 });
 
@@ -78,11 +80,11 @@ describe('signatures of several', () => {
 
   it('one is enough: of old and new secret, and of other versions', () => {
     const [old, next] = [secretOf(1), secretOf(2)];
-    expect(isSymmetricallySigned([next], parsed(signature(old), signature(next)), utf8(BODY))).toBe(true);
-    expect(isSymmetricallySigned([old, next], parsed(signature(next)), utf8(BODY))).toBe(true);
-    expect(isSymmetricallySigned([old], parsed('v9,whatever', signature(old)), utf8(BODY))).toBe(true);
-    expect(isSymmetricallySigned([old], parsed(signature(next)), utf8(BODY))).toBe(false);
-    expect(isSymmetricallySigned([], parsed(signature(next)), utf8(BODY))).toBe(false);
+    expect(isSymmetricallySigned(kept(next), parsed(signature(old), signature(next)), utf8(BODY))).toBe(true);
+    expect(isSymmetricallySigned(kept(old, next), parsed(signature(next)), utf8(BODY))).toBe(true);
+    expect(isSymmetricallySigned(kept(old), parsed('v9,whatever', signature(old)), utf8(BODY))).toBe(true);
+    expect(isSymmetricallySigned(kept(old), parsed(signature(next)), utf8(BODY))).toBe(false);
+    expect(isSymmetricallySigned(kept(), parsed(signature(next)), utf8(BODY))).toBe(false);
   });
 
   it('Ed25519 tells which one it was', async () => {

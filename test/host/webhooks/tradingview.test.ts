@@ -4,12 +4,13 @@ import { derivedId, readAlert } from '@quantumvault/host/webhooks/tradingview.ts
 import { timeMs } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
 
 const SECRET = 'correct-horse-battery';
 const NEXT = 'the-next-one-of-them';
-const hashes = [SECRET, NEXT].map((text) => createHash('sha256').update(text).digest());
+const hashes = [SECRET, NEXT].map((text) => Secret.take(createHash('sha256').update(text).digest()));
 const PLAIN = { secretField: 'secret' };
 const WITH_ID = { ...PLAIN, idField: 'id' };
 const json = (value: unknown, source: Parameters<typeof readAlert>[0] = PLAIN) =>

@@ -17,6 +17,8 @@ export interface BootState {
   firstTime: number;
   lastTime: number;
   lastHash: Hash | undefined;
+  /** The first leaf of kind signed. */
+  firstSigned: number | undefined;
   /** The `follows` leaf: whose log, at which size, and when. */
   follows: { readonly boot: BootId; readonly size: number; readonly time: number } | undefined;
   /** Where it comes from: the boot it follows, else the first one from which it took a wallet. */
@@ -35,6 +37,7 @@ export function newBootState(boot: BootId, sha256: Sha256, bundleRoots: readonly
     firstTime: 0,
     lastTime: 0,
     lastHash: undefined,
+    firstSigned: undefined,
     follows: undefined,
     origin: undefined,
   };

@@ -14,6 +14,8 @@ export interface Freeze {
   /** The leaf from which on it held here, and that leaf's time. */
   readonly from: number;
   readonly fromTime: number;
+  /** The leaf with which it was first known here, where it was resumed and came once more. */
+  readonly known?: number;
   /** The leaf that ended it. */
   until?: number;
   untilTime?: number;
@@ -34,9 +36,10 @@ export class Freezes {
     return [...this.#open.values()].flatMap((scope) => [...scope.values()]);
   }
 
-  /** Whether it holds or held here. */
-  has(id: string): boolean {
-    return this.#byId.has(id);
+  /** The leaf from which on it was known here; undefined if it never was. */
+  knownFrom(id: string): number | undefined {
+    const freeze = this.#byId.get(id);
+    return freeze?.known ?? freeze?.from;
   }
 
   /** A freeze as it was kept. */
@@ -76,8 +79,10 @@ export class Freezes {
   receive(predecessor: Freezes, size: number, wallet: Address, here: Since): void {
     for (const { id, scope } of predecessor.#openAt(size)) {
       if (!touches(scope, wallet)) continue;
-      const known = this.#byId.get(id);
-      if (known === undefined || known.until !== undefined) this.restore({ id, scope, ...here });
+      const before = this.#byId.get(id);
+      if (before !== undefined && before.until === undefined) continue;
+      const known = this.knownFrom(id);
+      this.restore({ id, scope, ...here, ...(known !== undefined && { known }) });
     }
   }
 

@@ -92,11 +92,12 @@ export class Judgement {
   /** When all boots were read: what a boot left out by continuing an older state than there was. */
   finish(states: ReadonlyMap<BootId, BootState>): void {
     this.#parts.wallets.finish();
-    for (const { boot, follows, freezes } of states.values()) {
+    for (const { boot, follows, freezes, firstSigned = Number.POSITIVE_INFINITY } of states.values()) {
       if (follows === undefined) continue;
       const lost = states.get(follows.boot)?.freezes.leftOut(follows.size, follows.time) ?? [];
-      // One that came later, with a wallet, was not lost: its predecessor lived, and its log was not yet published so far.
-      for (const { scope, from } of lost.filter(({ id }) => !freezes.has(id)))
+      // One that came with a wallet before anything was signed was not lost: its log was not yet published so far. One
+      // that came later was: without it others had signatures.
+      for (const { scope, from } of lost.filter(({ id }) => (freezes.knownFrom(id) ?? firstSigned) >= firstSigned))
         this.#add('freezes', 'log_freeze_lost', { boot }, `the freeze of ${scope} by ${follows.boot}/${from}`);
     }
   }
@@ -113,6 +114,7 @@ export class Judgement {
   #signed(state: BootState, leaf: LeafOf<'signed'>, sequence: number, place: Place): void | Promise<void> {
     const { unrecorded, wallets } = this.#parts;
     const scope = state.freezes.forbids(leaf);
+    state.firstSigned ??= sequence;
     if (scope !== undefined) this.#add('freezes', 'log_signed_frozen', place, `a freeze of ${scope} held`);
     if (leaf.repeats === undefined) state.repeats.add(leaf, sequence);
     else {

@@ -62,6 +62,7 @@ const bootCodec = struct({
   follows: maybe(9, struct({ boot: field(0, bootId), size: field(1, u64), time: field(2, time) })),
   freezes: field(10, u32),
   repeats: field(11, u32),
+  firstSigned: maybe(12, u64),
 });
 
 const freezeCodec = struct({
@@ -70,6 +71,7 @@ const freezeCodec = struct({
   from: field(2, u64),
   fromTime: field(3, time),
   ended: maybe(4, struct({ at: field(0, u64), time: field(1, time) })),
+  known: maybe(5, u64),
 });
 
 const repeatCodec = struct({
@@ -139,7 +141,7 @@ export function decodeSeen(file: Uint8Array, sha256: Sha256): Seen {
 }
 
 function writeBoot(writer: SeenWriter, { state, checkpoint }: BootRun): void {
-  const { boot, size, tree, lastHash, attestation, configHash, follows, origin } = state;
+  const { boot, size, tree, lastHash, attestation, configHash, follows, origin, firstSigned } = state;
   // An audit in which everything holds has read leaf 0.
   if (lastHash === undefined || attestation === undefined || configHash === undefined) throw malformed('boot');
   const [freezes, repeats] = [[...state.freezes.all], [...state.repeats.all]];
@@ -156,6 +158,7 @@ function writeBoot(writer: SeenWriter, { state, checkpoint }: BootRun): void {
     ...(follows && { follows: { boot: follows.boot, size: BigInt(follows.size), time: timeMs(follows.time) } }),
     freezes: freezes.length,
     repeats: repeats.length,
+    ...(firstSigned !== undefined && { firstSigned: BigInt(firstSigned) }),
   });
   writer.packed(checkpoint.note);
   const roots = new Uint8Array(tree.bundleRoots.length * 32);
@@ -166,7 +169,7 @@ function writeBoot(writer: SeenWriter, { state, checkpoint }: BootRun): void {
 }
 
 function readBoot(reader: SeenReader, sha256: Sha256, path: string): { state: BootState; root: Hash } {
-  const { freezes, repeats, size, root, follows, ...rest } = reader.record(bootCodec, path);
+  const { freezes, repeats, size, root, follows, firstSigned, ...rest } = reader.record(bootCodec, path);
   // The note is evidence for people; what counts of it is the size and root above.
   if (reader.packed(`${path}.note`).length > LIMITS.noteBytes) throw malformed(`${path}.note`);
   const packed = reader.packed(`${path}.roots`);
@@ -178,15 +181,17 @@ function readBoot(reader: SeenReader, sha256: Sha256, path: string): { state: Bo
     ...rest,
     size: leaves,
     follows: follows && { ...follows, size: number(follows.size, `${path}.follows`) },
+    firstSigned: firstSigned === undefined ? undefined : number(firstSigned, `${path}.firstSigned`),
   };
   for (let index = 0; index < freezes; index++) {
-    const { id, scope, from, fromTime, ended } = reader.record(freezeCodec, `${path}.freezes[${index}]`);
+    const { id, scope, from, fromTime, ended, known } = reader.record(freezeCodec, `${path}.freezes[${index}]`);
     state.freezes.restore({
       id: toHex(id),
       scope,
       from: Number(from),
       fromTime,
       ...(ended && { until: Number(ended.at), untilTime: ended.time }),
+      ...(known !== undefined && { known: Number(known) }),
     });
   }
   for (let index = 0; index < repeats; index++) {
@@ -230,9 +235,10 @@ function readWallet(reader: SeenReader, path: string): Wallet {
   return { address, owner, claims, spends, epoch, policyHash, limits: undefined };
 }
 
-function freezeRecord({ id, scope, from, fromTime, until, untilTime }: Freeze) {
+function freezeRecord({ id, scope, from, fromTime, until, untilTime, known }: Freeze) {
   const ended = until === undefined ? {} : { ended: { at: BigInt(until), time: timeMs(untilTime ?? 0) } };
-  return { id: fromHex(id), scope, from: BigInt(from), fromTime: timeMs(fromTime), ...ended };
+  const first = known === undefined ? {} : { known: BigInt(known) };
+  return { id: fromHex(id), scope, from: BigInt(from), fromTime: timeMs(fromTime), ...ended, ...first };
 }
 
 function repeatRecord(signed: SignedBefore) {

@@ -392,6 +392,31 @@ describe('freezes', () => {
     await expectOnly('log_signed_frozen', second);
   });
 
+  test('one that came only after others had signed without it is lost', async () => {
+    const before = log.predecessor();
+    const id = log.freeze();
+    const second = await deployment.start({ follows: before });
+    second.wallet().sign();
+    wallet.moveTo(second);
+    const found = async () => (await auditOf(deployment)).findings.map(({ code, boot }) => [code, boot]);
+    expect(await found()).toEqual([['log_freeze_lost', second.boot]]);
+    // Also when it is resumed there.
+    second.resume(id);
+    expect(await found()).toEqual([['log_freeze_lost', second.boot]]);
+  });
+
+  test('one that came in time, was resumed and came again is not lost', async () => {
+    const before = log.predecessor();
+    const later = log.wallet();
+    const id = log.freeze();
+    const second = await deployment.start({ follows: before });
+    wallet.moveTo(second);
+    second.resume(id);
+    wallet.sign();
+    later.moveTo(second);
+    expect((await auditOf(deployment)).findings).toEqual([]);
+  });
+
   test('signed under one that the state continued from still had', async () => {
     log.resume(log.freeze());
     const second = await deployment.start({ follows: log.predecessor(log.size - 1) });

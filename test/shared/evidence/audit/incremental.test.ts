@@ -103,6 +103,26 @@ describe('incremental audits', () => {
     expect(codes).toEqual(new Set(['log_forked', 'log_receipt_absent', 'log_signature_unrecorded']));
   });
 
+  test('find a freeze that was lost before it was published, although it came later', async () => {
+    const deployment = new Deployment();
+    const first = await deployment.start();
+    const wallet = first.wallet();
+    const before = first.predecessor();
+    const published = first.size;
+    first.freeze();
+    const second = await deployment.start({ follows: before });
+    second.wallet().sign();
+    const served = deployment.serve();
+    Object.assign(servedLog(served, first.boot), {
+      entries: first.entries.slice(0, published),
+      note: first.checkpoint({ size: published }),
+    });
+    const { findings, seen } = await auditOf(deployment, {}, served);
+    expect(findings).toEqual([]);
+    wallet.moveTo(second);
+    findingOf(await auditOf(deployment, { seen: seen as Uint8Array }), 'log_freeze_lost');
+  });
+
   test('attest again: an image may have been retired', async () => {
     const { deployment } = await longLog(5);
     const seen = await seenOf(deployment);

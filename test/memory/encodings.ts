@@ -12,15 +12,26 @@ export interface Pattern {
 
 const PART_BYTES = 16;
 
-/** Whole, and each 16 bytes of it; the ends of encodings that depend on neighbours are left away. */
-export function patternsOf(secret: Uint8Array): readonly Pattern[] {
+/** As bytes alone, for secrets that no code ever writes as text. */
+export function binaryPatternsOf(secret: Uint8Array): readonly Pattern[] {
+  return partsOf(secret, secret.length).flatMap(([part, bytes]) => [
+    { form: 'raw', part, bytes },
+    { form: 'reversed', part, bytes: Buffer.from(bytes).reverse() },
+  ]);
+}
+
+/**
+ * Whole, and each 16 bytes of it; the ends of encodings that depend on neighbours are left away.
+ * @param inParts how many bytes from its beginning are sought in parts too; default all
+ */
+export function patternsOf(secret: Uint8Array, inParts = secret.length): readonly Pattern[] {
   const patterns = new Map<string, Pattern>();
   const add = (form: string, part: string, bytes: Buffer): void => {
     // Some forms are the same for some bytes: base64 without + and / is base64url.
     const key = bytes.toString('latin1');
     if (bytes.length >= MIN_PATTERN_BYTES && !patterns.has(key)) patterns.set(key, { form, part, bytes });
   };
-  for (const [part, bytes] of partsOf(secret)) {
+  for (const [part, bytes] of partsOf(secret, inParts)) {
     add('raw', part, bytes);
     // Numbers are little-endian in JavaScript's BigInt and in OpenSSL.
     add('reversed', part, Buffer.from(bytes).reverse());
@@ -35,9 +46,9 @@ export function patternsOf(secret: Uint8Array): readonly Pattern[] {
   return [...patterns.values()];
 }
 
-function partsOf(secret: Uint8Array): [string, Buffer][] {
+function partsOf(secret: Uint8Array, inParts: number): [string, Buffer][] {
   const parts: [string, Buffer][] = [['whole', Buffer.from(secret)]];
-  for (let start = 0; start + PART_BYTES <= secret.length; start += PART_BYTES) {
+  for (let start = 0; start + PART_BYTES <= inParts; start += PART_BYTES) {
     const end = start + PART_BYTES;
     if (secret.length > PART_BYTES) parts.push([`${start}-${end - 1}`, Buffer.from(secret.subarray(start, end))]);
   }

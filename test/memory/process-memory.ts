@@ -131,6 +131,13 @@ function pagesOf(pagemap: number, { start, end, permissions, name }: Mapping): {
   return found;
 }
 
+/** Where a byte of the snapshot stands in the process. */
+export function addressOf({ runs }: Snapshot, offset: number): number {
+  const run = runs.find((candidate) => candidate.offset <= offset && offset < candidate.offset + candidate.length);
+  if (run === undefined) throw new Error(`no byte ${offset}`);
+  return run.address + offset - run.offset;
+}
+
 /** The mapping at an address of the snapshot. */
 export function mappingAt({ mappings }: Snapshot, address: number): Mapping {
   const found = mappings.find(({ start, end }) => start <= address && address < end);

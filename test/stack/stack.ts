@@ -50,8 +50,6 @@ export interface StackOptions {
   readonly addressesOf?: (name: string) => EnclaveAddresses;
   /** Has KMS write down every secret that leaves it, in `Backend.sealedFile`. */
   readonly recordSealed?: boolean;
-  /** Further members of the enclave's configuration. */
-  readonly enclaveConfig?: Record<string, unknown>;
   /** Measured; means something to enclaves on vsock alone. */
   readonly parentCid?: number;
   /** Measured: execution keys stay unwrapped for a while. */
@@ -186,7 +184,6 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       parentCid: options.parentCid ?? 3,
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
       ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
-      ...options.enclaveConfig,
     });
     const startEnclave = async (name: string): Promise<StackEnclave> => {
       const addresses = options.addressesOf?.(name) ?? unixAddresses(dir, name);

@@ -30,6 +30,8 @@ export interface CallInput {
 export interface Sealed {
   readonly operation: string;
   readonly context: EncryptionContext;
+  /** Whether a fault spoilt the envelope. */
+  readonly altered: boolean;
   /** What the envelope holds. */
   readonly secret: Uint8Array;
   /** The key the envelope is encrypted under. */
@@ -157,7 +159,8 @@ export class Call {
     const contentKey = new Uint8Array(randomBytes(32));
     const { spki } = recipient;
     const envelope = sealForRecipient(sealed, spki, Object.assign({}, ...options), contentKey);
-    onSealed?.({ operation, context: this.trace.encryptionContext, secret: sealed, contentKey, spki, envelope });
+    const { encryptionContext: context } = this.trace;
+    onSealed?.({ operation, context, altered: options.length > 0, secret: sealed, contentKey, spki, envelope });
     const plaintext = faults.find((fault) => fault.kind === 'plaintext');
     return {
       ...(plaintext?.as === 'absent' ? {} : { Plaintext: plaintext?.as === 'leaked' ? toBase64(secret) : '' }),

@@ -14,11 +14,12 @@ export interface SealedRecord extends Omit<Sealed, 'context'> {
 
 /** Each line is in the file before its envelope is answered. */
 export function recordTo(file: string): OnSealed {
-  return ({ operation, context, secret, contentKey, spki, envelope }) => {
+  return ({ operation, context, altered, secret, contentKey, spki, envelope }) => {
     const [secretHex, contentKeyHex, spkiHex, envelopeHex] = [secret, contentKey, spki, envelope].map(toHex);
     const line = {
       operation,
       at: Date.now(),
+      altered,
       context: Object.fromEntries(context),
       secret: secretHex,
       contentKey: contentKeyHex,

@@ -73,7 +73,7 @@ export function decodeAgentRequest(payload: Uint8Array): { id: number; name: Age
   const kind = u32.fromCbor(map.get(0) ?? null, 'kind');
   const id = u32.fromCbor(map.get(1) ?? null, 'id');
   const name = (Object.keys(AGENT_MESSAGES) as AgentMessageName[]).find((key) => AGENT_MESSAGES[key].kind === kind);
-  if (name === undefined) throw new QvError('message_malformed', { path: 'kind' });
+  if (name === undefined || map.size !== 3) throw new QvError('message_malformed', { path: 'kind' });
   return { id, name, body: (AGENT_MESSAGES[name].request as Codec<unknown>).fromCbor(map.get(2) ?? null, name) };
 }
 
@@ -103,6 +103,8 @@ export function decodeAgentReply(payload: Uint8Array): {
 } {
   const map = asMap(decodeCbor(payload));
   const id = u32.fromCbor(map.get(0) ?? null, 'id');
+  // One of body and failure: of both, readers would disagree which counts.
+  if (map.size !== 2) throw new QvError('message_malformed', { path: 'reply', value: 'neither body nor failure' });
   return {
     id,
     read: (name) => {

@@ -1,0 +1,111 @@
+/**
+ * npm run fuzz -- [target …] [--seconds N] [--seed S] [--executions N] [--no-coverage] [--keep]
+ * npm run fuzz -- --list | --make-corpus | <target> --replay <file>
+ *
+ * Runs targets one after the other, 60 seconds each unless told otherwise. What it finds is made small, written to
+ * findings/<target>/ and printed; the exit status is then 1. `--keep` writes to corpus/<target>/ what reached new code.
+ */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { nameOf, readStored, SEED, store } from './engine/corpus.ts';
+import { Coverage } from './engine/coverage.ts';
+import { distilled, type FuzzResult, fuzz, minimised } from './engine/driver.ts';
+import { examine } from './engine/oracle.ts';
+import type { Target } from './engine/target.ts';
+
+const MAX_CPU_MILLISECONDS = 250;
+/** What is kept is committed. */
+const KEPT_BYTES = 4_096;
+const KEPT_INPUTS = 40;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seconds: { type: 'string', default: '60' },
+    seed: { type: 'string' },
+    executions: { type: 'string' },
+    'no-coverage': { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    'make-corpus': { type: 'boolean', default: false },
+    replay: { type: 'string' },
+  },
+});
+
+const coverage = values['no-coverage'] || values.list || values['make-corpus'] ? undefined : new Coverage();
+// Before the targets are loaded, or what runs while they are would not be counted.
+coverage?.start();
+const { TARGETS } = await import('./targets/index.ts');
+
+const unknown = positionals.filter((name) => !TARGETS.some((target) => target.name === name));
+if (unknown.length > 0) throw new Error(`no such target: ${unknown.join(', ')}; --list shows all`);
+const chosen = positionals.length === 0 ? TARGETS : TARGETS.filter(({ name }) => positionals.includes(name));
+
+if (values.list) for (const { name, covers } of TARGETS) console.log(`${name.padEnd(24)} ${covers.join(' ')}`);
+else if (values['make-corpus']) makeCorpus();
+else if (values.replay !== undefined) await replay(values.replay);
+else for (const target of chosen) await work(target);
+coverage?.stop();
+// Some targets keep libraries of their own busy.
+process.exit();
+
+function makeCorpus(): void {
+  for (const { name, seeds } of TARGETS)
+    for (const [seed, bytes] of Object.entries(seeds())) store('corpus', name, `${SEED}${seed}`, bytes);
+}
+
+async function replay(path: string): Promise<void> {
+  for (const target of chosen) {
+    await target.open?.();
+    const outcome = await examine(target, new Uint8Array(readFileSync(path)), true);
+    console.log(target.name, outcome);
+    await target.close?.();
+  }
+}
+
+async function work(target: Target): Promise<void> {
+  const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
+  const stored = [...readStored('corpus', target.name), ...readStored('findings', target.name)].map(
+    ({ bytes }) => bytes,
+  );
+  coverage?.forget();
+  const result = await fuzz(target, {
+    seed,
+    corpus: [...stored, ...Object.values(target.seeds())],
+    ...(coverage && { coverage }),
+    milliseconds: values.executions === undefined ? Number(values.seconds) * 1000 : Number.POSITIVE_INFINITY,
+    ...(values.executions !== undefined && { executions: Number(values.executions) }),
+    findings: 5,
+    maxCpuMilliseconds: MAX_CPU_MILLISECONDS,
+    onProgress: (progress) => void (process.stderr.isTTY && process.stderr.write(`\r${line(target, progress, seed)}`)),
+  });
+  if (process.stderr.isTTY) process.stderr.write('\n');
+  console.log(line(target, result, seed));
+  for (const [code, count] of [...result.refused].sort(([, a], [, b]) => b - a)) console.log(`    ${code}: ${count}`);
+  for (const finding of result.findings) {
+    await target.open?.();
+    const input = await minimised(target, finding);
+    await target.close?.();
+    const path = store('findings', target.name, nameOf(input), input);
+    console.log(`  FOUND ${finding.what}\n    ${path} (${input.length} bytes)`);
+    if (finding.error instanceof Error)
+      console.log(`    ${finding.error.stack?.split('\n').slice(1, 6).join('\n    ')}`);
+    process.exitCode = 1;
+  }
+  if (values.keep && coverage !== undefined) {
+    const found = result.corpus.slice(stored.length).filter(({ length }) => length <= KEPT_BYTES);
+    const kept = (await distilled(target, coverage, found, stored)).slice(0, KEPT_INPUTS);
+    for (const input of kept) store('corpus', target.name, nameOf(input), input);
+    console.log(`    kept ${kept.length}`);
+  }
+}
+
+function line(
+  { name }: Target,
+  { executions, milliseconds, corpus, covered, accepted }: FuzzResult,
+  seed: number,
+): string {
+  const rate = Math.round((executions / milliseconds) * 1000);
+  const share = Math.round((accepted / Math.max(1, executions)) * 100);
+  return `${name}: ${executions} executions, ${rate}/s, ${share} % accepted, corpus ${corpus.length}, ${covered} characters of source, seed ${seed}`;
+}

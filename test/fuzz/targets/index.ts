@@ -1,0 +1,65 @@
+/** All targets. */
+import type { Target } from '../engine/target.ts';
+import {
+  attestationDocument,
+  attestationVerify,
+  certificates,
+  der,
+  documentEncodings,
+  pcrSets,
+} from './attestation.ts';
+import { cbor } from './cbor.ts';
+import { cms } from './cms.ts';
+import { eif, eifSignature, signingCertificate } from './eif.ts';
+import { leaves, packed, states, structs } from './evidence.ts';
+import { frameStream, frames } from './frames.ts';
+import { json } from './json.ts';
+import { agentReplies, agentRequests, replies, requests } from './messages.ts';
+import { ownerEnvelopes, policyCanonical, policyDocuments } from './policies.ts';
+import { instructionData, judged, messagesOfSolana, transactions } from './solana.ts';
+import { base58, encodings, panicCodes, requestHeaders, shortTexts, verifierKeys } from './text.ts';
+import { auditSeen, checkpoints, notes, receiptFiles, tiles, witnessRequests } from './tlog.ts';
+
+export const TARGETS: readonly Target[] = [
+  frames,
+  frameStream,
+  cbor,
+  requests,
+  replies,
+  agentRequests,
+  agentReplies,
+  leaves,
+  structs,
+  states,
+  packed,
+  cms,
+  attestationDocument,
+  documentEncodings,
+  der,
+  certificates,
+  attestationVerify,
+  pcrSets,
+  eif,
+  eifSignature,
+  signingCertificate,
+  json,
+  base58,
+  encodings,
+  shortTexts,
+  verifierKeys,
+  panicCodes,
+  requestHeaders,
+  notes,
+  checkpoints,
+  witnessRequests,
+  tiles,
+  receiptFiles,
+  auditSeen,
+  policyDocuments,
+  policyCanonical,
+  ownerEnvelopes,
+  transactions,
+  messagesOfSolana,
+  judged,
+  instructionData,
+];

@@ -1,0 +1,347 @@
+/** The log's formats: notes, checkpoints, cosignatures, what witnesses are asked, tiles, receipt files, an auditor's file. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { addressBytes, hash } from '@quantumvault/shared/brands.ts';
+import { concatBytes, u64Bytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { type CborValue, encodeCbor } from '@quantumvault/shared/cbor.ts';
+import { decodeSeen } from '@quantumvault/shared/evidence/audit/seen.ts';
+import { SeenWriter } from '@quantumvault/shared/evidence/audit/seen-file.ts';
+import { looksLikeReceipt, parseReceiptFile, receiptFileJson } from '@quantumvault/shared/evidence/receipt-file.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { formatCheckpoint, openCheckpoint, parseCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
+import { cosignatureBytes, readCosignature } from '@quantumvault/shared/tlog/cosignature.ts';
+import {
+  formatNote,
+  formatSignatureLines,
+  noteMessage,
+  noteSignature,
+  parseNote,
+  parseSignatureLines,
+} from '@quantumvault/shared/tlog/note.ts';
+import {
+  cutEntries,
+  decodeEntries,
+  decodeTile,
+  encodeEntries,
+  encodeTile,
+} from '@quantumvault/shared/tlog/tile-data.ts';
+import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
+import {
+  formatAddCheckpoint,
+  formatSize,
+  parseAddCheckpoint,
+  parseSize,
+} from '@quantumvault/shared/tlog/witness-request.ts';
+import nacl from 'tweetnacl';
+import { jsonMutator } from '../engine/json-tree.ts';
+import type { Mutator } from '../engine/mutate.ts';
+import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { textMutator } from '../engine/text-lines.ts';
+import * as sample from './samples.ts';
+
+const ORIGIN = `example.com/qv/test/${sample.boot}`;
+const log = {
+  origin: ORIGIN,
+  key: verifierKey(ORIGIN, 'ed25519', sample.pair(5).publicKey),
+  witnesses: [verifierKey('w1', 'cosignature', sample.pair(7).publicKey)],
+};
+const checkpointText = formatCheckpoint({ origin: ORIGIN, size: 7n, root: sample.hash, extensions: [] });
+const logLine = noteSignature(log.key, nacl.sign.detached(noteMessage(checkpointText), sample.pair(5).secretKey));
+
+function cosigned(): Uint8Array {
+  const [witness] = log.witnesses;
+  must(witness !== undefined, 'a witness');
+  const timeSeconds = 1_795_383_600n;
+  const message = utf8(`cosignature/v1\ntime ${timeSeconds}\n${checkpointText}`);
+  const bytes = cosignatureBytes({ timeSeconds, signature: nacl.sign.detached(message, sample.pair(7).secretKey) });
+  return formatNote({ text: checkpointText, signatures: [logLine, noteSignature(witness, bytes)] });
+}
+
+const vectors = JSON.parse(readFileSync(new URL('../../vectors/tlog/notes.json', import.meta.url), 'utf8')) as {
+  readonly c2sp: Readonly<Record<'note' | 'cosigned', string>>;
+};
+const NOTE_CODES = [
+  'log_note_malformed',
+  'log_note_signature_invalid',
+  'log_note_signature_repeated',
+  'log_note_unsigned',
+  'log_checkpoint_malformed',
+  'log_origin_mismatch',
+] as const;
+const verify = (signature: Uint8Array, message: Uint8Array, key: Uint8Array): boolean =>
+  nacl.sign.detached.verify(message, signature, key);
+
+export const notes: Target = {
+  name: 'notes',
+  covers: [
+    'shared/src/tlog/note.ts#parseNote',
+    'shared/src/tlog/note.ts#parseSignatureLines',
+    'shared/src/tlog/checkpoint.ts#parseCheckpoint',
+    'shared/src/tlog/cosignature.ts#readCosignature',
+  ],
+  seeds: () => ({
+    checkpoint: formatNote({ text: checkpointText, signatures: [logLine] }),
+    cosigned: cosigned(),
+    c2sp: utf8(vectors.c2sp.note),
+    'c2sp-cosigned': utf8(vectors.c2sp.cosigned),
+    extended: formatNote({
+      text: formatCheckpoint({ origin: 'a', size: 0n, root: sample.hash, extensions: ['x', 'y z'] }),
+      signatures: [logLine],
+    }),
+  }),
+  mutators: [textMutator],
+  dictionary: ['\n\n', '\u2014 ', '\u2014', '\u0000', '\r', '\u00a0', '\ufeff', '00', '9223372036854775808', '='].map(
+    utf8,
+  ),
+  maxBytes: 8 * 1024,
+  codes: NOTE_CODES,
+  executions: 3_000,
+  run(input) {
+    const note = parseNote(input);
+    mustEqualBytes(formatNote(note), input, 'another spelling of a note');
+    must(note.signatures.length >= 1 && note.signatures.length <= LIMITS.noteSignatures, 'number of signatures');
+    const lines = utf8(formatSignatureLines(note.signatures));
+    must(
+      formatSignatureLines(parseSignatureLines(lines)) === formatSignatureLines(note.signatures),
+      'other signature lines',
+    );
+    for (const { signature } of note.signatures) {
+      const cosignature = readCosignature(signature);
+      if (cosignature !== undefined) mustEqualBytes(cosignatureBytes(cosignature), signature, 'another cosignature');
+    }
+    const checkpoint = parseCheckpoint(note.text);
+    must(formatCheckpoint(checkpoint) === note.text, 'another spelling of a checkpoint');
+    return checkpoint;
+  },
+};
+
+/** With real keys: what opens is the text that was signed. */
+export const checkpoints: Target = {
+  name: 'checkpoints',
+  covers: ['shared/src/tlog/checkpoint.ts#openCheckpoint'],
+  seeds: () => ({ signed: formatNote({ text: checkpointText, signatures: [logLine] }), cosigned: cosigned() }),
+  mutators: [textMutator],
+  maxBytes: 4_096,
+  codes: NOTE_CODES,
+  // Each signature that is looked at takes tweetnacl milliseconds.
+  executions: 100,
+  run(input) {
+    const opened = openCheckpoint(input, log, verify);
+    must(opened.note.text === checkpointText, 'a text that nobody signed opens');
+    must(opened.checkpoint.origin === ORIGIN && opened.checkpoint.size === 7n, 'another checkpoint');
+    must(
+      new Set(opened.cosignatures.map(({ key }) => key.name)).size === opened.cosignatures.length,
+      'a witness counts twice',
+    );
+    return opened.checkpoint;
+  },
+};
+
+export const witnessRequests: Target = {
+  name: 'witness-requests',
+  covers: ['shared/src/tlog/witness-request.ts#parseAddCheckpoint', 'shared/src/tlog/witness-request.ts#parseSize'],
+  seeds: () => ({
+    first: formatAddCheckpoint({ oldSize: 0n, proof: [], note: cosigned() }),
+    grown: formatAddCheckpoint({
+      oldSize: 9_223_372_036_854_775_807n,
+      proof: [sample.hash, hash(sample.filled(32, 0xff))],
+      note: utf8('x'),
+    }),
+    longest: formatAddCheckpoint({
+      oldSize: 5n,
+      proof: Array.from({ length: 63 }, () => sample.hash),
+      note: utf8('n'),
+    }),
+    size: utf8(formatSize(1234n)),
+  }),
+  mutators: [textMutator],
+  dictionary: ['old ', '\n\n', '9223372036854775808', '00', '=\n'].map(utf8),
+  maxBytes: 8 * 1024,
+  codes: ['witness_request_malformed'],
+  executions: 3_000,
+  run(input) {
+    const size = parseSize(input);
+    if (size !== undefined) mustEqualBytes(utf8(formatSize(size)), input, 'another spelling of a size');
+    const request = parseAddCheckpoint(input);
+    mustEqualBytes(formatAddCheckpoint(request), input, 'another spelling of a request');
+    return request;
+  },
+};
+
+/** The first byte is the width, less one. */
+export const tiles: Target = {
+  name: 'tiles',
+  covers: [
+    'shared/src/tlog/tile-data.ts#decodeTile',
+    'shared/src/tlog/tile-data.ts#decodeEntries',
+    'shared/src/tlog/tile-data.ts#cutEntries',
+  ],
+  seeds: () => ({
+    tile: concatBytes(Uint8Array.of(1), encodeTile([sample.hash, sample.hash])),
+    entries: concatBytes(Uint8Array.of(2), encodeEntries([utf8('a'), new Uint8Array(), sample.filled(300, 1)])),
+    one: concatBytes(Uint8Array.of(0), encodeEntries([sample.leaf])),
+  }),
+  maxBytes: 16 * 1024,
+  codes: ['log_tile_malformed'],
+  executions: 4_000,
+  run(input) {
+    const width = (input[0] ?? 0) + 1;
+    const bytes = input.subarray(1);
+    if (bytes.length === width * 32) mustEqualBytes(encodeTile(decodeTile(bytes, width)), bytes, 'another tile');
+    const cut = cutEntries(bytes, width);
+    mustEqualBytes(cut, bytes.subarray(0, cut.length), 'what was cut off is not the beginning');
+    mustEqualBytes(encodeEntries(decodeEntries(cut, width)), cut, 'another bundle');
+    const entries = decodeEntries(bytes, width);
+    must(entries.length === width, 'number of entries');
+    mustEqualBytes(encodeEntries(entries), bytes, 'another bundle');
+    return entries;
+  },
+};
+
+export const receiptFiles: Target = {
+  name: 'receipt-files',
+  covers: [
+    'shared/src/evidence/receipt-file.ts#parseReceiptFile',
+    'shared/src/evidence/receipt-file.ts#looksLikeReceipt',
+  ],
+  seeds: () => {
+    const proven = { receipt: sample.receipt, proof: [sample.hash, sample.hash] };
+    return {
+      file: utf8(
+        JSON.stringify(receiptFileJson({ ...proven, index: 41n, checkpoint: cosigned(), bootRecord: proven })),
+      ),
+    };
+  },
+  mutators: [jsonMutator(), textMutator],
+  dictionary: ['"qv/receipt/v1"', '"index"', '9223372036854775808', '""'].map(utf8),
+  maxBytes: 8 * 1024,
+  codes: ['receipt_malformed'],
+  executions: 2_500,
+  run(input) {
+    const file = parseReceiptFile(input);
+    must(looksLikeReceipt(input), 'it does not look like what it is');
+    const printed = utf8(JSON.stringify(receiptFileJson(file)));
+    must(
+      JSON.stringify(receiptFileJson(parseReceiptFile(printed))) === new TextDecoder().decode(printed),
+      'another receipt when printed',
+    );
+    return file;
+  },
+};
+
+const sha256 = (bytes: Uint8Array) => hash(new Uint8Array(createHash('sha256').update(bytes).digest()));
+
+/** Whoever changes the file can hash it, too. */
+const rightDigest: Mutator = (input) => {
+  if (input.length < 32) return undefined;
+  const body = input.subarray(0, input.length - 32);
+  return concatBytes(body, sha256(body));
+};
+
+export const auditSeen: Target = {
+  name: 'audit-seen',
+  covers: ['shared/src/evidence/audit/seen.ts#decodeSeen'],
+  seeds: () => ({ empty: seenFile(0, 0), boot: seenFile(1, 0), wallet: seenFile(1, 1) }),
+  mutators: [rightDigest, (input, material) => rightDigest(changeRecord(input, material) ?? input, material)],
+  maxBytes: 16 * 1024,
+  codes: ['log_seen_malformed'],
+  executions: 2_000,
+  run(input) {
+    const seen = decodeSeen(input, sha256);
+    must(seen.boots.size <= input.length && seen.wallets.size <= input.length, 'more than there is');
+    return { logOrigin: seen.logOrigin, boots: [...seen.boots.keys()], wallets: [...seen.wallets.keys()] };
+  },
+};
+
+/** Bytes of one record, behind its length, so that the next one is still found. */
+const changeRecord: Mutator = (input, { random }) => {
+  if (input.length < 60) return undefined;
+  const copy = Uint8Array.from(input);
+  for (let count = 1 + random.below(3); count > 0; count--) {
+    const at = 17 + random.below(copy.length - 50);
+    copy[at] = random.once(2) ? (copy[at] ?? 0) ^ (1 << random.below(8)) : random.below(256);
+  }
+  return copy;
+};
+
+/** As encodeSeen writes it of an audit, whose records have codecs of their own. */
+function seenFile(boots: number, wallets: number): Uint8Array {
+  const writer = new SeenWriter();
+  const record = (entries: readonly (readonly [number, CborValue])[]): void =>
+    writer.packed(encodeCbor(new Map(entries)));
+  const u64 = (value: number): Uint8Array => u64Bytes(BigInt(value));
+  const key = addressBytes(sample.wallet);
+  record([
+    [0, 'qv/audit-seen/v1'],
+    [1, 'example.com/qv'],
+    [2, boots],
+    [3, wallets],
+  ]);
+  if (boots > 0) {
+    const [first, last] = [u64(sample.time), u64(sample.time + 9)];
+    record([
+      [0, addressBytes(sample.boot)],
+      [1, u64(7)],
+      [2, sample.hash],
+      [3, first],
+      [4, last],
+      [5, sample.hash],
+      [6, sample.filled(40, 1)],
+      [7, sample.hash],
+      [8, addressBytes(sample.otherBoot)],
+      [
+        9,
+        new Map([
+          [0, addressBytes(sample.otherBoot)],
+          [1, u64(3)],
+          [2, first],
+        ]),
+      ],
+      [10, 1],
+      [11, 1],
+    ]);
+    writer.packed(cosigned());
+    writer.packed(new Uint8Array());
+    record([
+      [0, sample.freezeId],
+      [1, 'fleet'],
+      [2, u64(2)],
+      [3, first],
+      [
+        4,
+        new Map([
+          [0, u64(4)],
+          [1, last],
+        ]),
+      ],
+    ]);
+    record([
+      [0, u64(5)],
+      [1, first],
+      [2, key],
+      [3, addressBytes(sample.requester)],
+      [4, sample.requestId],
+      [5, sample.hash],
+      [6, sample.hash],
+    ]);
+  }
+  if (wallets > 0) {
+    record([
+      [0, key],
+      [1, addressBytes(sample.owner)],
+      [2, 1],
+      [3, sample.hash],
+      [4, 1],
+      [5, 1],
+    ]);
+    record([
+      [0, addressBytes(sample.boot)],
+      [1, u64(0)],
+      [2, u64(3)],
+    ]);
+    writer.packed(concatBytes(u64(sample.time), u64(5), u64(5000)));
+    record([[0, addressBytes(sample.mint)]]);
+    writer.packed(concatBytes(u64(sample.time), u64(9)));
+  }
+  return writer.end(sha256);
+}

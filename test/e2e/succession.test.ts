@@ -1,66 +1,28 @@
-/** Wallets outlive their enclave: by lease after a crash, by release when it is planned, with real processes. */
-
+/** Wallets outlive their enclave after a crash, by lease, with real processes. By release: planned-restart.test.ts. */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
-import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
-import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
-import { silentLog } from '@quantumvault/host/log.ts';
 import { type BootId, timeMs } from '@quantumvault/shared/brands.ts';
-import { toHex, utf8 } from '@quantumvault/shared/bytes.ts';
-import { codeOf } from '@quantumvault/shared/errors.ts';
-import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
-import {
-  type HeldFreeze,
-  type Lease,
-  leaseCodec,
-  renderResumeStatement,
-} from '@quantumvault/shared/evidence/succession.ts';
+import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { type Lease, leaseCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
-import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
-import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { qvJson } from '../host/cli/call.ts';
-import type { StackHost } from '../stack/host.ts';
-import { type Stack, type StackEnclave, startStack, untilReady } from '../stack/stack.ts';
+import { type Stack, startStack, untilReady } from '../stack/stack.ts';
 import { expectProblem } from '../support/codes.ts';
 import { noteCode } from '../support/codes-seen.ts';
 import { type HttpKit, type HttpWallet, httpKit } from '../support/http-kit.ts';
 import { operatorsOf } from '../support/operators.ts';
-import { until } from '../support/temporary.ts';
 import { party } from '../support/wallet-kit.ts';
-
-type Operators = ReturnType<typeof operatorsOf>;
-
-const solWindow = (max: string) => (document: Record<string, unknown>) => ({
-  ...document,
-  sol: { ...(document['sol'] as object), window: { seconds: 3600, max } },
-});
-
-/** After a take-over requests have to be younger than all that the predecessor may have seen. */
-const later = (seconds = 3) => ({ timestamp: Math.floor(Date.now() / 1000) + seconds });
-
-async function newBoot(stack: Stack, operators: Operators, before: string): Promise<string> {
-  await until('the next boot', async () => (await operators.bootOf(stack).catch(() => before)) !== before, 15_000);
-  // Only with credentials it takes wallets over.
-  const phase = async () => (await adminCall(stack.adminSocket, 'status', {})).enclave?.phase;
-  await until('it has its credentials', async () => ['serving', 'frozen'].includes((await phase()) ?? ''), 15_000);
-  return operators.bootOf(stack);
-}
-
-const versionOf = (stack: Stack, wallet: HttpWallet): number => {
-  const database = new DatabaseSync(stack.databaseFile, { timeout: 2_000 });
-  try {
-    return Number(
-      database.prepare('SELECT state_version FROM wallets WHERE wallet = ?').get(wallet.address)?.['state_version'],
-    );
-  } finally {
-    database.close();
-  }
-};
-
-async function expectAudited(operators: Operators): Promise<void> {
-  expect(await operators.audit()).toMatchObject({ ok: true, findings: [] });
-}
+import {
+  EnclaveClients,
+  expectAudited,
+  idOf,
+  later,
+  newBoot,
+  type Operators,
+  resumeStatement,
+  solWindow,
+  versionOf,
+} from './succession-kit.ts';
 
 describe('a crash without witnesses', () => {
   let stack: Stack;
@@ -315,12 +277,12 @@ describe('a crash with witnesses', () => {
 
 describe('a crash while freezes hold', () => {
   let stack: Stack;
-  const clients: EnclaveClient[] = [];
+  const clients = new EnclaveClients();
   beforeAll(async () => {
     stack = await startStack({ witnesses: 'none' });
   });
   afterAll(async () => {
-    for (const made of clients) made.close();
+    clients.close();
     await stack?.stop();
   });
 
@@ -330,22 +292,21 @@ describe('a crash while freezes hold', () => {
     const [stopped, other] = [await kit.openWallet(), await kit.openWallet()];
     const predecessor = await operators.bootOf(stack);
     const scopes = [`wallet:${stopped.address}`, `requester:${other.requester.address}`, 'fleet'];
-    const control = clientOf(stack.enclaveAddresses.control);
+    const control = clients.to(stack.enclaveAddresses.control);
     for (const scope of scopes) await control.request('freeze', { scope, reason: 'test' });
-    const before = await clientOf(stack.enclaveAddresses.data).request('freezesGet', {});
+    const before = await clients.to(stack.enclaveAddresses.data).request('freezesGet', {});
     await expectAudited(operators);
-    for (const made of clients.splice(0)) made.close();
+    clients.close();
     await stack.restartEnclave();
-    const boot = (await newBoot(stack, operators, predecessor)) as BootId;
+    const boot = await newBoot(stack, operators, predecessor);
     const answer = await operators.lease('lease', predecessor, stack);
     expect(answer).toMatchObject({ ok: true, taken: 2, failures: [] });
-    const data = clientOf(stack.enclaveAddresses.data);
+    const data = clients.to(stack.enclaveAddresses.data);
     const after = (await data.request('freezesGet', {})).freezes;
     expect(after.map(idOf)).toEqual(expect.arrayContaining(before.freezes.map(idOf)));
     // The host had passed the fleet's on before, as an order of its own: each has to be ended by itself.
     for (const held of after) {
-      const facts = { deployment: stack.deployment, boot, scope: held.scope, freezeId: toHex(held.freezeId) };
-      const statement = utf8(renderResumeStatement(facts));
+      const statement = resumeStatement(stack, boot, held);
       const signatures =
         held.scope === scopes[0]
           ? [{ key: stopped.owner.address, signature: stopped.owner.sign(statement) }]
@@ -353,172 +314,6 @@ describe('a crash while freezes hold', () => {
       await data.request('resume', { ...held, signatures });
     }
     expect((await data.request('freezesGet', {})).count).toBe(0);
-    await expectAudited(operators);
-  });
-
-  const idOf = ({ scope, freezeId }: HeldFreeze): string => `${scope} ${toHex(freezeId)}`;
-  function clientOf(address: string): EnclaveClient {
-    const made = new EnclaveClient({
-      address: parseTransportAddress(address),
-      transport: unixTransport,
-      log: silentLog,
-    });
-    made.connect();
-    clients.push(made);
-    return made;
-  }
-});
-
-describe('a planned restart', () => {
-  let stack: Stack;
-  let kit: HttpKit;
-  let operators: Operators;
-  let second: StackEnclave;
-  let secondHost: StackHost;
-  let secondKit: HttpKit;
-  let [from, to]: string[] = [];
-  let [moving, windowed, frozen, staying]: HttpWallet[] = [];
-  const clients: EnclaveClient[] = [];
-  const boots = () => [from, to] as [string, string];
-  const some = () => [moving, windowed, frozen, staying] as [HttpWallet, HttpWallet, HttpWallet, HttpWallet];
-
-  function client(address: string): EnclaveClient {
-    const made = new EnclaveClient({
-      address: parseTransportAddress(address),
-      transport: unixTransport,
-      log: silentLog,
-    });
-    made.connect();
-    clients.push(made);
-    return made;
-  }
-
-  beforeAll(async () => {
-    stack = await startStack({ witnesses: 'none' });
-    kit = httpKit(stack);
-    operators = operatorsOf(stack);
-    moving = await kit.openWallet();
-    windowed = await kit.openWallet(solWindow('2500'));
-    frozen = await kit.openWallet();
-    staying = await kit.openWallet();
-    for (const wallet of some().slice(0, 3)) expect((await kit.sign(wallet)).status).toBe(200);
-    second = await stack.startEnclave('enclave-2');
-    secondHost = await stack.startHost('host-2', second);
-    secondKit = httpKit(secondHost);
-    await untilReady(secondHost.url);
-    from = await operators.bootOf(stack);
-    to = await operators.bootOf(secondHost);
-  });
-  afterAll(async () => {
-    for (const made of clients) made.close();
-    await stack?.stop();
-  });
-
-  const applyOrder = (name: string) =>
-    qvJson(
-      'release',
-      'apply',
-      operators.file(name),
-      '--admin',
-      stack.adminSocket,
-      '--out',
-      operators.file(`${name}.releases`),
-    );
-  const takeReleases = (name: string) =>
-    qvJson('release', 'take', operators.file(`${name}.releases`), '--admin', secondHost.adminSocket);
-
-  it('is ordered only for a successor that proves itself', async () => {
-    const [from, to] = boots();
-    const wrong = await operators.order('none', from, to, stack.url);
-    expect(wrong).toMatchObject({ ok: false, error: { code: 'succession_mismatch', path: 'successor', value: from } });
-    expect(await operators.order('none', from, from, secondHost.url)).toMatchObject({
-      error: { code: 'usage_invalid' },
-    });
-    const past = await operators.order('none', from, to, secondHost.url, '--not-after', '2026-01-01T00:00:00Z');
-    expect(past).toMatchObject({ ok: false, error: { code: 'succession_expired' } });
-    const [moving, windowed] = some();
-    const named = [moving, windowed].flatMap(({ address }) => ['--wallet', address]);
-    expect(await operators.order('order', from, to, secondHost.url, ...named)).toMatchObject({ ok: true });
-  });
-
-  it('goes on signing, windows included, where the wallets went', async () => {
-    expect(await applyOrder('order')).toMatchObject({ ok: true, released: 2, before: 0, published: true });
-    // Whatever was interrupted: the same again, and nothing twice.
-    const file = readFileSync(operators.file('order.releases'));
-    expect(await applyOrder('order')).toMatchObject({ ok: true, released: 0, before: 2 });
-    writeFileSync(operators.file('order.releases'), file.subarray(0, file.length - 40));
-    expect(await applyOrder('order')).toMatchObject({ ok: true, released: 1, before: 1 });
-    const [moving, windowed, , staying] = some();
-    await expectProblem(await kit.sign(moving, later()), 'wallet_held_elsewhere');
-    expect(await takeReleases('order')).toMatchObject({ ok: true, taken: 2, already: 0 });
-    expect(await takeReleases('order')).toMatchObject({ ok: true, failures: [] });
-    expect((await secondKit.sign(moving, later())).status).toBe(200);
-    expect((await secondKit.sign(windowed, later())).status).toBe(200);
-    const denied = await expectProblem(await secondKit.sign(windowed, later()), 'policy_denied');
-    expect(denied).toMatchObject({ rule: 'sol.window', value: '3000' });
-    expect(await takeReleases('order')).toMatchObject({ ok: true, taken: 0, already: 2 });
-    await expectProblem(await kit.sign(moving, later()), 'wallet_held_elsewhere');
-    expect((await kit.sign(staying)).status).toBe(200);
-    await expectAudited(operators);
-  });
-
-  it('does not take what was released to somebody else, or is in the file of another order', async () => {
-    const [from, to] = boots();
-    const back = await qvJson('release', 'take', operators.file('order.releases'), '--admin', stack.adminSocket);
-    expect(back).toMatchObject({ ok: false, failures: Array(2).fill({ code: 'succession_mismatch' }) });
-    const [, , frozen] = some();
-    await operators.order('other', from, to, secondHost.url, '--wallet', frozen.address);
-    const mixed = await qvJson(
-      ...['release', 'apply', operators.file('other'), '--admin', secondHost.adminSocket],
-      ...['--out', operators.file('other.releases')],
-    );
-    expect(mixed).toMatchObject({ ok: false, failures: [{ code: 'succession_mismatch', path: 'order.predecessor' }] });
-    noteCode('succession_mismatch');
-  });
-
-  it('brings freezes of every scope along, under their own ids', async () => {
-    const [from, to] = boots();
-    const [, , frozen, staying] = some();
-    const control = client(stack.enclaveAddresses.control);
-    const scopes = [`wallet:${frozen.address}`, `requester:${staying.requester.address}`, 'fleet'];
-    for (const scope of scopes) await control.request('freeze', { scope, reason: 'test' });
-    const held = await client(stack.enclaveAddresses.data).request('freezesGet', {});
-    // All that it still holds.
-    expect(await operators.order('rest', from, to, secondHost.url)).toMatchObject({ ok: true });
-    expect(await applyOrder('rest')).toMatchObject({ ok: true, released: 4, elsewhere: 0 });
-    expect(await takeReleases('rest')).toMatchObject({ ok: true, failures: [] });
-    const successor = client(second.addresses.data);
-    const carried = await successor.request('freezesGet', {});
-    const scopesOf = (freezes: readonly HeldFreeze[]) => freezes.map(({ scope }) => scope).sort();
-    expect(scopesOf(carried.freezes)).toEqual(scopesOf(held.freezes));
-    const { receipts } = await successor.request('leavesGet', { from: 0n });
-    const ordered = receipts.map(({ leaf }) => decodeLeaf(leaf)).filter(({ kind }) => kind === 'frozen');
-    const came = carried.freezes.filter(({ scope }) => !ordered.some((order) => order.scope === scope));
-    expect(held.freezes).toEqual(expect.arrayContaining(came));
-    await expectProblem(await secondKit.sign(frozen, later()), 'frozen');
-    // The owner ends his own, by the id it got where it began; or by that of the second host's order, if that host has
-    // read of it in the database meanwhile.
-    const resume = async (): Promise<boolean> => {
-      const { freezes } = await successor.request('freezesGet', {});
-      const freeze = freezes.find(({ scope }) => scope === scopes[0]) as HeldFreeze;
-      const facts = {
-        deployment: stack.deployment,
-        boot: to as BootId,
-        scope: freeze.scope,
-        freezeId: toHex(freeze.freezeId),
-      };
-      const signature = frozen.owner.sign(utf8(renderResumeStatement(facts)));
-      const signatures = [{ key: frozen.owner.address, signature }];
-      return successor.request('resume', { ...freeze, signatures }).then(
-        () => true,
-        (error) => {
-          if (codeOf(error) !== 'freeze_unknown') throw error;
-          return false;
-        },
-      );
-    };
-    await until('it is resumed', resume);
-    expect((await successor.request('freezesGet', {})).count).toBe(2);
     await expectAudited(operators);
   });
 });

@@ -336,6 +336,20 @@ export const ERRORS = {
   lease_conflict: row(409, 'This operator’s journal holds a lease of the same wallet to another successor.'),
   journal_malformed: row(400, 'The file is no journal of leases, or was damaged; the path names the line.'),
   freeze_not_held: row(503, 'The freeze does not hold everywhere; what does hold is listed.'),
+
+  // Keys that their owner imports, read on his own machine. No value ever has a byte of them.
+  key_malformed: row(400, 'What was read is no key of a known form; the value says why.'),
+  key_pair_mismatch: row(400, 'The second half of the key pair is not the public key of the first.'),
+  key_wallet_mismatch: row(400, 'The key is one of another wallet than was named.'),
+  key_file_unsafe: row(400, 'Others than its owner may read or write the file with the key.'),
+  key_exposed: row(
+    400,
+    'A key, mnemonic or passphrase was put where others can read it, on the command line or in the environment.',
+  ),
+  mnemonic_malformed: row(400, 'Not 12, 15, 18, 21 or 24 words of BIP-39’s English list; the value says which.'),
+  mnemonic_checksum_invalid: row(400, 'The mnemonic’s words do not fit each other: one is wrong, or their order.'),
+  passphrase_malformed: row(400, 'A passphrase has to be printable ASCII: others would have to be normalised as text.'),
+  derivation_path_malformed: row(400, 'Not a path of hardened steps, m/44’/501’/0’/0’, or the word none.'),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

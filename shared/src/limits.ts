@@ -226,6 +226,10 @@ export const LIMITS = {
   /** The body of one signal, as its source signed it. */
   signalBodyBytes: 2_048,
 
+  // Reading a key on its owner's machine: a pretty-printed keypair file has some 700 bytes.
+  importKeyBytes: 2_048,
+  importPassphraseBytes: 256,
+
   // Host.
   httpBodyBytes: 96 * 1024,
   /** Defaults of the host's rate limits (host/src/rate-limits). */

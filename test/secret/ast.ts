@@ -35,6 +35,7 @@ export interface Node {
   readonly param?: Node | null;
   readonly parameter?: Node;
   readonly declaration?: Node | null;
+  readonly source?: Node | null;
   readonly typeAnnotation?: Node | null;
   readonly typeName?: Node;
   readonly typeArguments?: Node | null;

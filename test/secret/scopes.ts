@@ -11,6 +11,8 @@ export interface Binding {
   readonly parameter: { readonly of: Node; readonly index: number } | undefined;
   /** From another file, or a class. */
   readonly isForeign: boolean;
+  /** Where it is imported from. */
+  readonly module: string | undefined;
 }
 
 export interface Names {
@@ -21,7 +23,7 @@ export interface Names {
 
 type Scope = Map<string, Binding>;
 
-const plain = { annotation: undefined, function: undefined, parameter: undefined, isForeign: false };
+const plain = { annotation: undefined, function: undefined, parameter: undefined, isForeign: false, module: undefined };
 
 export function namesOf(program: Node): Names {
   const bindings = new Map<Node, Binding>();
@@ -78,7 +80,8 @@ function declareStatement(outer: Node, declare: (id: Node, facts?: Partial<Bindi
   if (statement.type === 'FunctionDeclaration' && statement.id) declare(statement.id, { function: statement });
   if (statement.type === 'ClassDeclaration' && statement.id) declare(statement.id, { isForeign: true });
   if (statement.type === 'ImportDeclaration')
-    for (const { local } of statement.specifiers ?? []) if (local) declare(local, { isForeign: true });
+    for (const { local } of statement.specifiers ?? [])
+      if (local) declare(local, { isForeign: true, module: String(statement.source?.value) });
   if (statement.type !== 'VariableDeclaration') return;
   for (const declarator of childrenOf(statement)) {
     const { id, init } = declarator;

@@ -1,5 +1,18 @@
 /** What counts as a secret, and what may be done with one. Everything that is not listed here may not. */
 
+/**
+ * Folders in which keys are read: their files hand private bytes to each other, and compute with them. Elsewhere all of
+ * ROOM_WORK is forbidden.
+ */
+export const ROOMS = /^host\/src\/cli\/import\//;
+export const ROOM_WORK = new Set([
+  'computed with',
+  'compared in a time that tells',
+  'handed out',
+  'returned by what it was lent to',
+  'lent to what has not ended',
+]);
+
 /** Names that hold private bytes, in the files that have any (paths from the root of the repository). */
 export const NAMES: readonly { readonly files: RegExp; readonly names: readonly string[] }[] = [
   {
@@ -24,6 +37,7 @@ export const NAMES: readonly { readonly files: RegExp; readonly names: readonly 
     names: ['rowKey'],
   },
   { files: /^host\/src\/(?:client|cli)\//, names: ['secretKey', 'seed', 'pem'] },
+  { files: ROOMS, names: ['pair', 'node', 'masterSeed', 'passphrase'] },
   {
     files: /^host\/src\/(?:credentials\.ts|enclave\/|instance-role\/)|^enclave\/src\/kms-agent\//,
     names: ['secretAccessKey', 'sessionToken'],

@@ -18,8 +18,6 @@ export function refused(secret: Secret, other: Uint8Array): unknown {
   // @ts-expect-error and is no bytes itself: neither to copy,
   Uint8Array.from(secret);
   // @ts-expect-error
-  Buffer.from(secret);
-  // @ts-expect-error
   concatBytes(secret);
   // @ts-expect-error
   other.set(secret);

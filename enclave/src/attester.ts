@@ -8,7 +8,11 @@ import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { EnclaveConfig } from './config.ts';
 import type { Nsm, Urgency } from './nsm.ts';
 import type { TrustedTime } from './time.ts';
+import type { Vault } from './vault.ts';
 import { VERSION } from './version.ts';
+
+/** The public halves of keys that were born in this boot. */
+export type BootKeys = Pick<Vault, 'bootPublicKey' | 'importPublicKey'>;
 
 export class Attester {
   readonly boot: BootId;
@@ -19,13 +23,14 @@ export class Attester {
   /** Times of the last public documents: strangers get a bounded share of the module. */
   #publicTimesMs: number[] = [];
 
-  constructor(nsm: Nsm, time: TrustedTime, monotonicMs: () => number, config: EnclaveConfig, bootKey: Uint8Array) {
+  constructor(nsm: Nsm, time: TrustedTime, monotonicMs: () => number, config: EnclaveConfig, keys: BootKeys) {
     this.#nsm = nsm;
     this.#time = time;
     this.#monotonicMs = monotonicMs;
-    this.boot = bootIdOf(bootKey);
+    this.boot = bootIdOf(keys.bootPublicKey);
     const userData: UserData = {
       bootKey: this.boot,
+      importKey: keys.importPublicKey,
       configHash: config.hash,
       logOrigin: config.logOrigin,
       version: VERSION,

@@ -17,6 +17,7 @@ import { enablePolicy } from './enable.ts';
 import { Succession } from './follow.ts';
 import { Freeze, freeze, resume, type Subject } from './freeze.ts';
 import { Holdings } from './holdings.ts';
+import { importWallet } from './import.ts';
 import { KeptKeys } from './kept-keys.ts';
 import { Kms, type StartAgent } from './kms.ts';
 import { lockedKilobytes } from './locked-memory.ts';
@@ -109,7 +110,7 @@ export async function boot(options: BootOptions): Promise<Enclave> {
 function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vault): Context {
   const { monotonicMs } = options;
   const time = new TrustedTime(monotonicMs);
-  const attester = new Attester(nsm, time, monotonicMs, config, vault.bootPublicKey);
+  const attester = new Attester(nsm, time, monotonicMs, config, vault);
   const recipients = new Recipients(vault, attester, monotonicMs);
   const kms = new Kms(config.kms.keyArn, recipients, options.startAgent);
   const log = new Log(vault, attester.boot, config.logOrigin);
@@ -179,6 +180,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     rowKeyCreate: () => createRowKey(context),
     rowKeyUnwrap: ({ blob }) => unwrapRowKey(context, blob),
     walletCreate: (request) => createWallet(context, creations, request),
+    walletImport: (request) => importWallet(context, creations, request),
     policyEnable: (request) => enablePolicy(context, request),
     sign: (request) => sign(context, request),
     signBatch: (request) => signBatch(context, request),

@@ -1,8 +1,9 @@
 /**
  * Creating a wallet (design 4): the owner signs a statement; then seed, public key, and a data key of KMS with that
- * public key in its context, in this order, so that no execution key ever fits another wallet.
+ * public key in its context, in this order, so that no execution key ever fits another wallet. A wallet whose seed was
+ * imported (import.ts) comes into being in the same way.
  */
-import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
@@ -10,34 +11,51 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
-import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { NewWallet, RequestOf, WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { Context } from './context.ts';
 import { encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import { requireTimely } from './timely.ts';
 import { executionKeyContext } from './unwrap.ts';
-import { randomBytes, verifyEd25519, type WalletKeys } from './vault.ts';
+import { type PendingWallet, randomBytes, verifyEd25519, type WalletKeys } from './vault.ts';
 
-type Request = RequestOf<'walletCreate'>;
-type Created = ReplyOf<'walletCreate'>;
+const FIRST_VERSION = 1n;
 
 interface Creation {
   readonly statementHash: Uint8Array;
-  readonly reply: Promise<Created>;
+  readonly reply: Promise<NewWallet>;
   readonly forgetAt: TimeMs;
 }
 
-/** Creations whose statements have not expired: the same statement gets the same wallet, once. */
+/** What a wallet begins with, by the statement of its owner. */
+export interface Beginning {
+  readonly deployment: string;
+  readonly owner: Address;
+  readonly nonce: Uint8Array;
+  readonly requesters: readonly Address[];
+  readonly statementHash: Hash;
+  /** Until when the statement counts, and what it calls that. */
+  readonly before: TimeMs;
+  readonly beforeName: 'createBefore' | 'importBefore';
+  readonly kind: 'wallet-created' | 'wallet-imported';
+  /** Brings its seed into a pending slot. */
+  readonly begin: () => PendingWallet;
+  /** What is here of it already and may be handed out once more. @throws QvError when it may not */
+  readonly standing: (wallet: Address) => WalletBlobs | undefined;
+}
+
+/** Creations and imports whose statements have not expired: the same statement gets the same wallet, once. */
 export class Creations {
   readonly #byNonce = new Map<string, Creation>();
 
   /**
-   * The creation of this statement: the one under way or done, or `begin`'s.
-   * @throws QvError nonce_reused, request_ids_full
+   * The wallet of this statement: the one under way or done, or a new one.
+   * @throws QvError nonce_reused, request_ids_full, and what `establish` does
    */
-  once({ owner, nonce, createBefore }: Request, statementHash: Uint8Array, now: TimeMs, begin: () => Promise<Created>) {
+  once(context: Context, beginning: Beginning, now: TimeMs): Promise<NewWallet> {
     for (const [key, { forgetAt }] of this.#byNonce) if (forgetAt < now) this.#byNonce.delete(key);
+    const { owner, nonce, statementHash, before } = beginning;
     // A nonce is its owner's: nobody can use up another one's.
     const key = `${owner} ${toHex(nonce)}`;
     const known = this.#byNonce.get(key);
@@ -47,8 +65,8 @@ export class Creations {
     }
     // Before anything begins: a creation that nobody remembers could neither be repeated nor fail unnoticed.
     if (this.#byNonce.size >= LIMITS.creationNonces) throw new QvError('request_ids_full', { path: 'creationNonces' });
-    const reply = begin();
-    this.#byNonce.set(key, { statementHash, reply, forgetAt: createBefore });
+    const reply = establish(context, beginning);
+    this.#byNonce.set(key, { statementHash, reply, forgetAt: before });
     // A failed creation left nothing behind and may be tried again.
     reply.catch(() => this.#byNonce.delete(key));
     return reply;
@@ -59,7 +77,11 @@ export class Creations {
  * @throws QvError deployment_mismatch, statement_expired, statement_signature_invalid, nonce_reused, wallets_full,
  * overloaded, request_ids_full, time_untrusted, kms_*
  */
-export async function createWallet(context: Context, creations: Creations, request: Request): Promise<Created> {
+export async function createWallet(
+  context: Context,
+  creations: Creations,
+  request: RequestOf<'walletCreate'>,
+): Promise<NewWallet> {
   const { deployment, owner, nonce, requesters, createBefore, signature } = request;
   if (deployment !== context.config.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
   const now = context.time.now();
@@ -72,25 +94,41 @@ export async function createWallet(context: Context, creations: Creations, reque
     createBeforeMs: createBefore,
   });
   if (!isSignedByOwner(signature, statement, owner, verifyEd25519)) throw new QvError('statement_signature_invalid');
-  return creations.once(request, sha256(utf8(statement)), now, () => create(context, request));
+  const beginning: Beginning = {
+    deployment,
+    owner,
+    nonce,
+    requesters,
+    statementHash: sha256(utf8(statement)),
+    before: createBefore,
+    beforeName: 'createBefore',
+    kind: 'wallet-created',
+    begin: () => context.vault.beginWallet(),
+    standing: () => undefined,
+  };
+  return creations.once(context, beginning, now);
 }
 
-async function create(context: Context, request: Request): Promise<Created> {
-  const { owner, createBefore } = request;
+async function establish(context: Context, beginning: Beginning): Promise<NewWallet> {
+  const { owner, before, beforeName, standing } = beginning;
   const { vault, kms, holdings } = context;
   const room = holdings.reserve();
   try {
-    const { slot, wallet } = vault.beginWallet();
+    const { slot, wallet } = beginning.begin();
     try {
+      const known = standing(wallet);
+      if (known !== undefined) return certify(context, beginning, wallet, known, context.time.now());
       const keyContext = executionKeyContext(wallet, owner);
       return await kms.generateDataKey(keyContext, (recipient, envelope, executionKey) => {
         const salt = randomBytes(LIMITS.saltBytes);
         const now = context.time.now();
-        requireTimely(createBefore, now, 'createBefore');
+        requireTimely(before, now, beforeName);
         // From here on nothing waits: keys, seals, leaf and certificate come out of one synchronous call.
+        const meanwhile = standing(wallet);
+        if (meanwhile !== undefined) return certify(context, beginning, wallet, meanwhile, now);
         return vault.withWalletKeys(recipient, envelope, salt, (keys) => {
           const sealedSeed = keys.sealPendingSeed(slot, seedAssociated(wallet, owner));
-          return complete(context, request, wallet, { salt, executionKey, sealedSeed }, keys, now);
+          return complete(context, beginning, wallet, { salt, executionKey, sealedSeed }, keys, now);
         });
       });
     } finally {
@@ -102,26 +140,45 @@ async function create(context: Context, request: Request): Promise<Created> {
 }
 
 function complete(
-  { attester, config, holdings, log, vault }: Context,
-  { owner, nonce, requesters, deployment }: Request,
+  context: Context,
+  beginning: Beginning,
   wallet: Address,
-  blobs: Omit<Created['blobs'], 'sealedState'>,
+  keyBlobs: Omit<WalletBlobs, 'sealedState'>,
   keys: WalletKeys,
   now: TimeMs,
-): Created {
+): NewWallet {
+  const { attester, holdings, log } = context;
+  const { owner, requesters, kind } = beginning;
   const state: WalletState = {
     wallet,
     owner,
-    version: 1n,
+    version: FIRST_VERSION,
     holder: attester.boot,
     epoch: 0,
     firstRequesters: requesters,
     logPosition: log.size,
     spent: NOTHING_SPENT,
   };
-  const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)), version: 1n };
-  const { receipt, hash } = log.append({ kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n }, now);
-  holdings.add(state, sealed);
+  const sealed = {
+    blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)),
+    version: FIRST_VERSION,
+  };
+  const blobs = { ...keyBlobs, sealedState: sealed.blob };
+  const reply = certify(context, beginning, wallet, blobs, now);
+  holdings.add(state, sealed, kind === 'wallet-imported' ? { imported: blobs } : {});
+  return reply;
+}
+
+/** Puts it on record, and gives the owner the boot's word. */
+function certify(
+  { attester, config, log, vault }: Context,
+  { owner, nonce, requesters, deployment, kind }: Beginning,
+  wallet: Address,
+  blobs: WalletBlobs,
+  now: TimeMs,
+): NewWallet {
+  const stateVersion = FIRST_VERSION;
+  const { receipt, hash } = log.append({ kind, wallet, actor: owner, stateVersion }, now);
   const certificate = encodeAs(walletCertificateCodec, {
     deployment,
     boot: attester.boot,
@@ -131,11 +188,12 @@ function complete(
     kmsKeyArn: config.kms.keyArn,
     nonce,
     leafHash: hash,
+    ...(kind === 'wallet-imported' && { imported: true }),
   });
   return {
     wallet,
-    blobs: { ...blobs, sealedState: sealed.blob },
-    stateVersion: 1n,
+    blobs,
+    stateVersion,
     certificate: { bytes: certificate, signature: vault.signAsBoot(certificate) },
     receipt,
   };

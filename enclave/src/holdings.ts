@@ -17,8 +17,10 @@ export interface Held {
   readonly requests: RequestMemory;
   /** The last enabling, so that its repeat gets the same reply. */
   lastEnable: { readonly statement: Uint8Array; readonly reply: ReplyOf<'policyEnable'> } | undefined;
-  /** How it came here; undefined for a wallet that was created here. */
+  /** How it came here; undefined for a wallet that was created or imported here. */
   readonly taken: Taken | undefined;
+  /** What the host was given of a wallet whose key was imported here. */
+  readonly imported: WalletBlobs | undefined;
 }
 
 /** A wallet that was held and is not any more. */
@@ -64,7 +66,7 @@ export class Holdings {
     return (this.#held.get(wallet) ?? this.#gone.get(wallet))?.sealed;
   }
 
-  /** Makes sure a wallet that is being created will find room. @throws QvError wallets_full */
+  /** Makes sure a wallet that is being created or imported will find room. @throws QvError wallets_full */
   reserve(): { release: () => void } {
     // Those that left count, too: what is forgotten of them could be rolled back.
     const size = this.#held.size + this.#gone.size + this.#reserved;
@@ -73,15 +75,32 @@ export class Holdings {
     return { release: () => void this.#reserved-- };
   }
 
-  add(state: WalletState, sealed: Held['sealed'], taken?: Taken): void {
+  add(state: WalletState, sealed: Held['sealed'], how: { taken?: Taken; imported?: WalletBlobs } = {}): void {
     this.#held.set(state.wallet, {
       state,
       sealed,
       requests: new RequestMemory(this.#remembered),
       lastEnable: undefined,
-      taken,
+      taken: how.taken,
+      imported: how.imported,
     });
     this.#gone.delete(state.wallet);
+  }
+
+  /**
+   * The blobs of a wallet that was imported here and has never had a policy: a reply that a host lost leaves one that
+   * is nowhere stored, and its owner imports it again. One set of blobs for all such replies, so that it does not
+   * matter which of them is stored. Undefined when the wallet is not known here.
+   * @throws QvError wallet_exists, wallet_held_elsewhere
+   */
+  unusedImport(wallet: Address, owner: Address): WalletBlobs | undefined {
+    if (this.#gone.has(wallet)) throw new QvError('wallet_held_elsewhere', { path: 'wallet' });
+    const held = this.#held.get(wallet);
+    if (held === undefined) return undefined;
+    const { imported, state } = held;
+    if (imported === undefined || state.epoch > 0 || state.owner !== owner)
+      throw new QvError('wallet_exists', { path: 'wallet' });
+    return imported;
   }
 
   /** This boot signs nothing for the wallet from now on. */

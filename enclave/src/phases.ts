@@ -21,6 +21,7 @@ const ALWAYS = [
 const WITH_KMS = [
   'rowKeyUnwrap',
   'walletCreate',
+  'walletImport',
   'policyEnable',
   'stateGet',
   'release',

@@ -5,7 +5,16 @@ declare module 'sodium-native' {
     sodium_mprotect_noaccess(buffer: Buffer): void;
     sodium_mprotect_readwrite(buffer: Buffer): void;
     sodium_memzero(buffer: Uint8Array): void;
+    /** Constant time; lengths have to be equal. */
+    sodium_memcmp(a: Uint8Array, b: Uint8Array): boolean;
     randombytes_buf(buffer: Uint8Array): void;
+    crypto_box_keypair(publicKey: Uint8Array, secretKey: Uint8Array): void;
+    crypto_box_seal_open(
+      message: Uint8Array,
+      ciphertext: Uint8Array,
+      publicKey: Uint8Array,
+      secretKey: Uint8Array,
+    ): boolean;
     crypto_auth(output: Uint8Array, input: Uint8Array, key: Uint8Array): void;
     crypto_auth_verify(mac: Uint8Array, input: Uint8Array, key: Uint8Array): boolean;
     crypto_sign_keypair(publicKey: Uint8Array, secretKey: Uint8Array): void;

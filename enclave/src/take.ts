@@ -137,7 +137,7 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
   const predecessor = { boot: right.predecessor, checkpoint: right.checkpoint };
   const { receipt } = log.append({ kind: right.kind, wallet, stateVersion: version, predecessor }, now);
   const reply = { state: sealed, receipt };
-  holdings.add(state, sealed, { predecessor: right.predecessor, reply });
+  holdings.add(state, sealed, { taken: { predecessor: right.predecessor, reply } });
   return reply;
 }
 

@@ -9,14 +9,15 @@
  * | region  | holds                                             | wiped                                  |
  * |---------|---------------------------------------------------|----------------------------------------|
  * | boot    | the boot key                                      | never: it lives as long as the process |
- * | pending | seeds of wallets being created, one slot each     | at the end of the creation             |
+ * | import  | the import key's private half                     | never: it lives as long as the process |
+ * | pending | seeds of wallets being created or imported        | at the end of the creation or import   |
  * | work    | execution key, derived keys, seed, signing key    | at the end of each call                |
  * | kept    | execution keys inside their time to live, if any  | by `forget` (kept-keys.ts)             |
  *
  * What libsodium and OpenSSL leave on the stack is wiped whenever a region closes. Outside of all this, in OpenSSL:
  * the recipient key, a handle that names no bytes, dropped with its document.
  */
-import { type Address, addressOf, type Signature, signature } from '@quantumvault/shared/brands.ts';
+import { type Address, addressOf, type Hash, type Signature, signature } from '@quantumvault/shared/brands.ts';
 import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -27,6 +28,7 @@ import type { Envelope } from './cms.ts';
 
 const KEY_BYTES = 32;
 const SECRET_KEY_BYTES = 64;
+const HASH_BYTES = 32;
 const NONCE_BYTES = 24;
 const TAG_BYTES = 16;
 const PAGE_BYTES = 4096;
@@ -63,6 +65,12 @@ export interface VaultOptions {
   readonly wipeStack: () => void;
   /** Execution keys that may be kept at a time; default none. */
   readonly keptKeys?: number;
+}
+
+/** A seed in a pending slot, until `endWallet`. */
+export interface PendingWallet {
+  readonly slot: number;
+  readonly wallet: Address;
 }
 
 /** The keys of one wallet, usable only inside the callback that received them. */
@@ -129,6 +137,10 @@ function layout(memory: Buffer) {
     stateKey: part(128, KEY_BYTES),
     seed: part(160, KEY_BYTES),
     secretKey: part(192, SECRET_KEY_BYTES),
+    /** What an import's box is opened to, and its halves. */
+    imported: part(256, LIMITS.importPlaintextBytes),
+    importedHash: part(256, HASH_BYTES),
+    importedSeed: part(256 + HASH_BYTES, KEY_BYTES),
   };
 }
 /** Enough for the encoded block under RSA-2048, the content key and the padded content. */
@@ -137,22 +149,28 @@ const WORK_BYTES = 256 + OPEN_BYTES;
 
 export class Vault {
   readonly bootPublicKey: Uint8Array;
+  /** X25519: what keys from outside are sealed to. */
+  readonly importPublicKey: Uint8Array;
   readonly #recipientKeys: RecipientKeys;
   readonly #boot: Region;
+  readonly #import: Region;
   readonly #pending: Region;
   readonly #work: Region;
   readonly #kept: Region | undefined;
   readonly #freeSlots = Array.from({ length: LIMITS.pendingWalletCreations }, (_, slot) => slot);
 
-  /** Allocates, and draws the boot key: the module's randomness must be mixed into the kernel before (design 4). */
+  /** Allocates, and draws boot key and import key: the module's randomness must be mixed into the kernel before (design 4). */
   constructor({ recipientKeys, wipeStack, keptKeys = 0 }: VaultOptions) {
     this.#recipientKeys = recipientKeys;
     this.#boot = new Region(SECRET_KEY_BYTES, wipeStack);
+    this.#import = new Region(KEY_BYTES, wipeStack);
     this.#pending = new Region(LIMITS.pendingWalletCreations * KEY_BYTES, wipeStack);
     this.#work = new Region(WORK_BYTES, wipeStack);
     this.#kept = keptKeys === 0 ? undefined : new Region(keptKeys * KEY_BYTES, wipeStack);
     this.bootPublicKey = new Uint8Array(32);
     this.#boot.open((secretKey) => sodium.crypto_sign_keypair(this.bootPublicKey, secretKey));
+    this.importPublicKey = new Uint8Array(KEY_BYTES);
+    this.#import.open((secretKey) => sodium.crypto_box_keypair(this.importPublicKey, secretKey));
   }
 
   signAsBoot(message: Uint8Array): Signature {
@@ -163,7 +181,7 @@ export class Vault {
 
   /** What the kernel has to hold in memory for this vault. */
   get lockedKilobytes(): number {
-    const regions = [this.#boot, this.#pending, this.#work, this.#kept];
+    const regions = [this.#boot, this.#import, this.#pending, this.#work, this.#kept];
     return regions.reduce((sum, region) => sum + (region?.lockedKilobytes ?? 0), 0);
   }
 
@@ -172,13 +190,48 @@ export class Vault {
   }
 
   /** Draws a wallet seed into a pending slot. @throws QvError overloaded when all slots are taken */
-  beginWallet(): { slot: number; wallet: Address } {
+  beginWallet(): PendingWallet {
+    return this.#begin((seed) => sodium.randombytes_buf(seed));
+  }
+
+  /**
+   * Opens a seed that was sealed to the import key into a pending slot. The box has to be for the statement of this
+   * hash, and the seed has to be the wallet's.
+   * @throws QvError import_refused, the same for every fault; overloaded when all slots are taken
+   */
+  beginImport(sealed: Uint8Array, statementHash: Hash, wallet: Address): PendingWallet {
+    let isOurs = false;
+    const begun = this.#begin((seed) => {
+      isOurs = this.#openImport(sealed, statementHash, seed);
+    });
+    if (isOurs && begun.wallet === wallet) return begun;
+    this.endWallet(begun.slot);
+    throw new QvError('import_refused', { path: 'sealed' });
+  }
+
+  #openImport(sealed: Uint8Array, statementHash: Hash, seed: Buffer): boolean {
+    return this.#work.open((memory) => {
+      const { imported, importedHash, importedSeed } = layout(memory);
+      try {
+        const isOpen = this.#import.open((secretKey) =>
+          sodium.crypto_box_seal_open(imported, sealed, this.importPublicKey, secretKey),
+        );
+        const isOurs = isOpen && sodium.sodium_memcmp(importedHash, statementHash);
+        if (isOurs) importedSeed.copy(seed);
+        return isOurs;
+      } finally {
+        sodium.sodium_memzero(memory);
+      }
+    });
+  }
+
+  #begin(fill: (seed: Buffer) => void): PendingWallet {
     const slot = this.#freeSlots.pop();
     if (slot === undefined) throw new QvError('overloaded', { path: 'pendingWalletCreations' });
     const publicKey = new Uint8Array(32);
     this.#pending.open((pending) => {
       const seed = pendingSeed(pending, slot);
-      sodium.randombytes_buf(seed);
+      fill(seed);
       this.#work.open((memory) => {
         try {
           sodium.crypto_sign_seed_keypair(publicKey, layout(memory).secretKey, seed);

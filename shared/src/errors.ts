@@ -115,6 +115,11 @@ export const ERRORS = {
   statement_expired: row(401, 'The statement’s time limit has passed, or lies too far ahead.'),
   statement_too_long: row(422, 'The statement would not fit the bytes every wallet can show.'),
   nonce_reused: row(422, 'This nonce was used by another creation statement.'),
+  wallet_exists: row(409, 'This key has been imported already, or is a wallet of this deployment.'),
+  import_refused: row(
+    403,
+    'The sealed key is not for this enclave boot, statement and wallet; ask for a new attestation and seal it again.',
+  ),
   deployment_mismatch: row(403, 'The statement names another deployment.'),
 
   // The enclave and what it needs.

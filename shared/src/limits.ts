@@ -65,6 +65,9 @@ export const LIMITS = {
   nsmQueue: 64,
   publicAttestationsPerSecond: 10,
   pendingWalletCreations: 16,
+  /** SHA-256 of the import statement and a seed, and what libsodium's sealed box adds: a public key and a tag. */
+  importPlaintextBytes: 32 + 32,
+  sealedImportBytes: 32 + 32 + 32 + 16,
   /** Creation statements remembered until they expire. */
   creationNonces: 10_000,
 

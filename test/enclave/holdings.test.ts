@@ -69,3 +69,27 @@ describe('the number of wallets', () => {
     await expectCode(() => holdings.reserve(), 'wallets_full');
   });
 });
+
+describe('an import that is repeated', () => {
+  const imported = { ...blobs, sealedSeed: new Uint8Array(72).fill(1) };
+  const began: WalletState = { ...state, version: 1n };
+  const withImport = (change: Partial<WalletState> = {}) => {
+    const holdings = new Holdings(boot);
+    holdings.add({ ...began, ...change }, { blob: blobs.sealedState, version: 1n }, { imported });
+    return holdings;
+  };
+
+  it('gives what was given, to the same owner, until a policy was enabled', async () => {
+    expect(new Holdings(boot).unusedImport(wallet, owner)).toBeUndefined();
+    expect(withImport().unusedImport(wallet, owner)).toBe(imported);
+    await expectCode(() => withImport().unusedImport(wallet, party().address), 'wallet_exists');
+    await expectCode(() => withImport({ epoch: 1 }).unusedImport(wallet, owner), 'wallet_exists');
+    await expectCode(() => holding().unusedImport(wallet, owner), 'wallet_exists');
+  });
+
+  it('never brings back a wallet that left', async () => {
+    const holdings = withImport();
+    holdings.give(wallet, undefined);
+    await expectCode(() => holdings.unusedImport(wallet, owner), 'wallet_held_elsewhere');
+  });
+});

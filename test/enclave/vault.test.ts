@@ -5,12 +5,14 @@ import { parseEnvelope } from '@quantumvault/enclave/cms.ts';
 import { lockedKilobytes } from '@quantumvault/enclave/locked-memory.ts';
 import { verifyEd25519, type WalletKeys } from '@quantumvault/enclave/vault.ts';
 import { addressBytes } from '@quantumvault/shared/brands.ts';
-import { fromHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { concatBytes, fromHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
 import { nodeRecipientKey } from '../stack/enclave/node-recipient.ts';
 import { expectCode } from '../support/codes.ts';
+import { outsideKey, sealedBox } from '../support/import-kit.ts';
 import { testVault } from '../support/vault.ts';
 
 const VECTORS = join(import.meta.dirname, '..', 'vectors', 'cms');
@@ -122,5 +124,44 @@ describe('the vault', () => {
     for (const { slot } of begun) vault.endWallet(slot);
     const again = vault.beginWallet();
     vault.endWallet(again.slot);
+  });
+
+  describe('importing', () => {
+    const key = outsideKey();
+    const statement = sha256(utf8('a statement'));
+    const box = (plaintext: Uint8Array) => sealedBox(plaintext, vault.importPublicKey);
+    const sealed = box(concatBytes(statement, key.seed));
+
+    it('opens what another implementation sealed, and signs with it', () => {
+      const { slot, wallet } = vault.beginImport(sealed, statement, key.address);
+      expect(wallet).toBe(key.address);
+      const seed = withKeys((keys) => keys.sealPendingSeed(slot, ASSOCIATED));
+      vault.endWallet(slot);
+      const message = utf8('a transaction');
+      // Ed25519 is deterministic: the very signature that the owner would have made.
+      expect(withKeys((keys) => keys.sign(seed, ASSOCIATED, wallet, message))).toEqual(key.sign(message));
+    });
+
+    it('refuses a changed box, another statement, another key and another boot alike, and keeps no slot', async () => {
+      const refused = async (bytes: Uint8Array, hash = statement, wallet = key.address, by = vault) => {
+        const error = await expectCode(() => by.beginImport(bytes, hash, wallet), 'import_refused');
+        expect(error.facts).toEqual({ path: 'sealed' });
+      };
+      for (let at = 0; at < sealed.length; at++)
+        await refused(sealed.map((byte, index) => (index === at ? byte ^ 1 : byte)));
+      await refused(new Uint8Array(LIMITS.sealedImportBytes));
+      await refused(sealed, sha256(utf8('another statement')));
+      await refused(sealed, statement, outsideKey().address);
+      await refused(sealed, statement, key.address, testVault());
+      await refused(box(concatBytes(key.seed, statement)));
+      // A box that does not open is no key of zeros.
+      await refused(new Uint8Array(LIMITS.sealedImportBytes), statement, outsideKey(new Uint8Array(32)).address);
+      const { slot } = vault.beginImport(sealed, statement, key.address);
+      vault.endWallet(slot);
+    });
+
+    it('draws another key in each boot', () => {
+      expect(testVault().importPublicKey).not.toEqual(vault.importPublicKey);
+    });
   });
 });

@@ -35,6 +35,7 @@ import {
   encodeRefusal,
   encodeReply,
   type MessageName,
+  type NewWallet,
   type Phase,
   type Refusal,
   type ReplyOf,
@@ -228,28 +229,8 @@ export class FakeEnclave {
       });
       return { receipt: this.#bootRecord };
     },
-    walletCreate: ({ owner, nonce, requesters, deployment }) => {
-      const wallet = this.#walletOf(owner, nonce);
-      const receipt = this.leaf({ kind: 'wallet-created', wallet, actor: owner, stateVersion: 1n });
-      const bytes = encodeAs(walletCertificateCodec, {
-        deployment,
-        boot: this.boot,
-        wallet,
-        owner,
-        requesters,
-        kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
-        nonce,
-        leafHash: leafHash(receipt.leaf),
-      });
-      this.stateVersion = 1n;
-      const blobs = {
-        salt: new Uint8Array(32).fill(1),
-        executionKey: new Uint8Array(180).fill(2),
-        sealedSeed: new Uint8Array(72).fill(3),
-        sealedState: new Uint8Array(90).fill(4),
-      };
-      return { wallet, blobs, stateVersion: 1n, certificate: { bytes, signature: this.sign(bytes) }, receipt };
-    },
+    walletCreate: (request) => this.#newWallet(request, this.#walletOf(request.owner, request.nonce), false),
+    walletImport: (request) => this.#newWallet(request, request.wallet, true),
     policyEnable: ({ policy, previousHash }) => {
       const receipt = this.leaf({ kind: 'policy-enabled', policyHash: sha256(policy) });
       const bytes = encodeAs(enableReceiptCodec, {
@@ -367,6 +348,34 @@ export class FakeEnclave {
 
   #fleetId(): Uint8Array {
     return this.freezes.get('fleet')?.[0] ?? this.holdFreeze('fleet');
+  }
+
+  #newWallet(
+    { deployment, owner, nonce, requesters }: RequestOf<'walletCreate'> | RequestOf<'walletImport'>,
+    wallet: Address,
+    isImported: boolean,
+  ): NewWallet {
+    const kind = isImported ? 'wallet-imported' : 'wallet-created';
+    const receipt = this.leaf({ kind, wallet, actor: owner, stateVersion: 1n });
+    const bytes = encodeAs(walletCertificateCodec, {
+      deployment,
+      boot: this.boot,
+      wallet,
+      owner,
+      requesters,
+      kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
+      nonce,
+      leafHash: leafHash(receipt.leaf),
+      ...(isImported && { imported: true }),
+    });
+    this.stateVersion = 1n;
+    const blobs = {
+      salt: new Uint8Array(32).fill(1),
+      executionKey: new Uint8Array(180).fill(2),
+      sealedSeed: new Uint8Array(72).fill(3),
+      sealedState: new Uint8Array(90).fill(4),
+    };
+    return { wallet, blobs, stateVersion: 1n, certificate: { bytes, signature: this.sign(bytes) }, receipt };
   }
 
   #walletOf(owner: Address, nonce: Uint8Array): Address {

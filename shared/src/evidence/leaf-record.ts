@@ -99,11 +99,13 @@ const DECISIONS: Readonly<Record<LeafKind, string>> = {
   resumed: 'a freeze was lifted',
   release: 'a wallet was released to another boot',
   lease: 'operators moved wallets from a boot that is gone',
+  'wallet-imported': 'a key that existed outside became a wallet',
 };
 
 /** Whose signature caused it. */
 const ACTORS: Partial<Readonly<Record<LeafKind, string>>> = {
   'wallet-created': 'Owner',
+  'wallet-imported': 'Owner',
   'policy-enabled': 'Owner',
   signed: 'Requester',
   denied: 'Requester',

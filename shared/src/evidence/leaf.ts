@@ -24,6 +24,7 @@ import {
   time,
   u32,
   u64,
+  yes,
 } from '../protocol/wire.ts';
 import { sha256 } from '../sha256.ts';
 
@@ -47,6 +48,7 @@ export const LEAF_KINDS = [
   'resumed',
   'release',
   'lease',
+  'wallet-imported',
 ] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
 
@@ -76,7 +78,7 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   time: field(4, time),
   kind: field(5, oneOf(...LEAF_KINDS)),
   wallet: maybe(6, publicKey),
-  /** The owner (creation, enabling) or the requester (signing) whose signature caused this. */
+  /** The owner (creation, import, enabling) or the requester (signing) whose signature caused this. */
   actor: maybe(7, publicKey),
   requestId: maybe(8, text(LIMITS.requestIdCharacters, REQUEST_ID)),
   /** SHA-256 of the Solana message that was judged. */
@@ -147,7 +149,7 @@ export function leafHash(encoded: Uint8Array): Hash {
   return sha256(concatBytes(Uint8Array.of(0), encoded));
 }
 
-/** Given to a wallet's owner at creation; no address is to be shown before it verifies (design 4). */
+/** Given to a wallet's owner at creation or import; no address is to be shown before it verifies (design 4). */
 export const walletCertificateCodec = purposeStruct('qv/wallet-certificate/v1', {
   deployment: field(1, text(64, FACT)),
   boot: field(2, bootId),
@@ -157,6 +159,8 @@ export const walletCertificateCodec = purposeStruct('qv/wallet-certificate/v1', 
   kmsKeyArn: field(6, text(256, FACT)),
   nonce: field(7, fixed(16)),
   leafHash: field(8, fixed<Hash>(32)),
+  /** Always true where it is: the key existed outside, and whoever has a copy of it needs no enclave to sign. */
+  imported: maybe(9, yes),
 });
 export type WalletCertificate = Infer<typeof walletCertificateCodec>;
 

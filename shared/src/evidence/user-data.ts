@@ -7,7 +7,7 @@ const PRINTABLE = /^[\x20-\x7e]*$/;
 /** 512 bytes at most (AWS 3.2.2.2). */
 export const userDataCodec = purposeStruct('qv/user-data/v1', {
   bootKey: field(1, bootId),
-  /** The key that imports are sealed to; absent in builds without import. */
+  /** The X25519 key, born in this boot, that imports are sealed to; absent in builds without import. */
   importKey: maybe(2, fixed(32)),
   configHash: field(3, fixed<Hash>(32)),
   logOrigin: field(4, text(128, PRINTABLE)),

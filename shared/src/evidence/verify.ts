@@ -128,6 +128,8 @@ export interface CertificateExpectations {
   readonly nonce: Uint8Array;
   /** The PCRs cover the measured key as well; absent means whichever key is measured. */
   readonly kmsKeyArn?: string;
+  /** Its key was imported, as certificate and leaf have to say; absent: it was born in the enclave. */
+  readonly imported?: true;
 }
 
 /**
@@ -150,7 +152,9 @@ export function verifyCertificate(
   requireEqual('certificate.nonce', content.nonce, nonce);
   requireEqual('certificate.requesters', content.requesters.join(), requesters.join());
   if (expected.kmsKeyArn !== undefined) requireEqual('certificate.kmsKeyArn', content.kmsKeyArn, expected.kmsKeyArn);
-  const made = verifyReceipt(receipt, { boot, kind: 'wallet-created', wallet, actor: owner }, verifyEd25519);
+  requireEqual('certificate.imported', content.imported, expected.imported);
+  const kind = expected.imported ? 'wallet-imported' : 'wallet-created';
+  const made = verifyReceipt(receipt, { boot, kind, wallet, actor: owner }, verifyEd25519);
   requireEqual('certificate.leafHash', content.leafHash, made.leafHash);
   return content;
 }
@@ -273,7 +277,7 @@ function requireSigned(
     throw new QvError('evidence_signature_invalid', { path });
 }
 
-type Fact = string | number | Uint8Array | undefined;
+type Fact = string | number | boolean | Uint8Array | undefined;
 
 function requireEqual(path: string, found: Fact, expected: Fact): void {
   const equal =

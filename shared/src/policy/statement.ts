@@ -7,7 +7,7 @@
  * alone: the most explicit rendering that fits is the statement.
  */
 
-import type { Address, Hash, TimeMs } from '../brands.ts';
+import type { Address, BootId, Hash, TimeMs } from '../brands.ts';
 import { toHex, utf8 } from '../bytes.ts';
 import { encodeCbor } from '../cbor.ts';
 import { QvError } from '../errors.ts';
@@ -22,6 +22,7 @@ import { policyWarnings } from './warnings.ts';
 
 export const ENABLE_PURPOSE = 'qv/enable-policy/v1';
 export const CREATE_PURPOSE = 'qv/create-wallet/v1';
+export const IMPORT_PURPOSE = 'qv/import-wallet/v1';
 
 export interface PolicyStatement {
   readonly policy: Policy;
@@ -41,6 +42,21 @@ export interface CreationStatement {
   /** 1 to 16. */
   readonly requesters: readonly Address[];
   readonly createBeforeMs: TimeMs;
+}
+
+export interface ImportStatement {
+  readonly deployment: string;
+  readonly owner: Address;
+  /** The address of the key that is imported. */
+  readonly wallet: Address;
+  /** 16 bytes. */
+  readonly nonce: Uint8Array;
+  /** 1 to 16. */
+  readonly requesters: readonly Address[];
+  /** The only enclave boot that may take the key in, and the X25519 key (32 bytes) that its attestation names. */
+  readonly boot: BootId;
+  readonly importKey: Uint8Array;
+  readonly importBeforeMs: TimeMs;
 }
 
 type Entries = readonly Parameters<typeof cborOf>[0][];
@@ -73,9 +89,7 @@ export function renderPolicyStatement(statement: PolicyStatement): string {
 /** @throws QvError field_malformed for a nonce, list of requesters or deployment of the wrong form */
 export function renderCreationStatement(statement: CreationStatement): string {
   const { deployment, owner, nonce, requesters, createBeforeMs } = statement;
-  if (nonce.length !== 16) throw new QvError('field_malformed', { path: 'nonce' });
-  if (requesters.length < 1 || requesters.length > LIMITS.requesters || new Set(requesters).size !== requesters.length)
-    throw new QvError('field_malformed', { path: 'requesters' });
+  requireFirst(nonce, requesters);
   // The longest one, of 16 requesters and 64 characters of deployment, has 976 bytes.
   return [
     `${CREATE_PURPOSE}: create a wallet`,
@@ -86,6 +100,34 @@ export function renderCreationStatement(statement: CreationStatement): string {
     `Requesters: ${requesters.length}`,
     ...requesters,
   ].join('\n');
+}
+
+/**
+ * What the owner of a key signs to bring it in. The sealed key carries the SHA-256 of this text.
+ * @throws QvError field_malformed for a nonce, import key, list of requesters or deployment of the wrong form
+ */
+export function renderImportStatement(statement: ImportStatement): string {
+  const { deployment, owner, wallet, nonce, requesters, boot, importKey, importBeforeMs } = statement;
+  requireFirst(nonce, requesters);
+  if (importKey.length !== 32) throw new QvError('field_malformed', { path: 'importKey' });
+  const head = [
+    `${IMPORT_PURPOSE}: import a key that exists outside`,
+    `Deployment: ${checkedDeployment(deployment)}`,
+    `Owner: ${owner}`,
+    `Wallet: ${wallet}`,
+    `Nonce: ${toHex(nonce)}`,
+    `Import before: ${formatTime(importBeforeMs)}`,
+    `Boot: ${boot}`,
+    `Import key: ${toHex(importKey)}`,
+  ];
+  const listed = [...head, `Requesters: ${requesters.length}`, ...requesters].join('\n');
+  return listed.length <= LIMITS.statementBytes ? listed : [...head, `Requesters: ${hashed(requesters)}`].join('\n');
+}
+
+function requireFirst(nonce: Uint8Array, requesters: readonly Address[]): void {
+  if (nonce.length !== 16) throw new QvError('field_malformed', { path: 'nonce' });
+  if (requesters.length < 1 || requesters.length > LIMITS.requesters || new Set(requesters).size !== requesters.length)
+    throw new QvError('field_malformed', { path: 'requesters' });
 }
 
 function policyLines(statement: PolicyStatement, detail: Detail): string[] {

@@ -112,6 +112,16 @@ const batchVerdict = struct({
   receipt: maybe(5, receiptCodec),
 });
 
+/** A wallet that is here from now on, and everything a host stores of it. */
+const newWallet = struct({
+  wallet: field(0, publicKey),
+  blobs: field(1, walletBlobs),
+  stateVersion: field(2, u64),
+  certificate: field(3, signedBytesCodec),
+  receipt: field(4, receiptCodec),
+});
+export type NewWallet = Infer<typeof newWallet>;
+
 const budget = struct({
   /** As a denial names it. */
   rule: field(0, text(64, FACT)),
@@ -183,13 +193,25 @@ export const MESSAGES = {
       createBefore: field(4, time),
       signature: field(5, fixed<Signature>(64)),
     }),
-    reply: struct({
-      wallet: field(0, publicKey),
-      blobs: field(1, walletBlobs),
-      stateVersion: field(2, u64),
-      certificate: field(3, signedBytesCodec),
-      receipt: field(4, receiptCodec),
+    reply: newWallet,
+  },
+  /** Takes a key in that exists outside, sealed to this boot's import key for a statement that its owner signed. */
+  walletImport: {
+    kind: 23,
+    request: struct({
+      deployment: field(0, text(64, FACT)),
+      owner: field(1, publicKey),
+      nonce: field(2, fixed(16)),
+      requesters: field(3, list(publicKey, 1, LIMITS.requesters)),
+      importBefore: field(4, time),
+      signature: field(5, fixed<Signature>(64)),
+      wallet: field(6, publicKey),
+      boot: field(7, bootId),
+      importKey: field(8, fixed(32)),
+      /** libsodium's sealed box of SHA-256 of the statement and the 32-byte seed. */
+      sealed: field(9, fixed(LIMITS.sealedImportBytes)),
     }),
+    reply: newWallet,
   },
   policyEnable: {
     kind: 7,

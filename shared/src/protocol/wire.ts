@@ -52,6 +52,12 @@ export const bool: Codec<boolean> = checked((value, path) => {
   return value;
 });
 
+/** For a fact that is absent where it does not hold, so that there is one way to say so. */
+export const yes: Codec<true> = checked((value, path) => {
+  if (value !== true) throw malformed(path, 'not true');
+  return value;
+});
+
 /** Between `min` and `max` bytes. */
 export function bytes(min: number, max: number): Codec<Uint8Array> {
   return checked((value, path) => {

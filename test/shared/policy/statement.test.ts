@@ -1,7 +1,11 @@
 /** The text an owner signs: its exact lines, its size, and that nothing can break out of a line. */
-import { addressOf, timeMs } from '@quantumvault/shared/brands.ts';
+import { type Address, addressOf, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { POLICY_FEATURES, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
-import { renderCreationStatement, renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
+import {
+  renderCreationStatement,
+  renderImportStatement,
+  renderPolicyStatement,
+} from '@quantumvault/shared/policy/statement.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { refusalOf } from '../../support/codes.ts';
@@ -174,5 +178,73 @@ describe('creation statements', () => {
     ];
     for (const change of bad)
       expect(codeOf(() => renderCreationStatement({ ...statement, ...change }))).toBe('field_malformed');
+  });
+});
+
+describe('import statements', () => {
+  const statement = {
+    deployment: 'prod-eu-1',
+    owner: addressOf(new Uint8Array(32).fill(9)),
+    wallet: addressOf(new Uint8Array(32).fill(6)),
+    nonce: new Uint8Array(16).fill(7),
+    requesters: [addressOf(new Uint8Array(32).fill(8))],
+    boot: bootIdOf(new Uint8Array(32).fill(5)),
+    importKey: new Uint8Array(32).fill(0xab),
+    importBeforeMs: before,
+  };
+  const many = Array.from({ length: 16 }, (_, index) => addressOf(new Uint8Array(32).fill(200 + index)));
+
+  it('say who, what, and which enclave', () => {
+    expect(renderImportStatement(statement)).toMatchInlineSnapshot(`
+      "qv/import-wallet/v1: import a key that exists outside
+      Deployment: prod-eu-1
+      Owner: cGfHiC6Kgg3FpFZvgwGcswsCRtp4aBP2fzuXRQPizuN
+      Wallet: QWmroo4YnnMqYW3cnxWkFdaTxGD3P7vMSzwMHGbUzwF
+      Nonce: 07070707070707070707070707070707
+      Import before: 2026-11-22T13:00:00Z
+      Boot: LbUiWL3xVV8hTFYBVdbTNrpDo41NKS6o3LHHuDzjfcY
+      Import key: abababababababababababababababababababababababababababababababab
+      Requesters: 1
+      YMN9Qj5jPNp7j14VPcML1B6xGgcPWVZUGLFU3Mnyfaf"
+    `);
+  });
+
+  it('name every requester while that fits, and then their number and hash', () => {
+    const listed = renderImportStatement({ ...statement, requesters: many.slice(0, 12) });
+    expect(listed.endsWith(`Requesters: 12\n${many.slice(0, 12).join('\n')}`)).toBe(true);
+    expect(listed.length).toBeLessThanOrEqual(1000);
+    const deployment = 'd'.repeat(64);
+    const hashed = renderImportStatement({ ...statement, requesters: many, deployment });
+    expect(hashed).toMatch(/\nRequesters: 16 entries, SHA-256 [0-9a-f]{32}$/);
+    const reversed = renderImportStatement({ ...statement, requesters: [...many].reverse(), deployment });
+    expect(reversed).not.toBe(hashed);
+  });
+
+  it('differ in every fact', () => {
+    const changes: Partial<typeof statement>[] = [
+      { deployment: 'prod-eu-2' },
+      { owner: many[0] as Address },
+      { wallet: many[0] as Address },
+      { nonce: new Uint8Array(16) },
+      { requesters: many.slice(0, 2) },
+      { boot: bootIdOf(new Uint8Array(32).fill(4)) },
+      { importKey: new Uint8Array(32) },
+      { importBeforeMs: timeMs(before + 1000) },
+    ];
+    const texts = changes.map((change) => renderImportStatement({ ...statement, ...change }));
+    expect(new Set([renderImportStatement(statement), ...texts]).size).toBe(changes.length + 1);
+  });
+
+  it('refuse nobody, everybody, anybody twice, a short nonce or import key, and a broken line', () => {
+    const bad = [
+      { requesters: [] },
+      { requesters: [...many, addressOf(new Uint8Array(32).fill(1))] },
+      { requesters: [...statement.requesters, ...statement.requesters] },
+      { nonce: new Uint8Array(15) },
+      { importKey: new Uint8Array(31) },
+      { deployment: `x\nOwner: ${OWNER}` },
+    ];
+    for (const change of bad)
+      expect(codeOf(() => renderImportStatement({ ...statement, ...change }))).toBe('field_malformed');
   });
 });

@@ -18,6 +18,7 @@ export const FIELDS = {
   resumed: ['freezeId', 'scope'],
   release: ['wallet', 'stateVersion'],
   lease: ['wallet', 'stateVersion', 'predecessor'],
+  'wallet-imported': ['wallet', 'actor', 'stateVersion'],
 } as const satisfies Record<LeafKind, readonly FieldName[]>;
 
 /** A leaf of one kind with all that its kind has. */

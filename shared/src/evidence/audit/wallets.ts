@@ -27,6 +27,8 @@ export interface Wallet {
   readonly address: Address;
   /** Unknown of a wallet whose creation is not on record, which is a finding. */
   readonly owner: Address | undefined;
+  /** Its key existed outside before. */
+  readonly imported: boolean;
   readonly claims: Claim[];
   readonly spends: Spends;
   epoch: number;
@@ -56,6 +58,28 @@ export class Wallets {
     }
     if (stateVersion !== 1n) this.#add('wallets', 'log_version_gap', place, `created at version ${stateVersion}`);
     this.#insert(address, owner, { boot, from: stateVersion, version: stateVersion });
+  }
+
+  /**
+   * An import whose reply nobody stored, because a host or a boot died, is repeated by the owner: before any policy was
+   * enabled that is no fork. Where another boot repeats it, the one before holds the wallet no more.
+   */
+  imported(leaf: LeafOf<'wallet-imported'>, place: Place): void {
+    const { boot, wallet: address, actor: owner, stateVersion, sequence } = leaf;
+    if (stateVersion !== 1n) this.#add('wallets', 'log_version_gap', place, `imported at version ${stateVersion}`);
+    const known = this.all.get(address);
+    const claim: Claim = { boot, from: stateVersion, version: stateVersion };
+    if (known === undefined) {
+      this.#insert(address, owner, claim, true);
+      return;
+    }
+    const last = known.claims.at(-1);
+    const isUnused = known.imported && known.owner === owner && known.policyHash === undefined && last?.version === 1n;
+    if (!isUnused) this.#add('wallets', 'log_wallet_forked', place, `${last?.boot} had it already`);
+    else if (last.boot !== boot) {
+      last.released ??= { to: boot, at: Number(sequence) };
+      known.claims.push(claim);
+    }
   }
 
   async enabled(leaf: LeafOf<'policy-enabled'>, place: Place): Promise<void> {
@@ -169,10 +193,11 @@ export class Wallets {
     return held;
   }
 
-  #insert(address: Address, owner: Address | undefined, claim: Claim): Wallet {
+  #insert(address: Address, owner: Address | undefined, claim: Claim, imported = false): Wallet {
     const wallet: Wallet = {
       address,
       owner,
+      imported,
       claims: [claim],
       spends: new Spends(),
       epoch: 0,

@@ -32,7 +32,7 @@ import { sign, signBatch } from './sign.ts';
 import { take } from './take.ts';
 import { TrustedTime } from './time.ts';
 import { Unwrapper } from './unwrap.ts';
-import { type RecipientKeys, Vault } from './vault.ts';
+import { type RecipientKeys, Vault, type WipeTraces } from './vault.ts';
 import { VERSION } from './version.ts';
 import { Witnesses } from './witnesses.ts';
 
@@ -44,8 +44,8 @@ export interface BootOptions {
   readonly mixRandomness: (bytes: Uint8Array) => void;
   /** Made by the C addon, or, where there is none, by Node. */
   readonly recipientKeys: RecipientKeys;
-  /** Overwrites what calls that handled secrets left on the stack. */
-  readonly wipeStack: () => void;
+  /** Overwrites what calls that handled secrets left on the stack and in registers. */
+  readonly wipeTraces: WipeTraces;
   readonly transport: Transport;
   readonly data: TransportAddress;
   /** The stop button's own listener (design 9). */
@@ -69,10 +69,10 @@ export async function boot(options: BootOptions): Promise<Enclave> {
   const nsm = new Nsm(options.nsm, options.monotonicMs);
   options.mixRandomness(await nsm.random());
   const lockedBefore = lockedKilobytes();
-  const { recipientKeys, wipeStack } = options;
+  const { recipientKeys, wipeTraces } = options;
   const vault = new Vault({
     recipientKeys,
-    wipeStack,
+    wipeTraces,
     ...(config.unwrappedKeys && { keptKeys: config.unwrappedKeys.count }),
   });
   const locked = lockedKilobytes() - lockedBefore;

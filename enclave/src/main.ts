@@ -37,7 +37,7 @@ try {
     nsm: nsmDevice(native),
     mixRandomness: (bytes) => mixRandomness(native, bytes),
     recipientKeys: nativeRecipientKeys(native),
-    wipeStack: () => native.wipeStack(),
+    wipeTraces: (stackBytes) => native.wipeTraces(stackBytes),
     transport: vsockTransport(native, { acceptFrom: parentCid }),
     data: { kind: 'vsock', cid: ANY_CID, port: VSOCK_PORTS.data },
     control: { kind: 'vsock', cid: ANY_CID, port: VSOCK_PORTS.control },

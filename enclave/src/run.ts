@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { formatTransportAddress, type Transport, type TransportAddress } from '@quantumvault/shared/transport.ts';
 import { boot } from './boot.ts';
 import type { NsmDevice } from './nsm.ts';
-import type { RecipientKeys } from './vault.ts';
+import type { RecipientKeys, WipeTraces } from './vault.ts';
 
 export interface VaultProcess {
   readonly configBytes: Uint8Array;
@@ -16,7 +16,7 @@ export interface VaultProcess {
   readonly nsm: NsmDevice;
   readonly mixRandomness: (bytes: Uint8Array) => void;
   readonly recipientKeys: RecipientKeys;
-  readonly wipeStack: () => void;
+  readonly wipeTraces: WipeTraces;
   readonly transport: Transport;
   readonly data: TransportAddress;
   readonly control: TransportAddress;

@@ -14,8 +14,9 @@
  * | work    | execution key, derived keys, seed, signing key    | at the end of each call                |
  * | kept    | execution keys inside their time to live, if any  | by `forget` (kept-keys.ts)             |
  *
- * What libsodium and OpenSSL leave on the stack is wiped whenever a region closes. Outside of all this, in OpenSSL:
- * the recipient key, a handle that names no bytes, dropped with its document.
+ * What libsodium and OpenSSL leave on the stack and in registers is wiped after each call and whenever a region closes:
+ * V8 writes registers to the heap when it drops optimised code. Outside of all this, in OpenSSL: the recipient key, a
+ * handle that names no bytes, dropped with its document.
  */
 import { type Address, addressOf, type Hash, type Signature, signature } from '@quantumvault/shared/brands.ts';
 import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
@@ -31,6 +32,9 @@ const SECRET_KEY_BYTES = 64;
 const HASH_BYTES = 32;
 const NONCE_BYTES = 24;
 const TAG_BYTES = 16;
+/** How far below a call of libsodium its own frames reach, and how far everything inside an open region does. */
+const SHALLOW_STACK_BYTES = 16 * 1024;
+const DEEP_STACK_BYTES = 128 * 1024;
 const PAGE_BYTES = 4096;
 /** libsodium's, in front of each allocation. */
 const CANARY_BYTES = 16;
@@ -59,10 +63,12 @@ export interface RecipientKey {
   drop(): void;
 }
 
+/** Overwrites vector registers, and so many bytes of the stack below the caller. */
+export type WipeTraces = (stackBytes: number) => void;
+
 export interface VaultOptions {
   readonly recipientKeys: RecipientKeys;
-  /** Overwrites what earlier calls left on the stack below the caller. */
-  readonly wipeStack: () => void;
+  readonly wipeTraces: WipeTraces;
   /** Execution keys that may be kept at a time; default none. */
   readonly keptKeys?: number;
 }
@@ -95,11 +101,11 @@ export interface WalletKeys {
 /** A guarded allocation, unreadable outside of `open`. */
 class Region {
   readonly #memory: Buffer;
-  readonly #wipeStack: () => void;
+  readonly #wipeTraces: WipeTraces;
   #depth = 0;
 
-  constructor(bytes: number, wipeStack: () => void) {
-    this.#wipeStack = wipeStack;
+  constructor(bytes: number, wipeTraces: WipeTraces) {
+    this.#wipeTraces = wipeTraces;
     this.#memory = sodium.sodium_malloc(bytes);
     sodium.sodium_memzero(this.#memory);
     sodium.sodium_mprotect_noaccess(this.#memory);
@@ -118,7 +124,7 @@ class Region {
     } finally {
       if (--this.#depth === 0) {
         sodium.sodium_mprotect_noaccess(this.#memory);
-        this.#wipeStack();
+        this.#wipeTraces(DEEP_STACK_BYTES);
       }
     }
   }
@@ -160,13 +166,13 @@ export class Vault {
   readonly #freeSlots = Array.from({ length: LIMITS.pendingWalletCreations }, (_, slot) => slot);
 
   /** Allocates, and draws boot key and import key: the module's randomness must be mixed into the kernel before (design 4). */
-  constructor({ recipientKeys, wipeStack, keptKeys = 0 }: VaultOptions) {
+  constructor({ recipientKeys, wipeTraces, keptKeys = 0 }: VaultOptions) {
     this.#recipientKeys = recipientKeys;
-    this.#boot = new Region(SECRET_KEY_BYTES, wipeStack);
-    this.#import = new Region(KEY_BYTES, wipeStack);
-    this.#pending = new Region(LIMITS.pendingWalletCreations * KEY_BYTES, wipeStack);
-    this.#work = new Region(WORK_BYTES, wipeStack);
-    this.#kept = keptKeys === 0 ? undefined : new Region(keptKeys * KEY_BYTES, wipeStack);
+    this.#boot = new Region(SECRET_KEY_BYTES, wipeTraces);
+    this.#import = new Region(KEY_BYTES, wipeTraces);
+    this.#pending = new Region(LIMITS.pendingWalletCreations * KEY_BYTES, wipeTraces);
+    this.#work = new Region(WORK_BYTES, wipeTraces);
+    this.#kept = keptKeys === 0 ? undefined : new Region(keptKeys * KEY_BYTES, wipeTraces);
     this.bootPublicKey = new Uint8Array(32);
     this.#boot.open((secretKey) => sodium.crypto_sign_keypair(this.bootPublicKey, secretKey));
     this.importPublicKey = new Uint8Array(KEY_BYTES);

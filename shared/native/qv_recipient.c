@@ -26,8 +26,8 @@
 enum { RSA_BITS = 2048, RSA_BYTES = 256, KEY_BYTES = 32, IV_BYTES = 16, BLOCK_BYTES = 16 };
 /* A 32-byte key under AES-CBC with PKCS#7 padding: its two blocks and one block of sixteen 16s. */
 enum { WRAPPED_BYTES = 48 };
-/* How far below the caller's frame a call that handled secrets may have written. */
-enum { STACK_BYTES = 128 * 1024 };
+/* The most of the stack that is wiped at a time: Node's has eight times as much. */
+enum { STACK_BYTES_MAX = 128 * 1024 };
 
 /* What the caller's guarded memory is divided into. */
 struct work {
@@ -200,17 +200,62 @@ static napi_value qv_recipient_drop(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* Not inlined, so that its array lies below every frame that is still in use. */
-static __attribute__((noinline)) void wipe_below(void) {
-  uint8_t stack[STACK_BYTES];
-  explicit_bzero(stack, sizeof stack);
+/*
+ * Vector registers are nobody's to restore, so code that used them for keys leaves the keys in them; V8 copies them to
+ * the heap when it drops optimised code. On x86-64 the upper sixteen of AVX-512 are cleared by vzeroall not.
+ */
+static void wipe_registers(void) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f"))
+    __asm__ volatile(
+        "vzeroall\n"
+        ".irp i,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+        "vpxorq %%zmm\\i,%%zmm\\i,%%zmm\\i\n"
+        ".endr\n" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+              "xmm12", "xmm13", "xmm14", "xmm15");
+  else if (__builtin_cpu_supports("avx"))
+    __asm__ volatile("vzeroall" ::
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                           "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+  else
+    __asm__ volatile(
+        ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n"
+        "pxor %%xmm\\i,%%xmm\\i\n"
+        ".endr\n" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+              "xmm12", "xmm13", "xmm14", "xmm15");
+#elif defined(__aarch64__)
+  /* v8 to v15 are the caller's in their lower halves: whoever used them has restored those. */
+  __asm__ volatile(
+      ".irp i,0,1,2,3,4,5,6,7,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+      "movi v\\i\\().2d, #0\n"
+      ".endr\n" ::
+          : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",
+            "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+#else
+#error "no registers are wiped on this processor"
+#endif
 }
 
-/* wipeStack(): what calls before this one left on the stack below it. */
-static napi_value qv_wipe_stack(napi_env env, napi_callback_info info) {
-  (void)env;
-  (void)info;
-  wipe_below();
+/* Not inlined, so that its array lies below every frame that is still in use. */
+static __attribute__((noinline)) void wipe_below(size_t size) {
+  uint8_t stack[size];
+  explicit_bzero(stack, size);
+}
+
+/* wipeTraces(stackBytes): what calls before this one left in registers, and on the stack below it. */
+static napi_value qv_wipe_traces(napi_env env, napi_callback_info info) {
+  napi_value value;
+  uint32_t size = 0;
+  if (!take_arguments(env, info, 1, &value)) return NULL;
+  CHECK(napi_get_value_uint32(env, value, &size));
+  if (size == 0 || size > STACK_BYTES_MAX) {
+    napi_throw_range_error(env, NULL, "not a part of the stack");
+    return NULL;
+  }
+  wipe_below(size);
+  wipe_registers();
   return NULL;
 }
 
@@ -219,7 +264,7 @@ napi_value qv_recipient_init(napi_env env, napi_value exports) {
 #define FUNCTION(name, function) {name, NULL, function, NULL, NULL, NULL, napi_enumerable, NULL}
       FUNCTION("recipientKey", qv_recipient_key),   FUNCTION("recipientSpki", qv_recipient_spki),
       FUNCTION("recipientOpen", qv_recipient_open), FUNCTION("recipientDrop", qv_recipient_drop),
-      FUNCTION("wipeStack", qv_wipe_stack),
+      FUNCTION("wipeTraces", qv_wipe_traces),
 #undef FUNCTION
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof properties[0], properties));

@@ -39,7 +39,7 @@ interface Native {
     work: Uint8Array,
   ): number;
   recipientDrop(recipient: NativeRecipient): void;
-  wipeStack(): void;
+  wipeTraces(stackBytes: number): void;
 }
 
 export type { Native };

@@ -14,7 +14,7 @@ const PCR = new Uint8Array(48).fill(1);
 const EXAMPLE_CONFIG = join(import.meta.dirname, '..', '..', 'enclave', 'config', 'example.json');
 
 export function testVault(change: Partial<VaultOptions> = {}): Vault {
-  return new Vault({ recipientKeys: nodeRecipientKeys, wipeStack: silent, ...change });
+  return new Vault({ recipientKeys: nodeRecipientKeys, wipeTraces: silent, ...change });
 }
 
 /** Listens on `data` and `control` in that folder; its kms-agent says nothing. */
@@ -24,7 +24,7 @@ export async function bootOptions(folder: string, change: Partial<BootOptions> =
     nsm: await createSimulatedNsm({ pcr0: PCR, pcr1: PCR, pcr2: PCR, instanceId: 'i-0123456789abcdef0' }),
     mixRandomness: silent,
     recipientKeys: nodeRecipientKeys,
-    wipeStack: silent,
+    wipeTraces: silent,
     transport: unixTransport,
     data: parseTransportAddress(`unix:${join(folder, 'data')}`),
     control: parseTransportAddress(`unix:${join(folder, 'control')}`),

@@ -94,7 +94,7 @@ runVault({
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   recipientKeys: leaky,
-  wipeStack: () => undefined,
+  wipeTraces: () => undefined,
   transport: unixTransport,
   data: parseTransportAddress(data),
   control: parseTransportAddress(control),

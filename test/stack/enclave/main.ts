@@ -27,7 +27,7 @@ runVault({
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   recipientKeys: native === undefined ? nodeRecipientKeys : nativeRecipientKeys(native),
-  wipeStack: () => native?.wipeStack(),
+  wipeTraces: (stackBytes) => native?.wipeTraces(stackBytes),
   transport: unixTransport,
   data: parseTransportAddress(data),
   control: parseTransportAddress(control),

@@ -30,7 +30,7 @@ runVault({
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   recipientKeys: nativeRecipientKeys(native),
-  wipeStack: () => native.wipeStack(),
+  wipeTraces: (stackBytes) => native.wipeTraces(stackBytes),
   transport: vsockTransport(native, { acceptFrom: parseEnclaveConfig(configBytes).parentCid }),
   data: parseTransportAddress(data),
   control: parseTransportAddress(control),

@@ -2,29 +2,16 @@
  * The statements behind each operation of the store. They run in the database thread; writes run inside the
  * transaction that sqlite-worker.ts has opened, and change nothing when they throw (it rolls them back).
  */
-import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
-import type { Address, BootId, TimeMs } from '@quantumvault/shared/brands.ts';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import type { Address } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import type { OperationName } from './operation-kinds.ts';
 import { historyOperations } from './sqlite-history.ts';
+import { blob, creationRecord, freezeRecord, leafOf, type Row, replyRecord, stored, walletRow } from './sqlite-rows.ts';
 import { type Queries, signalOperations } from './sqlite-signals.ts';
-import type {
-  CreationRecord,
-  FreezeRecord,
-  LeafRecord,
-  LogRecord,
-  PanicCodeRecord,
-  ReplyRecord,
-  Store,
-  WalletRow,
-} from './store.ts';
-
-type Row = Record<string, SQLOutputValue>;
-
-/** SQLite's integers are signed 64-bit; a version beyond that is nothing our enclave ever counted. */
-const LARGEST = (1n << 63n) - 1n;
+import type { LeafRecord, LogRecord, PanicCodeRecord, ReplyRecord, Store } from './store.ts';
 
 /** What each operation answers: the same as the Store, at once. */
 export type Operations = {
@@ -329,78 +316,5 @@ export function operations(database: DatabaseSync): Operations {
     ping() {
       one('SELECT 1 FROM meta');
     },
-  };
-}
-
-function stored(value: bigint): bigint {
-  if (value > LARGEST) throw new QvError('internal', { value: 'version beyond 2^63' });
-  return value;
-}
-
-function blob(value: SQLOutputValue | undefined): Uint8Array {
-  return value instanceof Uint8Array ? value : new Uint8Array();
-}
-
-const time = (value: SQLOutputValue | undefined): TimeMs => Number(value) as TimeMs;
-
-// STRICT tables hold what their columns declare. Who edited them is for the row MAC to find out, not for these.
-function walletRow(row: Row | undefined): WalletRow | undefined {
-  if (row === undefined) return undefined;
-  return {
-    wallet: row['wallet'],
-    owner: row['owner'],
-    salt: row['salt'],
-    executionKey: row['execution_key'],
-    sealedSeed: row['sealed_seed'],
-    ...(row['policy'] === null ? {} : { policy: row['policy'], policyMac: row['policy_mac'] }),
-    sealedState: row['sealed_state'],
-    stateVersion: row['state_version'],
-    frozen: row['frozen'] !== 0n,
-    generation: Number(row['generation']),
-    createdAt: time(row['created_at']),
-    rowMac: row['row_mac'],
-  } as unknown as WalletRow;
-}
-
-function leafOf(row: Row): LeafRecord {
-  return {
-    boot: row['boot'],
-    sequence: row['sequence'],
-    leaf: row['leaf'],
-    signature: row['signature'],
-  } as unknown as LeafRecord;
-}
-
-function creationRecord(row: Row | undefined): CreationRecord | undefined {
-  if (row === undefined) return undefined;
-  return {
-    owner: row['owner'],
-    nonce: row['nonce'],
-    statementHash: row['statement_hash'],
-    wallet: row['wallet'],
-    reply: row['reply'],
-  } as unknown as CreationRecord;
-}
-
-function replyRecord(row: Row | undefined): ReplyRecord | undefined {
-  if (row === undefined) return undefined;
-  return {
-    wallet: row['wallet'],
-    requester: row['requester'],
-    id: row['id'],
-    bodyHash: row['body_hash'],
-    status: Number(row['status']),
-    reply: row['reply'],
-    expiresAt: time(row['expires_at']),
-  } as unknown as ReplyRecord;
-}
-
-function freezeRecord(row: Row): FreezeRecord {
-  return {
-    scope: String(row['scope']),
-    reason: String(row['reason']),
-    latchedAt: time(row['latched_at']),
-    ...(row['boot'] !== null && { boot: row['boot'] as BootId }),
-    ...(row['freeze_id'] !== null && { freezeId: blob(row['freeze_id']) }),
   };
 }

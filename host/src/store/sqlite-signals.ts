@@ -1,10 +1,9 @@
 /** The statements behind what the store does with signals; see sqlite-operations.ts. */
-import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
+import type { SQLInputValue } from 'node:sqlite';
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import type { Row } from './sqlite-rows.ts';
 import type { SignalInsert, SignalOutcome, SignalRecord } from './store.ts';
-
-type Row = Record<string, SQLOutputValue>;
 
 export interface Queries {
   readonly one: (sql: string, ...values: SQLInputValue[]) => Row | undefined;

@@ -27,7 +27,6 @@ RUN .toolchain/node_modules/node-linux-*/bin/node enclave/build.ts --out /image 
 
 FROM scratch
 COPY --from=build /image/ /
-# CMD, not ENTRYPOINT: nitro-cli takes the one or the other. Node's inspector cannot be switched on by a signal; text
-# never becomes code; nothing reaches an object's prototype by the name __proto__; CommonJS cannot load ES modules.
+# CMD, not ENTRYPOINT: nitro-cli takes the one or the other. What each flag is for: enclave/src/node-flags.ts.
 CMD ["/enclave/node", "--disable-sigusr1", "--disallow-code-generation-from-strings", "--disable-proto=throw", \
-     "--no-experimental-require-module", "/enclave/enclave.cjs"]
+     "--no-experimental-require-module", "--no-global-search-paths", "--secure-heap=65536", "/enclave/enclave.cjs"]

@@ -4,17 +4,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  harden,
-  loadNative,
-  mixRandomness,
-  nsmDevice,
-  setSystemClock,
-  vsockTransport,
-} from '@quantumvault/shared/native.ts';
+import { loadNative, mixRandomness, nsmDevice, setSystemClock, vsockTransport } from '@quantumvault/shared/native.ts';
 import { VSOCK_PORTS } from '@quantumvault/shared/ports.ts';
 import { parseEnclaveConfig } from './config.ts';
+import { confineVault } from './confinement.ts';
 import { nativeRecipientKeys } from './native-recipient.ts';
+import { requireCommand } from './node-flags.ts';
 import { keepNsmToOurselves, requireNsmRandomness } from './platform.ts';
 import { runVault } from './run.ts';
 
@@ -24,8 +19,9 @@ const AGENT_USER = 10_001;
 const ANY_CID = 0xffff_ffff;
 
 try {
+  requireCommand();
   const native = loadNative(join(__dirname, 'qv-native.node'));
-  harden(native);
+  confineVault(native);
   requireNsmRandomness();
   keepNsmToOurselves();
   const configPath = join(__dirname, 'config.json');

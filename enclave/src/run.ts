@@ -4,8 +4,11 @@
  */
 import { spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import { endOnFaults } from '@quantumvault/shared/faults.ts';
 import { formatTransportAddress, type Transport, type TransportAddress } from '@quantumvault/shared/transport.ts';
 import { boot } from './boot.ts';
+import { freezeIntrinsics, sealModules } from './hardening.ts';
+import { agentFlags } from './node-flags.ts';
 import type { NsmDevice } from './nsm.ts';
 import type { RecipientKeys, WipeTraces } from './vault.ts';
 
@@ -36,10 +39,9 @@ const log = (line: string): void => void process.stderr.write(`enclave: ${line}\
 /** Ends this process when the boot fails, or when anything happens that nobody foresaw. Data is never printed. */
 export function runVault({ agent, configPath, ...options }: VaultProcess): Promise<void> {
   process.on('SIGTERM', () => process.exit(0));
-  process.on('uncaughtException', (error) => {
-    log(`fatal: ${error.name}`);
-    process.exit(1);
-  });
+  endOnFaults(log);
+  freezeIntrinsics();
+  sealModules();
   const startAgent = (): Duplex => startKmsAgent(agent, configPath);
   return boot({ ...options, startAgent, monotonicMs: () => performance.now(), log }).then(
     () => undefined,
@@ -52,7 +54,7 @@ export function runVault({ agent, configPath, ...options }: VaultProcess): Promi
 
 /** @throws Error when no process can be started */
 export function startKmsAgent({ file, tunnel, user }: VaultProcess['agent'], configPath: string): Duplex {
-  const args = [...process.execArgv, file, configPath, formatTransportAddress(tunnel)];
+  const args = [...agentFlags(file, configPath), file, configPath, formatTransportAddress(tunnel)];
   const agent = spawn(process.execPath, args, {
     // Nothing on its input; descriptor 3 is its socket to this process. Nothing in its environment but a home that is
     // not there: the AWS SDK asks for one, and Node would look for this user in a database that an image has not.

@@ -55,6 +55,10 @@ export const LIMITS = {
   kmsTimeoutMilliseconds: 5_000,
   /** Retries included, below the host's own time limit. */
   kmsTotalMilliseconds: 12_000,
+  /** Of the kms-agent, set by the kernel (setrlimit(2)): it starts with 90 MB that it can write to, and 6 threads. */
+  kmsAgentDataBytes: 384 * 1024 * 1024,
+  kmsAgentDescriptors: 128,
+  kmsAgentThreads: 32,
   /** The recipient key is replaced with each document, at the latest after this (design 4). */
   recipientKeyMaxAgeSeconds: 240,
   recipientKeyReplaceSeconds: 120,

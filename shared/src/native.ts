@@ -27,6 +27,8 @@ interface Native {
   close(socket: Socket): void;
   nsmRequest(path: string, request: Uint8Array): Promise<Uint8Array | number>;
   harden(): number;
+  confine(role: number): number;
+  limit(dataBytes: number, descriptors: number, threads: number): number;
   setClock(seconds: number, nanoseconds: number): number;
   mixRandomness(bytes: Uint8Array): number;
   recipientKey(): Promise<NativeRecipient | number>;
@@ -314,6 +316,29 @@ export function nsmDevice(native: Native, path = '/dev/nsm'): { request(request:
 export function harden(native: Native): void {
   const failed = native.harden();
   if (failed < 0) throw systemError('harden', failed);
+}
+
+const ROLES = { vault: 0, agent: 1 } as const;
+
+/**
+ * Gives up the system calls that nothing in such a process needs, for good: shared/native/qv_process.c lists them.
+ * @throws Error with the errno of a kernel that cannot
+ */
+export function confine(native: Native, role: keyof typeof ROLES): void {
+  const failed = native.confine(ROLES[role]);
+  if (failed < 0) throw systemError('confine', failed);
+}
+
+/**
+ * Limits, for good, the memory this process can write to, its open files, and the threads of its user.
+ * @throws Error with the errno
+ */
+export function limitResources(
+  native: Native,
+  limits: { readonly dataBytes: number; readonly descriptors: number; readonly threads: number },
+): void {
+  const failed = native.limit(limits.dataBytes, limits.descriptors, limits.threads);
+  if (failed < 0) throw systemError('limit', failed);
 }
 
 /** Sets the system's clock. @throws Error EPERM without CAP_SYS_TIME */

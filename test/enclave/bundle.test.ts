@@ -117,6 +117,7 @@ describe('the enclave bundle', () => {
       'assert',
       'node:child_process',
       'node:fs',
+      'node:module',
       'node:path',
       'node:stream',
       'node:util',

@@ -89,28 +89,32 @@ describe('its process', () => {
     const file = join(folder, 'stays.cjs');
     writeFileSync(
       file,
-      `const fs = require('node:fs');
-       fs.writeFileSync(process.argv[2] + '.' + process.pid, '');
-       process.on('SIGTERM', () => {});
+      `process.on('SIGTERM', () => {});
        setInterval(() => {}, 1000);
-       if (process.argv[2].endsWith('closes')) fs.closeSync(3);`,
+       if (process.argv[2].endsWith('closes')) require('node:fs').closeSync(3);`,
     );
     for (const what of ['closes', 'hangs']) {
       const mark = join(folder, what);
       const socket = startKmsAgent({ file, tunnel: { kind: 'unix', path: '/nowhere' } }, mark);
       socket.on('error', () => undefined).resume();
       let pid = '';
-      const find = () => {
-        pid = /\.(\d+)$/.exec(children().find((name) => name.startsWith(`${what}.`)) ?? '')?.[1] ?? '';
+      await until('it runs', () => {
+        pid = processes().find((each) => commandOf(each).includes(mark)) ?? '';
         return pid !== '';
-      };
-      await until('it runs', find);
+      });
       if (what === 'hangs') socket.destroy();
       await until('it is gone', () => !isRunning(pid));
     }
   });
 
-  const children = (): string[] => readdirSync(folder);
+  const processes = (): string[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const commandOf = (pid: string): readonly string[] => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    } catch {
+      return [];
+    }
+  };
   const isRunning = (pid: string): boolean =>
     existsSync(`/proc/${pid}`) && !/^State:\sZ/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
 });

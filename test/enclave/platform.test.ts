@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { bundleEnclave } from '@quantumvault/enclave/bundle.ts';
+import { NODE_FLAGS } from '@quantumvault/enclave/node-flags.ts';
 import { requireNsmRandomness } from '@quantumvault/enclave/platform.ts';
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildNative } from '../../shared/native/build.ts';
@@ -42,7 +43,16 @@ describe.skipIf(compiler === undefined)('the production bundle', () => {
       agentEntry: join(entries, 'kms-agent', 'main.ts'),
       outDir: folder,
     });
-    const start = () => promisify(execFile)(process.execPath, [bundle.vault], { timeout: 20_000 });
+    const start = (flags = NODE_FLAGS, env = {}) =>
+      promisify(execFile)(process.execPath, [...flags, bundle.vault], { timeout: 20_000, env });
+    for (const flag of NODE_FLAGS) {
+      const stderr = `enclave: Node was started without ${flag}\n`;
+      await expect(start(NODE_FLAGS.filter((each) => each !== flag))).rejects.toMatchObject({ code: 1, stderr });
+    }
+    for (const name of ['NODE_OPTIONS', 'LD_LIBRARY_PATH', 'OPENSSL_CONF', 'UV_THREADPOOL_SIZE']) {
+      const stderr = `enclave: "${name}" in the environment\n`;
+      await expect(start(NODE_FLAGS, { [name]: '' })).rejects.toMatchObject({ code: 1, stderr });
+    }
     await expect(start()).rejects.toMatchObject({
       code: 1,
       stderr: `enclave: native_missing (${join(folder, 'qv-native.node')})\n`,

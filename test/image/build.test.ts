@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { NODE_FLAGS } from '@quantumvault/enclave/node-flags.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildImageTree } from '../../enclave/build.ts';
 import { expectCode } from '../support/codes.ts';
@@ -72,14 +73,15 @@ describe.runIf(compiler !== undefined)('the tree', () => {
   });
 });
 
-it('the command names four flags of Node, each of which this Node knows', () => {
+it('the command starts Node with the flags that both processes ask for, each of which this Node knows', () => {
   const flags = imageNodeFlags();
-  expect(flags).toHaveLength(4);
+  expect(flags).toEqual(NODE_FLAGS);
   const script = `
     const refused = (action) => { try { action(); return false; } catch { return true; } };
     const proto = refused(() => ({}).__proto__);
-    process.stdout.write(JSON.stringify({ code: refused(() => eval('1')), proto }));`;
+    const heap = require('node:crypto').secureHeapUsed().total;
+    process.stdout.write(JSON.stringify({ code: refused(() => eval('1')), proto, heap }));`;
   const done = spawnSync(process.execPath, [...flags, '-e', script], { encoding: 'utf8' });
   expect(done).toMatchObject({ status: 0, stderr: '' });
-  expect(JSON.parse(done.stdout)).toEqual({ code: true, proto: true });
+  expect(JSON.parse(done.stdout)).toEqual({ code: true, proto: true, heap: 65_536 });
 });

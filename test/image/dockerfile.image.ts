@@ -6,6 +6,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { NODE_FLAGS } from '@quantumvault/enclave/node-flags.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requireProgram, unavailable } from '../support/requires.ts';
 import { type Base, baseArchive, buildahEnvironment, importBase, run } from './base.ts';
@@ -166,10 +167,7 @@ describe.runIf(canBuild)('the enclave image', () => {
 
   it('starts one command, with no environment but a path', () => {
     expect(image.config['config']).toMatchObject({
-      Cmd: [
-        ...['/enclave/node', '--disable-sigusr1', '--disallow-code-generation-from-strings', '--disable-proto=throw'],
-        ...['--no-experimental-require-module', '/enclave/enclave.cjs'],
-      ],
+      Cmd: ['/enclave/node', ...NODE_FLAGS, '/enclave/enclave.cjs'],
       Env: [expect.stringMatching(/^PATH=/)],
     });
     const { Entrypoint, User, Volumes, ExposedPorts } = image.config['config'] as Record<string, unknown>;

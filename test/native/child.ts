@@ -122,7 +122,7 @@ function misuse(): void {
   const nonsense = [undefined, null, 1, -1, 1.5, 'x', {}, [], () => 0, new Uint8Array(4), new Uint32Array(2), 1n];
   for (const [name, call] of Object.entries(functions)) {
     // These would do what they are asked to, with the whole machine.
-    if (['harden', 'setClock', 'mixRandomness', 'recipientKey', 'wipeTraces'].includes(name)) continue;
+    if (['harden', 'confine', 'setClock', 'mixRandomness', 'recipientKey', 'wipeTraces'].includes(name)) continue;
     assert.throws(() => call(), name);
     for (const value of nonsense)
       for (const other of nonsense) {
@@ -134,6 +134,8 @@ function misuse(): void {
   for (const value of nonsense) {
     if (!(value instanceof Uint8Array)) assert.throws(() => functions['mixRandomness']?.(value), TypeError);
   }
+  for (const value of nonsense) if (typeof value !== 'number') assert.throws(() => functions['confine']?.(value));
+  for (const role of [-1, 2]) assert.throws(() => native.confine(role), RangeError);
   const socket = native.listen(7000, 1, () => undefined);
   assert.ok(typeof socket !== 'number');
   native.close(socket);

@@ -5,11 +5,24 @@
 
 export type Allowed = Readonly<Record<string, readonly string[]>>;
 
+/** Of both processes. */
+const CLOSING: Allowed = {
+  // Closes every way to more code, and freezes built-in objects: it reaches them all, to take them away.
+  'enclave/src/hardening.ts': ['require node:module', 'node:module.registerHooks', 'globalThis *', 'process *'],
+  // Faults end the process.
+  'shared/src/faults.ts': ['process.exit', 'process.on', 'process.removeAllListeners'],
+};
+
 /**
  * The vault process. Nothing here opens a connection but the addon, which knows AF_VSOCK alone; nothing reads the
  * environment, the command line or standard input; one place starts one program.
  */
 export const VAULT: Allowed = {
+  ...CLOSING,
+  // That the process was started as measured: names of variables, from /proc/self/environ.
+  'enclave/src/node-flags.ts': [
+    ...['require node:fs', 'node:fs.readFileSync', 'require node:path', 'node:path.dirname', 'process.execArgv'],
+  ],
   // Whether the kernel has locked memory: /proc/self/status.
   'enclave/src/locked-memory.ts': ['require node:fs', 'node:fs.readFileSync'],
   // The measured configuration, beside the bundle; a boot that fails ends the process, and says so.
@@ -21,7 +34,7 @@ export const VAULT: Allowed = {
   'enclave/src/platform.ts': ['require node:fs', 'node:fs.readFileSync', 'node:fs.chmodSync'],
   // The one program that is started: the kms-agent, by this Node and with its flags, without an environment.
   'enclave/src/run.ts': [
-    ...['require node:child_process', 'node:child_process.spawn', 'process.execPath', 'process.execArgv'],
+    ...['require node:child_process', 'node:child_process.spawn', 'process.execPath'],
     ...['process.on', 'process.exit', 'process.stderr'],
   ],
   // Our addon, by its path. It is the only way to a socket, and makes vsock ones alone.
@@ -54,9 +67,12 @@ export const VAULT: Allowed = {
  * other programs, an enclave without a network. What it has may not grow unseen.
  */
 export const KMS_AGENT: Allowed = {
+  ...CLOSING,
   // The one way out: TLS over a socket that it is handed, to the measured roots.
   'enclave/src/kms-agent/agent.ts': ['require node:https', 'node:https.Agent', 'require node:tls', 'node:tls.connect'],
-  'enclave/src/kms-agent/main.ts': ['process.argv', 'require node:path', 'node:path.join', 'global __dirname'],
+  'enclave/src/kms-agent/main.ts': [
+    ...['process.argv', 'process.exit', 'process.stderr', 'require node:path', 'node:path.join', 'global __dirname'],
+  ],
   // A socket of a descriptor that it was born with.
   'enclave/src/kms-agent/run.ts': [
     ...['require node:fs', 'node:fs.readFileSync', 'require node:net', 'node:net.Socket', 'process.exit'],

@@ -5,11 +5,17 @@
  */
 import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { endOnFaults } from '@quantumvault/shared/faults.ts';
 import { parseTransportAddress, type Transport } from '@quantumvault/shared/transport.ts';
 import { parseEnclaveConfig } from '../config.ts';
+import { freezeIntrinsics, sealModules } from '../hardening.ts';
 import { KmsAgent, serveAgent } from './agent.ts';
 
 export function runKmsAgent(argv: readonly string[], transport: Transport): void {
+  const log = (line: string): void => void process.stderr.write(`kms-agent: ${line}\n`);
+  endOnFaults(log);
+  freezeIntrinsics();
+  sealModules();
   const [configPath = '', tunnel = ''] = argv;
   const config = parseEnclaveConfig(readFileSync(configPath));
   const address = parseTransportAddress(tunnel);
@@ -17,5 +23,5 @@ export function runKmsAgent(argv: readonly string[], transport: Transport): void
   vault.on('close', () => process.exit(0));
   vault.on('error', () => process.exit(1));
   const agent = new KmsAgent(config.kms, () => transport.connect(address));
-  serveAgent(agent, vault, (line) => process.stderr.write(`kms-agent: ${line}\n`));
+  serveAgent(agent, vault, log);
 }

@@ -6,9 +6,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
+import { confineVault } from '@quantumvault/enclave/confinement.ts';
 import { nativeRecipientKeys } from '@quantumvault/enclave/native-recipient.ts';
 import { runVault } from '@quantumvault/enclave/run.ts';
-import { harden, loadNative, vsockTransport } from '@quantumvault/shared/native.ts';
+import { loadNative, vsockTransport } from '@quantumvault/shared/native.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { socketNsm } from '../../stack/nsm/client.ts';
 import { STANDS_IN } from '../scenario/layout.ts';
@@ -22,7 +23,7 @@ process.stdin.resume();
 process.stdin.on('end', () => process.exit(0));
 
 const native = loadNative(join(__dirname, 'qv-native.node'));
-harden(native);
+confineVault(native);
 const configBytes = readFileSync(configPath);
 runVault({
   configBytes,

@@ -59,6 +59,7 @@ export class Flow {
     switch (node.type) {
       case 'Identifier': {
         const binding = this.names.bindingOf(node);
+        if (node.name === 'arguments' && this.#borrowers.has(this.functionOf(node) ?? node)) return 2;
         if (binding?.isForeign === true || binding?.function !== undefined) return 0;
         const known = binding === undefined ? 0 : (this.#bindings.get(binding) ?? 0);
         return known === 0 && this.#secretNames.has(node.name ?? '') ? 2 : known;
@@ -133,6 +134,11 @@ export class Flow {
     return binding?.parameter === undefined ? undefined : binding;
   }
 
+  /** Whether the file's names say by themselves that it is private bytes. */
+  isNamed({ type, name = '' }: Node): boolean {
+    return type === 'Identifier' && this.#secretNames.has(name);
+  }
+
   /** The innermost function around a node. */
   functionOf(node: Node): Node | undefined {
     let outer = this.names.parents.get(node);
@@ -167,7 +173,7 @@ export class Flow {
         this.#raise(this.#fields, memberName(node), this.degreeOf(node.value as Node));
         break;
       case 'ForOfStatement':
-        for (const declarator of childrenOf(node.left as Node)) this.#bind(declarator.id, this.degreeOf(node.right));
+        this.#forEach(node.left as Node, this.degreeOf(node.right));
         break;
       case 'ReturnStatement':
         this.#return(this.functionOf(node), this.degreeOf(node.argument));
@@ -226,6 +232,11 @@ export class Flow {
       const binding = this.names.bindingOf(id);
       if (binding !== undefined && !PUBLIC_MEMBERS.has(from)) this.#raise(this.#bindings, binding, degree);
     }
+  }
+
+  #forEach(left: Node, degree: Degree): void {
+    if (left.type !== 'VariableDeclaration') this.#assign(left, degree);
+    else for (const declarator of childrenOf(left)) this.#bind(declarator.id, degree);
   }
 
   #assign(outer: Node | null | undefined, degree: Degree): void {

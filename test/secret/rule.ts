@@ -68,6 +68,9 @@ function isNeighbour(flow: Flow, node: Node, what: string): boolean {
 }
 
 type Report = (node: Node, what: string) => void;
+const KEPT = 'kept where others see it';
+const WRITTEN = 'written to where it is not followed';
+const HIDDEN = 'lent under another name';
 const UNKNOWN = ', of which nothing is known';
 
 function judge(flow: Flow, node: Node, report: Report): void {
@@ -77,6 +80,11 @@ function judge(flow: Flow, node: Node, report: Report): void {
       break;
     case 'BinaryExpression':
       judgeBinary(flow, node, report);
+      break;
+    case 'MemberExpression':
+      // Under another name nobody would know what it is that lends.
+      if (LENDS.has(memberName(node)) && flow.degreeOf(node.object) === 1 && !isCalled(flow, node))
+        report(node, HIDDEN);
       break;
     case 'UnaryExpression':
       if (/^[-+~]$/.test(node.operator ?? '') && flow.degreeOf(node.argument) > 0) report(node, 'computed with');
@@ -95,7 +103,7 @@ function judge(flow: Flow, node: Node, report: Report): void {
       judgeAssignment(flow, node, report);
       break;
     case 'PropertyDefinition':
-      if (!isPrivate(node) && flow.degreeOf(node.value as Node) === 2) report(node, 'kept where others see it');
+      if (!isPrivate(node) && flow.degreeOf(node.value as Node) === 2) report(node, KEPT);
       break;
     case 'ThrowStatement':
     case 'YieldExpression':
@@ -118,6 +126,12 @@ function judge(flow: Flow, node: Node, report: Report): void {
   }
   if (isFunction(node) && flow.isBorrower(node) && (node.async === true || node.generator === true))
     report(node, 'lent to what has not ended');
+}
+
+function isCalled(flow: Flow, member: Node): boolean {
+  let outer = flow.names.parents.get(member);
+  while (outer !== undefined && unwrap(outer) !== outer) outer = flow.names.parents.get(outer);
+  return outer?.type === 'CallExpression' && unwrap(outer.callee as Node) === member;
 }
 
 const isNothing = (node: Node | undefined): boolean =>
@@ -156,8 +170,8 @@ function judgeCall(flow: Flow, node: Node, report: Report): void {
 function judgeMethod(flow: Flow, node: Node, callee: Node, report: Report): void {
   const method = memberName(callee);
   const degree = flow.degreeOf(callee.object);
-  const isOwn = flow.calledBy(callee).length > 0;
-  if (degree === 2 && !STAYS.has(method) && !isOwn && !mayTakeName(nameOf(callee)))
+  const isHere = flow.calledBy(callee).length > 0;
+  if (degree === 2 && !STAYS.has(method) && !isHere && !mayTakeName(nameOf(callee)))
     report(node, misuseOf(`.${method}`) ?? `handed to .${method || '[…]'}()${UNKNOWN}`);
   if (degree === 1 && !GIVES_SAME.has(method) && !GIVES_EACH.has(method)) {
     const misuse = misuseOf(`.${method}`);
@@ -165,6 +179,10 @@ function judgeMethod(flow: Flow, node: Node, callee: Node, report: Report): void
     if (misuse !== undefined && method !== 'equals') report(node, misuse);
   }
   const [borrower] = node.arguments ?? [];
+  // Both write into the other one, which has to be followed from there on.
+  if (method === 'copy' && degree === 2 && borrower !== undefined && !isOwn(flow, borrower)) report(node, WRITTEN);
+  const isGiven = (node.arguments ?? []).some((argument) => flow.degreeOf(argument) === 2);
+  if (method === 'set' && isGiven && !isOwn(flow, callee.object as Node)) report(node, WRITTEN);
   if (!LENDS.has(method) || borrower === undefined || node.arguments?.length !== 1) return;
   const given = unwrap(borrower);
   if (isFunction(given) || flow.calledBy(given).length > 0 || flow.calledParameter(given) !== undefined) return;
@@ -205,14 +223,24 @@ function judgeAssignment(flow: Flow, node: Node, report: Report): void {
       report(node, node.operator === '+=' ? 'turned into text' : 'computed with');
     return;
   }
-  if (right !== 2 || left.type !== 'MemberExpression') return;
-  if (!memberName(left).startsWith('#') && !isOwn(flow, left)) report(node, 'kept where others see it');
+  if (right === 2 && targetsOf(left).some((target) => !isOwn(flow, target))) report(node, KEPT);
 }
 
-/** Whether what is written into is a variable of this file, and so followed, or was lent itself. */
-function isOwn(flow: Flow, member: Node): boolean {
-  let root = member;
-  while (root.type === 'MemberExpression' && root.object !== undefined) root = unwrap(root.object);
+/** Members that an assignment writes to, also inside of a pattern. */
+function targetsOf(left: Node): readonly Node[] {
+  if (left.type === 'MemberExpression') return [left];
+  return /Pattern$|^Property$|^RestElement$/.test(left.type) ? childrenOf(left).flatMap(targetsOf) : [];
+}
+
+/** Whether what is written into is followed: a variable of this file, a private field, or something that was lent. */
+function isOwn(flow: Flow, into: Node): boolean {
+  let root = unwrap(into);
+  while (root.type === 'MemberExpression' && root.object !== undefined) {
+    if (memberName(root).startsWith('#')) return true;
+    root = unwrap(root.object);
+  }
+  if (root.type === 'CallExpression') return flow.degreeOf(root) === 2;
+  if (flow.isNamed(root)) return true;
   const binding = root.type === 'Identifier' ? flow.names.bindingOf(root) : undefined;
   if (binding === undefined || binding.isForeign) return false;
   return binding.parameter === undefined || flow.isBorrower(binding.parameter.of);

@@ -11,6 +11,7 @@ export const ROOM_WORK = new Set([
   'handed out',
   'returned by what it was lent to',
   'lent to what has not ended',
+  'written to where it is not followed',
 ]);
 
 /** Names that hold private bytes, in the files that have any (paths from the root of the repository). */

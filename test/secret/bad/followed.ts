@@ -66,6 +66,20 @@ function lend<T>(secret: Secret, work: (bytes: Uint8Array) => T): T {
   return secret.use((bytes) => work(bytes.subarray(0, 16)));
 }
 
+/** By names that are not declared. */
+export function unnamed(secret: Secret): void {
+  secret.use(function () {
+    // biome-ignore lint/complexity/noArguments: what the rule is to find
+    console.log(arguments); // flagged: logged
+  });
+  let byte = 0;
+  secret.use((bytes) => {
+    for (byte of bytes) console.log(byte); // flagged: logged
+  });
+  const lends = secret.use.bind(secret); // flagged: lent under another name
+  lends((bytes) => bytes.length);
+}
+
 /** Through fields and methods. */
 export class Keys {
   readonly #keys: Secret[] = [];

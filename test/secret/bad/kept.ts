@@ -63,4 +63,18 @@ export function* stepwise(secret: Secret): Generator<Secret> {
   yield secret; // flagged: handed out
 }
 
+export function patterns(secret: Secret, keeper: Keeper, foreign: Map<string, Uint8Array>): void {
+  secret.use((bytes) => {
+    [keeper.last] = [bytes]; // flagged: kept where others see it
+    ({ a: keeper.last } = { a: bytes }); // flagged: kept where others see it
+    foreign.set('a', bytes); // flagged: written to where it is not followed
+    globalThis.process.env['a'] = bytes as never; // flagged: kept where others see it
+  });
+}
+
+export function filled(secret: Secret, into: Buffer): void {
+  secret.use((bytes) => into.set(bytes)); // flagged: written to where it is not followed
+  secret.use((bytes) => (bytes as Buffer).copy(into)); // flagged: written to where it is not followed
+}
+
 export const made = Secret.take(new Uint8Array(32));

@@ -11,8 +11,13 @@ import { DEFAULT_RATE_LIMITS, type RateLimitsConfig } from '@quantumvault/host/r
 import { type RunningHost, startHost } from '@quantumvault/host/start.ts';
 import { type Address, addressOf, type Hash, type TimeMs, timeMs } from '@quantumvault/shared/brands.ts';
 import { fromHex, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { type Policy, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
-import { renderCreationStatement, renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
+import {
+  renderCreationStatement,
+  renderImportStatement,
+  renderPolicyStatement,
+} from '@quantumvault/shared/policy/statement.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import nacl from 'tweetnacl';
@@ -226,6 +231,35 @@ export class Harness {
       requesters: [this.requester.address],
       createBefore: formatTime(createBefore),
       signature: toBase64(signer.sign(utf8(text))),
+      ...changes,
+    };
+  }
+
+  /** A body for POST /v1/wallets/import, of a box that only an enclave could tell from a real one. */
+  importing(
+    changes: Record<string, unknown> = {},
+    signer: Person = this.owner,
+    { nonce: given, wallet = person().address }: { nonce?: string; wallet?: Address } = {},
+  ) {
+    const nonce = given === undefined ? nonceOf(++this.#nonces) : fromHex(given);
+    const importBefore = inSeconds(3600);
+    const importKey = new Uint8Array(32).fill(9);
+    const facts = {
+      deployment: DEPLOYMENT,
+      owner: this.owner.address,
+      wallet,
+      requesters: [this.requester.address],
+      boot: this.enclave.boot,
+    };
+    const text = renderImportStatement({ ...facts, nonce, importKey, importBeforeMs: importBefore });
+    return {
+      purpose: 'qv/import-wallet/v1',
+      ...facts,
+      nonce: toHex(nonce),
+      importKey: toHex(importKey),
+      importBefore: formatTime(importBefore),
+      signature: toBase64(signer.sign(utf8(text))),
+      sealed: toBase64(new Uint8Array(LIMITS.sealedImportBytes).fill(1)),
       ...changes,
     };
   }

@@ -18,6 +18,7 @@ import type { VerifyEd25519 } from '@quantumvault/shared/evidence/leaf.ts';
 import { type AttestedBoot, AttestedBoots, type Trust } from './attestation.ts';
 import { type BatchVerdict, dryRunBatch, type SignBatchOptions, signBatch } from './batch.ts';
 import { type ConnectionOptions, connectionTo } from './http.ts';
+import { type ImportWalletOptions, importWallet } from './imports.ts';
 import { verifyEd25519 } from './keys.ts';
 import { type DryRun, dryRun, type Signed, type SigningContext, type SignOptions, sign } from './signing.ts';
 import {
@@ -47,6 +48,8 @@ export interface Client {
   /** Proves, over a fresh nonce, which image runs now and which boot key is its. */
   attestation(options?: { readonly signal?: AbortSignal }): Promise<AttestedBoot>;
   createWallet(options: CreateWalletOptions): Promise<CreatedWallet>;
+  /** The key itself is the callback's alone; `qv import` is one (imports.ts). */
+  importWallet(options: ImportWalletOptions): Promise<CreatedWallet>;
   enablePolicy(options: EnablePolicyOptions): Promise<EnabledPolicy>;
   sign(options: SignOptions): Promise<Signed>;
   dryRun(options: SignOptions): Promise<DryRun>;
@@ -71,6 +74,7 @@ export function createClient(options: ClientOptions): Client {
     connect: (how) => boots.connected(how?.signal),
     attestation: (how) => boots.fresh(how?.signal),
     createWallet: (wallet) => createWallet(context, wallet),
+    importWallet: (key) => importWallet(context, key),
     enablePolicy: (policy) => enablePolicy(context, policy),
     sign: (request) => sign(context, request),
     dryRun: (request) => dryRun(context, request),
@@ -82,6 +86,7 @@ export function createClient(options: ClientOptions): Client {
 export type { AttestedBoot, Trust } from './attestation.ts';
 export { BatchDenied, type BatchVerdict, type SignBatchOptions } from './batch.ts';
 export { connectionTo, HostProblem } from './http.ts';
+export type { ImportTarget, ImportWalletOptions } from './imports.ts';
 export { type KeyPair, type Owner, ownerFromSigner, type Signer, signerFromKeyPair, verifyEd25519 } from './keys.ts';
 export { type Held, type PanicAnswer, type PanicOptions, panic } from './panic.ts';
 export {

@@ -10,7 +10,12 @@ import {
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { EnableReceipt, Receipt, SignedBytes, WalletCertificate } from '@quantumvault/shared/evidence/leaf.ts';
-import { verifyCertificate, verifyEnableReceipt } from '@quantumvault/shared/evidence/verify.ts';
+import {
+  type CertificateExpectations,
+  verifyCertificate,
+  verifyEnableReceipt,
+} from '@quantumvault/shared/evidence/verify.ts';
+import type { JsonFields } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { type Policy, parsePolicy, policyBytes, policyHash, policyJson } from '@quantumvault/shared/policy/policy.ts';
@@ -53,7 +58,7 @@ export interface CreatedWallet {
  * HostProblem; host_unreachable, response_malformed
  */
 export async function createWallet(context: SigningContext, options: CreateWalletOptions): Promise<CreatedWallet> {
-  const { deployment, connection, trust, verifyEd25519 } = context;
+  const { deployment, connection } = context;
   const { owner, requesters } = options;
   const nonce = requireLength(options.nonce ?? crypto.getRandomValues(new Uint8Array(16)), 16, 'nonce');
   const createBefore = options.createBefore ?? soon(context);
@@ -75,21 +80,37 @@ export async function createWallet(context: SigningContext, options: CreateWalle
       signature: toBase64(signature),
     }),
   });
+  return await certifiedWallet(context, fields, connected, { owner: owner.address, requesters, nonce }, options.signal);
+}
+
+/** What the answer has to certify, besides what this client was made for. */
+type Certified = Pick<CertificateExpectations, 'owner' | 'requesters' | 'nonce' | 'imported'> & {
+  /** Where it is known before. */
+  readonly wallet?: Address;
+};
+
+/** @param connected the boot that was attested before the question. @throws QvError attestation_*, evidence_* */
+export async function certifiedWallet(
+  context: SigningContext,
+  fields: JsonFields,
+  connected: AttestedBoot,
+  about: Certified,
+  signal: AbortSignal | undefined,
+): Promise<CreatedWallet> {
+  const { deployment, trust, verifyEd25519 } = context;
   const claim = readResponse(() => ({
     wallet: address(fields.text('wallet'), 'wallet'),
     certificate: signedBytesField(fields, 'certificate'),
     receipt: receiptField(fields, 'receipt'),
   }));
   // An enclave that was replaced meanwhile has to prove itself, too.
-  const maker = await context.boots.of(claim.receipt, options.signal);
-  const boot = maker === connected.boot ? connected : await context.boots.fresh(options.signal);
+  const maker = await context.boots.of(claim.receipt, signal);
+  const boot = maker === connected.boot ? connected : await context.boots.fresh(signal);
   const expected = {
+    wallet: claim.wallet,
+    ...about,
     deployment,
     boot: boot.boot,
-    wallet: claim.wallet,
-    owner: owner.address,
-    requesters,
-    nonce,
     ...(trust.kmsKeyArn !== undefined && { kmsKeyArn: trust.kmsKeyArn }),
   };
   const certificate = verifyCertificate(claim.certificate, claim.receipt, expected, verifyEd25519);
@@ -167,7 +188,11 @@ export async function enablePolicy(context: SigningContext, options: EnablePolic
 }
 
 /** A wrong signature is found here, where it was made. */
-async function signStatement({ verifyEd25519 }: SigningContext, owner: Owner, text: string): Promise<Uint8Array> {
+export async function signStatement(
+  { verifyEd25519 }: SigningContext,
+  owner: Owner,
+  text: string,
+): Promise<Uint8Array> {
   const signature = await owner.signStatement(text);
   if (signature.length !== 64 || !isSignedByOwner(toSignature(signature), text, owner.address, verifyEd25519))
     throw new QvError('statement_signature_invalid', { path: 'owner' });
@@ -175,6 +200,6 @@ async function signStatement({ verifyEd25519 }: SigningContext, owner: Owner, te
 }
 
 /** Whole seconds, as the statement spells them. */
-function soon({ nowMs }: SigningContext): TimeMs {
+export function soon({ nowMs }: SigningContext): TimeMs {
   return timeMs((Math.floor(nowMs() / 1000) + LIMITS.clientStatementSeconds) * 1000);
 }

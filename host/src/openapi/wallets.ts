@@ -1,6 +1,6 @@
 /** Wallets and policies. */
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { CREATE_PURPOSE } from '@quantumvault/shared/policy/statement.ts';
+import { CREATE_PURPOSE, IMPORT_PURPOSE } from '@quantumvault/shared/policy/statement.ts';
 import { ROLES } from '../reads/tokens-file.ts';
 import { HELD, POLICY, RECORDED, ROW, ROW_KEY, STRICT_JSON } from './codes.ts';
 import type { Operation, Parameter } from './operation.ts';
@@ -25,6 +25,37 @@ const OWNER_SIGNATURE = {
     'The owner’s, over the statement: as it is, or in one of the envelopes that wallets put around messages.',
 };
 
+const FIRST_REQUESTERS = {
+  type: 'array',
+  maxItems: LIMITS.requesters,
+  items: ref('Address'),
+  description: 'Whom the owner means to let ask for signatures; the policy decides.',
+};
+const NONCE = text('16 bytes of the owner’s in lower-case hex: one wallet each.', { pattern: '^[0-9a-f]{32}$' });
+const STATEMENT_TIME = { ...ref('Time'), description: 'The time limit of the statement, at most a day ahead.' };
+const NEW_WALLET = closed({
+  wallet: ref('Address'),
+  certificate: { ...ref('SignedBytes'), description: 'What the boot key says of the new wallet.' },
+  receipt: ref('Receipt'),
+  boot: ref('BootId'),
+});
+const NEW_WALLET_CODES = [
+  ...STRICT_JSON,
+  'purpose_mismatch',
+  'base58_malformed',
+  'base64_malformed',
+  'hex_malformed',
+  'deployment_mismatch',
+  'statement_too_long',
+  'statement_signature_invalid',
+  'statement_expired',
+  'nonce_reused',
+  'request_ids_full',
+  'wallets_full',
+  ...ROW_KEY,
+  ...RECORDED,
+] as const;
+
 export const WALLETS: readonly Operation[] = [
   {
     method: 'post',
@@ -41,14 +72,9 @@ export const WALLETS: readonly Operation[] = [
             purpose: { const: CREATE_PURPOSE },
             deployment: DEPLOYMENT,
             owner: ref('Address'),
-            nonce: text('16 bytes of the owner’s in lower-case hex: one wallet each.', { pattern: '^[0-9a-f]{32}$' }),
-            requesters: {
-              type: 'array',
-              maxItems: LIMITS.requesters,
-              items: ref('Address'),
-              description: 'Whom the owner means to let ask for signatures; the policy decides.',
-            },
-            createBefore: { ...ref('Time'), description: 'The time limit of the statement, at most a day ahead.' },
+            nonce: NONCE,
+            requesters: FIRST_REQUESTERS,
+            createBefore: STATEMENT_TIME,
             signature: OWNER_SIGNATURE,
           }),
         },
@@ -59,32 +85,53 @@ export const WALLETS: readonly Operation[] = [
         description: 'The wallet, now or since the first time.',
         content: {
           'application/json': {
-            schema: closed({
-              wallet: ref('Address'),
-              certificate: { ...ref('SignedBytes'), description: 'What the boot key says of the new wallet.' },
-              receipt: ref('Receipt'),
-              boot: ref('BootId'),
-            }),
+            schema: NEW_WALLET,
           },
         },
       },
     },
-    codes: [
-      ...STRICT_JSON,
-      'purpose_mismatch',
-      'base58_malformed',
-      'base64_malformed',
-      'hex_malformed',
-      'deployment_mismatch',
-      'statement_too_long',
-      'statement_signature_invalid',
-      'statement_expired',
-      'nonce_reused',
-      'request_ids_full',
-      'wallets_full',
-      ...ROW_KEY,
-      ...RECORDED,
-    ],
+    codes: [...NEW_WALLET_CODES],
+  },
+  {
+    method: 'post',
+    route: '/v1/wallets/import',
+    id: 'importWallet',
+    tag: 'wallets',
+    summary: 'Imports a key that exists outside',
+    description:
+      'For an import statement that its owner signed, and the key sealed to the import key of one attested boot. The same statement always gets the same reply.',
+    body: {
+      description: `At most ${LIMITS.httpBodyBytes} bytes of strict JSON.`,
+      content: {
+        'application/json': {
+          schema: closed({
+            purpose: { const: IMPORT_PURPOSE },
+            deployment: DEPLOYMENT,
+            owner: ref('Address'),
+            wallet: { ...ref('Address'), description: 'The address of the key.' },
+            nonce: NONCE,
+            requesters: FIRST_REQUESTERS,
+            boot: { ...ref('BootId'), description: 'The only boot that the key and the statement are for.' },
+            importKey: text('The X25519 key that its attestation names, in lower-case hex.', {
+              pattern: '^[0-9a-f]{64}$',
+            }),
+            importBefore: STATEMENT_TIME,
+            signature: OWNER_SIGNATURE,
+            sealed: text(
+              `libsodium’s sealed box of SHA-256 of the statement and the 32-byte seed: ${LIMITS.sealedImportBytes} bytes in base64.`,
+              { pattern: '^[A-Za-z0-9+/]{149}[AQgw]==$', contentEncoding: 'base64' },
+            ),
+          }),
+        },
+      },
+    },
+    replies: {
+      201: {
+        description: 'The wallet, now or since the first time. Its certificate says that it was imported.',
+        content: { 'application/json': { schema: NEW_WALLET } },
+      },
+    },
+    codes: [...NEW_WALLET_CODES, 'import_refused', 'wallet_exists', 'wallet_held_elsewhere'],
   },
   {
     method: 'get',

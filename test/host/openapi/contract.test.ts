@@ -86,6 +86,7 @@ describe('a wrong body', () => {
     sign: () => host.signBody({ signal: 'none', dryRun: true }),
     signBatch: () => host.batchBody({ dryRun: true }),
     createWallet: () => host.creation(),
+    importWallet: () => host.importing(),
     renderPolicyStatement: () => host.draft,
     enablePolicy: () => rightOf('enablePolicy').body as Record<string, unknown>,
     freeze: () => host.support({ login: 'nobody' }),

@@ -112,6 +112,7 @@ export class OpenApiHarness extends Harness {
       sign: () => this.signed('/v1/sign', this.signBody()),
       signBatch: () => this.signed('/v1/sign/batch', this.batchBody()),
       createWallet: () => ({ path: '/v1/wallets', body: this.creation() }),
+      importWallet: () => ({ path: '/v1/wallets/import', body: this.importing() }),
       getWallet: () => ({ path: wallet }),
       renderPolicyStatement: () => ({ path: `${wallet}/policy/statement`, body: this.draft }),
       enablePolicy: () => this.enablingNext(),

@@ -106,6 +106,10 @@ describe('other refusals', () => {
       { path: '/v1/wallets', body: host.creation({ deployment: 'other' }) },
       'deployment_mismatch',
     );
+    const imports = (body: unknown, code: ErrorCode) =>
+      refused('importWallet', { path: '/v1/wallets/import', body }, code);
+    await imports(host.importing({}, stranger), 'statement_signature_invalid');
+    await imports(host.importing({}, host.owner, { wallet: host.wallet }), 'wallet_exists');
     const enabling = rightOf('enablePolicy').body as Record<string, unknown>;
     await refused(
       'enablePolicy',
@@ -161,7 +165,7 @@ describe('other refusals', () => {
     host.enclave.hangUp();
     try {
       await expect.poll(async () => (await call('getAttestation', rightOf('getAttestation'))).status).toBe(503);
-      for (const id of ['sign', 'signBatch', 'createWallet', 'enablePolicy', 'getBudgets'])
+      for (const id of ['sign', 'signBatch', 'createWallet', 'importWallet', 'enablePolicy', 'getBudgets'])
         await refused(id, rightOf(id), 'enclave_unavailable');
       const missing = async () =>
         ((await (await call('getReadiness', rightOf('getReadiness'))).json()) as { failing: string[] }).failing;

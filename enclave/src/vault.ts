@@ -98,6 +98,43 @@ export interface WalletKeys {
   sign(sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address, message: Uint8Array): Signature;
 }
 
+type Keyed = Pick<
+  typeof sodium,
+  | 'crypto_auth'
+  | 'crypto_auth_verify'
+  | 'crypto_box_keypair'
+  | 'crypto_box_seal_open'
+  | 'crypto_sign_keypair'
+  | 'crypto_sign_seed_keypair'
+  | 'crypto_sign_detached'
+  | 'crypto_aead_xchacha20poly1305_ietf_encrypt'
+  | 'crypto_aead_xchacha20poly1305_ietf_decrypt'
+>;
+
+/** What of libsodium takes secrets, leaving no trace of them. */
+function traceless(wipeTraces: WipeTraces): Keyed {
+  const wiped =
+    <A extends unknown[], R>(call: (...parameters: A) => R) =>
+    (...parameters: A): R => {
+      try {
+        return call(...parameters);
+      } finally {
+        wipeTraces(SHALLOW_STACK_BYTES);
+      }
+    };
+  return {
+    crypto_auth: wiped(sodium.crypto_auth),
+    crypto_auth_verify: wiped(sodium.crypto_auth_verify),
+    crypto_box_keypair: wiped(sodium.crypto_box_keypair),
+    crypto_box_seal_open: wiped(sodium.crypto_box_seal_open),
+    crypto_sign_keypair: wiped(sodium.crypto_sign_keypair),
+    crypto_sign_seed_keypair: wiped(sodium.crypto_sign_seed_keypair),
+    crypto_sign_detached: wiped(sodium.crypto_sign_detached),
+    crypto_aead_xchacha20poly1305_ietf_encrypt: wiped(sodium.crypto_aead_xchacha20poly1305_ietf_encrypt),
+    crypto_aead_xchacha20poly1305_ietf_decrypt: wiped(sodium.crypto_aead_xchacha20poly1305_ietf_decrypt),
+  };
+}
+
 /** A guarded allocation, unreadable outside of `open`. */
 class Region {
   readonly #memory: Buffer;
@@ -158,6 +195,7 @@ export class Vault {
   /** X25519: what keys from outside are sealed to. */
   readonly importPublicKey: Uint8Array;
   readonly #recipientKeys: RecipientKeys;
+  readonly #sodium: Keyed;
   readonly #boot: Region;
   readonly #import: Region;
   readonly #pending: Region;
@@ -168,20 +206,21 @@ export class Vault {
   /** Allocates, and draws boot key and import key: the module's randomness must be mixed into the kernel before (design 4). */
   constructor({ recipientKeys, wipeTraces, keptKeys = 0 }: VaultOptions) {
     this.#recipientKeys = recipientKeys;
+    this.#sodium = traceless(wipeTraces);
     this.#boot = new Region(SECRET_KEY_BYTES, wipeTraces);
     this.#import = new Region(KEY_BYTES, wipeTraces);
     this.#pending = new Region(LIMITS.pendingWalletCreations * KEY_BYTES, wipeTraces);
     this.#work = new Region(WORK_BYTES, wipeTraces);
     this.#kept = keptKeys === 0 ? undefined : new Region(keptKeys * KEY_BYTES, wipeTraces);
     this.bootPublicKey = new Uint8Array(32);
-    this.#boot.open((secretKey) => sodium.crypto_sign_keypair(this.bootPublicKey, secretKey));
+    this.#boot.open((secretKey) => this.#sodium.crypto_sign_keypair(this.bootPublicKey, secretKey));
     this.importPublicKey = new Uint8Array(KEY_BYTES);
-    this.#import.open((secretKey) => sodium.crypto_box_keypair(this.importPublicKey, secretKey));
+    this.#import.open((secretKey) => this.#sodium.crypto_box_keypair(this.importPublicKey, secretKey));
   }
 
   signAsBoot(message: Uint8Array): Signature {
     const result = new Uint8Array(64);
-    this.#boot.open((secretKey) => sodium.crypto_sign_detached(result, message, secretKey));
+    this.#boot.open((secretKey) => this.#sodium.crypto_sign_detached(result, message, secretKey));
     return signature(result);
   }
 
@@ -220,7 +259,7 @@ export class Vault {
       const { imported, importedHash, importedSeed } = layout(memory);
       try {
         const isOpen = this.#import.open((secretKey) =>
-          sodium.crypto_box_seal_open(imported, sealed, this.importPublicKey, secretKey),
+          this.#sodium.crypto_box_seal_open(imported, sealed, this.importPublicKey, secretKey),
         );
         const isOurs = isOpen && sodium.sodium_memcmp(importedHash, statementHash);
         if (isOurs) importedSeed.copy(seed);
@@ -240,7 +279,7 @@ export class Vault {
       fill(seed);
       this.#work.open((memory) => {
         try {
-          sodium.crypto_sign_seed_keypair(publicKey, layout(memory).secretKey, seed);
+          this.#sodium.crypto_sign_seed_keypair(publicKey, layout(memory).secretKey, seed);
         } finally {
           sodium.sodium_memzero(memory);
         }
@@ -295,10 +334,10 @@ export class Vault {
       try {
         fill(part);
         // HKDF (RFC 5869) over HMAC-SHA-512-256: extract with the salt, one block of expansion per info.
-        sodium.crypto_auth(part.extracted, part.executionKey, salt);
-        sodium.crypto_auth(part.walletKey, concatBytes(INFO_WALLET, Uint8Array.of(1)), part.extracted);
-        sodium.crypto_auth(part.policyKey, concatBytes(INFO_POLICY, Uint8Array.of(1)), part.extracted);
-        sodium.crypto_auth(part.stateKey, concatBytes(INFO_STATE, Uint8Array.of(1)), part.extracted);
+        this.#sodium.crypto_auth(part.extracted, part.executionKey, salt);
+        this.#sodium.crypto_auth(part.walletKey, concatBytes(INFO_WALLET, Uint8Array.of(1)), part.extracted);
+        this.#sodium.crypto_auth(part.policyKey, concatBytes(INFO_POLICY, Uint8Array.of(1)), part.extracted);
+        this.#sodium.crypto_auth(part.stateKey, concatBytes(INFO_STATE, Uint8Array.of(1)), part.extracted);
         return use(this.#keys(part, live));
       } finally {
         live.now = false;
@@ -333,39 +372,42 @@ export class Vault {
       policyMac: (bytes) => {
         guard();
         const mac = new Uint8Array(32);
-        sodium.crypto_auth(mac, bytes, part.policyKey);
+        this.#sodium.crypto_auth(mac, bytes, part.policyKey);
         return mac;
       },
       policyMacHolds: (mac, bytes) => {
         guard();
-        return mac.length === 32 && sodium.crypto_auth_verify(mac, bytes, part.policyKey);
+        return mac.length === 32 && this.#sodium.crypto_auth_verify(mac, bytes, part.policyKey);
       },
       sealState: (plaintext, associated) => {
         guard();
-        return seal(plaintext, associated, part.stateKey);
+        return seal(this.#sodium, plaintext, associated, part.stateKey);
       },
       openState: (blob, associated) => {
         guard();
         const plaintext = new Uint8Array(Math.max(0, blob.length - NONCE_BYTES - TAG_BYTES));
-        return open(blob, associated, part.stateKey, plaintext) ? plaintext : undefined;
+        return open(this.#sodium, blob, associated, part.stateKey, plaintext) ? plaintext : undefined;
       },
       sealPendingSeed: (slot, associated) => {
         guard();
-        return this.#pending.open((pending) => seal(pendingSeed(pending, slot), associated, part.walletKey));
+        return this.#pending.open((pending) =>
+          seal(this.#sodium, pendingSeed(pending, slot), associated, part.walletKey),
+        );
       },
       seedOpens: (sealedSeed, associated) => {
         guard();
-        return open(sealedSeed, associated, part.walletKey, part.seed);
+        return open(this.#sodium, sealedSeed, associated, part.walletKey, part.seed);
       },
       sign: (sealedSeed, associated, wallet, message) => {
         guard();
-        if (!open(sealedSeed, associated, part.walletKey, part.seed)) throw new QvError('sealed_seed_invalid');
+        if (!open(this.#sodium, sealedSeed, associated, part.walletKey, part.seed))
+          throw new QvError('sealed_seed_invalid');
         const publicKey = new Uint8Array(32);
-        sodium.crypto_sign_seed_keypair(publicKey, part.secretKey, part.seed);
+        this.#sodium.crypto_sign_seed_keypair(publicKey, part.secretKey, part.seed);
         // A blob moved from another wallet would open only under that wallet's keys; this is the second lock.
         if (addressOf(publicKey) !== wallet) throw new QvError('sealed_seed_invalid');
         const result = new Uint8Array(64);
-        sodium.crypto_sign_detached(result, message, part.secretKey);
+        this.#sodium.crypto_sign_detached(result, message, part.secretKey);
         return signature(result);
       },
     };
@@ -377,33 +419,30 @@ function pendingSeed(pending: Buffer, slot: number): Buffer {
 }
 
 /** nonce || ciphertext || tag, under a random 24-byte nonce. */
-function seal(plaintext: Uint8Array, associated: Uint8Array, key: Uint8Array): Uint8Array {
+function seal(
+  { crypto_aead_xchacha20poly1305_ietf_encrypt: encrypt }: Keyed,
+  plaintext: Uint8Array,
+  associated: Uint8Array,
+  key: Uint8Array,
+): Uint8Array {
   const blob = new Uint8Array(NONCE_BYTES + plaintext.length + TAG_BYTES);
   const nonce = blob.subarray(0, NONCE_BYTES);
   sodium.randombytes_buf(nonce);
-  sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
-    blob.subarray(NONCE_BYTES),
-    plaintext,
-    associated,
-    null,
-    nonce,
-    key,
-  );
+  encrypt(blob.subarray(NONCE_BYTES), plaintext, associated, null, nonce, key);
   return blob;
 }
 
 /** Opens into `plaintext`, whose length must fit exactly. False when the blob is not authentic. */
-function open(blob: Uint8Array, associated: Uint8Array, key: Uint8Array, plaintext: Uint8Array): boolean {
+function open(
+  { crypto_aead_xchacha20poly1305_ietf_decrypt: decrypt }: Keyed,
+  blob: Uint8Array,
+  associated: Uint8Array,
+  key: Uint8Array,
+  plaintext: Uint8Array,
+): boolean {
   if (blob.length !== NONCE_BYTES + plaintext.length + TAG_BYTES) return false;
   try {
-    sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
-      plaintext,
-      null,
-      blob.subarray(NONCE_BYTES),
-      associated,
-      blob.subarray(0, NONCE_BYTES),
-      key,
-    );
+    decrypt(plaintext, null, blob.subarray(NONCE_BYTES), associated, blob.subarray(0, NONCE_BYTES), key);
     return true;
   } catch {
     return false;

@@ -80,6 +80,7 @@ function withFile<T>(path: string, use: (file: PrivateFile) => T, user?: number)
 }
 
 function parseCredentials(bytes: Uint8Array): CredentialBytes {
+  // secret-rule: JSON makes strings of it, which V8 keeps until it likes
   const fields = new JsonFields(parseStrictJson(bytes), 'credentialsFile');
   const body: CredentialBytes = {
     accessKeyId: credentialPart(fields, 'accessKeyId', CREDENTIAL_CHARACTERS.accessKeyId),

@@ -46,7 +46,8 @@ export const NAMES: readonly { readonly files: RegExp; readonly names: readonly 
 ];
 
 /** Calls that give private bytes, in every file. */
-export const SOURCES = /^(?:(?:this\.#)?sodium\.sodium_malloc|privateKey\.export|this\.#privateKey\.export)$/;
+export const SOURCES =
+  /^(?:(?:this\.#)?sodium\.sodium_malloc|privateKey\.export|readPrivateFile|this\.#privateKey\.export)$/;
 
 /** Members that say nothing of the content. */
 export const PUBLIC_MEMBERS = new Set(['length', 'byteLength', 'byteOffset', 'size', 'stamp']);

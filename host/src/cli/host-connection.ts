@@ -23,6 +23,7 @@ export function hostConnection(url: string | URL, options: ConnectionOptions = {
 function readToken(path: string): string {
   let text: string;
   try {
+    // secret-rule: an API token is sent as text
     text = readPrivateFile(path, TOKEN_VARIABLE, LIMITS.apiTokenFileBytes).bytes.toString('latin1').trim();
   } catch (error) {
     const value = error instanceof QvError ? error.facts.value : (error as NodeJS.ErrnoException).code;

@@ -40,6 +40,7 @@ export function readOperators(
 }
 
 function parseLogins(bytes: Uint8Array): Logins {
+  // secret-rule: JSON makes strings of it, which V8 keeps until it likes
   const fields = new JsonFields(parseStrictJson(bytes), FIELD);
   const listed = fields.list('logins');
   fields.end();

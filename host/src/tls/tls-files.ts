@@ -78,6 +78,7 @@ export class TlsFiles {
     const { certificateFile, keyFile, clientCaFile, minVersion } = this.#config;
     const cert = readFile(certificateFile, 'tls.certificateFile');
     const ca = clientCaFile === undefined ? undefined : readFile(clientCaFile, 'tls.clientCaFile');
+    // secret-rule: TLS serves with it, as PEM, as long as it counts
     const key = attributed('tls.keyFile', () => readPrivateFile(keyFile, 'tls.keyFile', LIMITS.tlsFileBytes));
     const stamp = [cert, key, ca].map((file) => file?.stamp).join(' ');
     if (stamp === this.#stamp) {

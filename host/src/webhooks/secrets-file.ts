@@ -82,12 +82,15 @@ function readLines(bytes: Uint8Array, field: string, readLine: ReadLine): readon
   let number = 0;
   for (let start = 0; start < bytes.length; ) {
     number++;
+    // secret-rule: where lines end is no secret
     const newline = bytes.indexOf(NEWLINE, start);
     let end = newline === -1 ? bytes.length : newline;
     const next = end + 1;
+    // secret-rule: nor how they end
     if (end > start && bytes[end - 1] === RETURN) end--;
     const line = bytes.subarray(start, end);
     start = next;
+    // secret-rule: nor which are comments
     if (line.length === 0 || line[0] === HASH) continue;
     const secret = readLine(line);
     if (secret === undefined) throw fault(`line ${number} is no secret of this kind`);

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { didYouMean } from './did-you-mean.ts';
 import type { Exit } from './exit-codes.ts';
+import { refuseExposedKeys } from './import/exposed-key.ts';
 import type { Style } from './terminal.ts';
 
 export interface OptionSpec {
@@ -38,6 +39,8 @@ export interface Command {
   readonly options: Readonly<Record<string, OptionSpec>>;
   /** How help names what follows the options; absent when nothing does. */
   readonly operands?: string;
+  /** It reads a key: one on the command line or in the environment is refused, and nothing unexpected is repeated. */
+  readonly readsKey?: true;
   /**
    * The result is printed by the caller; a command that takes long may draw on `output.stderr` meanwhile.
    * @throws QvError; its code decides the exit code
@@ -83,8 +86,9 @@ export class Arguments {
   }
 }
 
-/** @throws QvError usage_invalid naming the argument */
+/** @throws QvError usage_invalid naming the argument; key_exposed */
 export function parseArguments(command: Command, argv: readonly string[]): Arguments {
+  if (command.readsKey) refuseExposedKeys(argv, process.env);
   const specs = { ...GLOBAL_OPTIONS, ...command.options };
   const options = Object.fromEntries(
     Object.entries(specs).map(([name, { value }]) => [
@@ -106,7 +110,7 @@ export function parseArguments(command: Command, argv: readonly string[]): Argum
     if (value !== undefined && given.includes('')) throw wrong(`--${name} is empty`);
   }
   if (command.operands === undefined && parsed.positionals.length > 0)
-    throw wrong(`unexpected argument ${parsed.positionals[0]}`);
+    throw wrong(command.readsKey ? 'an unexpected argument' : `unexpected argument ${parsed.positionals[0]}`);
   return new Arguments(values, parsed.positionals);
 }
 

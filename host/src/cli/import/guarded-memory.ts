@@ -1,8 +1,9 @@
 /**
  * libsodium's guarded memory on the owner's machine: between guard pages, left out of core files, locked as far as the
- * system lets this user lock any, inaccessible while it is not open.
+ * system lets this user lock any, inaccessible while it is not open. What work with it left on the stack goes, too.
  */
 import type { Sodium } from './sodium.ts';
+import { overwriteStack } from './stack.ts';
 
 /** One allocation. Whoever makes one wipes it. */
 export class GuardedMemory {
@@ -47,6 +48,8 @@ export class GuardedMemory {
   }
 
   #leave(): void {
-    if (--this.#depth === 0) this.#sodium.sodium_mprotect_noaccess(this.#memory);
+    if (--this.#depth > 0) return;
+    this.#sodium.sodium_mprotect_noaccess(this.#memory);
+    overwriteStack();
   }
 }

@@ -3,6 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 
 import { setTimeout as delay } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { refuseKeyAsPath } from './exposed-key.ts';
 import { typedLine } from './typed-line.ts';
 
 export type SecretSource = 'terminal' | { readonly descriptor: number } | { readonly file: string };
@@ -18,7 +19,7 @@ const unreadable = (path: string, value: string, cause?: unknown): QvError =>
  * @param area filled from its beginning; one byte longer than what may be read
  * @param chunk what is typed passes through it
  * @returns the part of `area` that was read
- * @throws QvError input_unreadable, body_too_large, key_file_unsafe, usage_invalid
+ * @throws QvError input_unreadable, body_too_large, key_file_unsafe, key_exposed, usage_invalid
  */
 export async function readSecretBytes(
   source: SecretSource,
@@ -61,6 +62,7 @@ function openPrivate(path: string): number {
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
+    refuseKeyAsPath(path);
     throw unreadable(path, (error as NodeJS.ErrnoException).code ?? 'unreadable', error);
   }
   const fault = faultOf(fstatSync(file));

@@ -34,7 +34,7 @@ export interface ReadSeedOptions {
  * The caller wipes what it gets.
  * @throws QvError key_malformed, key_pair_mismatch, key_wallet_mismatch, key_file_unsafe, mnemonic_malformed,
  *   mnemonic_checksum_invalid, passphrase_malformed, derivation_path_malformed, input_unreadable, body_too_large,
- *   usage_invalid; none with a byte of what was read
+ *   key_exposed, usage_invalid; none with a byte of what was read
  */
 export async function readSeed(options: ReadSeedOptions): Promise<OwnedSeed> {
   const sodium = await loadSodium();

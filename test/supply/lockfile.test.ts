@@ -11,7 +11,7 @@ const text = (file: string): string => readFileSync(join(root, file), 'utf8');
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever an edit may put there
 type Loose = any;
-const sources = (): Sources => ({
+const original: Sources = {
   lock: parse(text('pnpm-lock.yaml')),
   workspace: parse(text('pnpm-workspace.yaml')),
   manifests: Object.fromEntries(
@@ -23,7 +23,7 @@ const sources = (): Sources => ({
   toolchainLock: JSON.parse(text('.toolchain/package-lock.json')),
   toolchainManifest: JSON.parse(text('.toolchain/package.json')),
   files: execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).trim().split('\n'),
-});
+};
 
 const SHA512 = `sha512-${Buffer.alloc(64, 1).toString('base64')}`;
 const SODIUM = 'sodium-native@5.1.0';
@@ -33,7 +33,7 @@ const snapshotOf = (lock: Loose, key: string): string =>
 
 describe('the lockfiles', () => {
   it('have packages of the registry by SHA-512 alone, and settings that run nothing', () => {
-    expect(lockfileFindings(sources())).toEqual([]);
+    expect(lockfileFindings(original)).toEqual([]);
   });
 
   it.each<[what: string, finding: RegExp, edit: (sources: Loose) => void]>([
@@ -174,7 +174,7 @@ describe('the lockfiles', () => {
     ],
     ['an empty file', /importers of pnpm-lock.yaml: enclave is missing/, (all) => (all.lock = null)],
   ])('%s is found', (_, finding, edit) => {
-    const edited = sources();
+    const edited = structuredClone(original);
     edit(edited);
     expect(lockfileFindings(edited).join('\n')).toMatch(finding);
   });

@@ -38,7 +38,7 @@ static napi_value numbers(napi_env env) {
   napi_create_int64(env, SYS_##name, &value);    \
   napi_set_named_property(env, table, #name, value);
   NUMBER(ptrace) NUMBER(process_vm_readv) NUMBER(process_vm_writev) NUMBER(kcmp) NUMBER(perf_event_open)
-  NUMBER(bpf) NUMBER(userfaultfd) NUMBER(io_uring_setup) NUMBER(keyctl) NUMBER(add_key) NUMBER(init_module)
+  NUMBER(bpf) NUMBER(userfaultfd) NUMBER(io_uring_setup) NUMBER(io_uring_enter) NUMBER(keyctl) NUMBER(add_key) NUMBER(init_module)
   NUMBER(finit_module) NUMBER(delete_module) NUMBER(kexec_load) NUMBER(mount) NUMBER(umount2) NUMBER(pivot_root)
   NUMBER(chroot) NUMBER(unshare) NUMBER(setns) NUMBER(swapon) NUMBER(reboot) NUMBER(acct) NUMBER(syslog)
   NUMBER(personality) NUMBER(memfd_create) NUMBER(open_by_handle_at) NUMBER(mknodat) NUMBER(socket) NUMBER(execve)

@@ -14,8 +14,8 @@ const CLOSING: Allowed = {
 };
 
 /**
- * The vault process. Nothing here opens a connection but the addon, which knows AF_VSOCK alone; nothing reads the
- * environment, the command line or standard input; one place starts one program.
+ * The vault process. Nothing here opens a connection but the addon, which knows AF_VSOCK alone; nothing reads a variable
+ * of the environment, arguments or standard input; one place starts one program.
  */
 export const VAULT: Allowed = {
   ...CLOSING,

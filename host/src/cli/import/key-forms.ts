@@ -26,6 +26,7 @@ const OPEN_BRACKET = 0x5b;
 
 const wrong = (value: string): QvError => new QvError('key_malformed', { value });
 const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+const isLetter = (byte: number): boolean => (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a;
 const isText = (byte: number): boolean => isSpace(byte) || (byte > 0x20 && byte < 0x7f);
 
 /**
@@ -40,7 +41,9 @@ export function formOf(key: Uint8Array): KeyForm {
   const text = trimmed(key);
   if (text.length === 0) throw wrong('nothing was there');
   if (text[0] === OPEN_BRACKET) return 'keypair';
-  return text.some(isSpace) ? 'mnemonic' : 'base58';
+  if (!text.some(isSpace)) return 'base58';
+  if (text.every((byte) => isSpace(byte) || isLetter(byte))) return 'mnemonic';
+  throw wrong('text that is neither a keypair file, base58 nor words');
 }
 
 /**

@@ -18,6 +18,7 @@ export interface Sodium {
   /** Wipes `state`. */
   crypto_hash_sha512_final(state: Uint8Array, output: Uint8Array): void;
   crypto_sign_seed_keypair(publicKey: Uint8Array, secretKey: Uint8Array, seed: Uint8Array): void;
+  crypto_sign_detached(signature: Uint8Array, message: Uint8Array, secretKey: Uint8Array): void;
   /** `ciphertext` is longer than `message` by 48 bytes. */
   crypto_box_seal(ciphertext: Uint8Array, message: Uint8Array, publicKey: Uint8Array): void;
 }

@@ -23,7 +23,8 @@ export interface Child {
 
 /** `node test/stack/<script>` with a temporary folder of its own, by which its descendants are recognised. */
 export function startScript(script: string, args: readonly string[] = [], environment: NodeJS.ProcessEnv = {}): Child {
-  return startProgram(process.execPath, [join(STACK, script), ...args], environment);
+  const { NODE_COMPILE_CACHE } = process.env;
+  return startProgram(process.execPath, [join(STACK, script), ...args], { NODE_COMPILE_CACHE, ...environment });
 }
 
 /** `npm run -s <name>`, as somebody types it. */

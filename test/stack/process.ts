@@ -23,7 +23,7 @@ export async function startProcess(name: string, args: readonly string[], logFil
   // A pipe as standard input: its end tells the child that the parent is gone, however the parent ended.
   const child: ChildProcess = spawn(process.execPath, [...args], {
     stdio: ['pipe', 'pipe', log],
-    env: childEnvironment(),
+    env: childEnvironment(name),
   });
   closeSync(log);
   const exited = new Promise<number | NodeJS.Signals>((resolve) => {
@@ -62,7 +62,14 @@ export async function startProcess(name: string, args: readonly string[], logFil
 }
 
 /** What children need of the environment: no key is ever in it. */
-function childEnvironment(): NodeJS.ProcessEnv {
-  const { PATH, TMPDIR, HOME } = process.env;
-  return { ...(PATH && { PATH }), ...(TMPDIR && { TMPDIR }), ...(HOME && { HOME }), NODE_NO_WARNINGS: '1' };
+function childEnvironment(name: string): NodeJS.ProcessEnv {
+  const { PATH, TMPDIR, HOME, NODE_COMPILE_CACHE } = process.env;
+  return {
+    ...(PATH && { PATH }),
+    ...(TMPDIR && { TMPDIR }),
+    ...(HOME && { HOME }),
+    // Enclaves start as their image does.
+    ...(NODE_COMPILE_CACHE && !name.startsWith('enclave') && { NODE_COMPILE_CACHE }),
+    NODE_NO_WARNINGS: '1',
+  };
 }

@@ -6,7 +6,7 @@ import type { Appliance, ProcessName } from './appliance.ts';
 import { describeOccurrence, Ledger, type Occurrence } from './ledger.ts';
 import { addressOf, isGuarded, mappingAt, readMemory, type Snapshot } from './process-memory.ts';
 import { type Factor, findFactors, modulusOf, privateNumbers } from './recipient-keys.ts';
-import { contentKey, derivedKeys, type SecretKind, signatureNonce, walletSecrets } from './secrets.ts';
+import { contentKey, derivedKeys, type SecretKind, signatureNonce, stateBlobKey, walletSecrets } from './secrets.ts';
 
 /** What there is to say of one kind of secret in one process, all looks together. */
 export interface Line {
@@ -164,7 +164,9 @@ export class Examination {
   #learnFromRows(): void {
     for (const row of this.#appliance.rows()) {
       const executionKey = this.#executionKeys.get(row.wallet);
-      if (executionKey === undefined || this.#complete.has(row.wallet)) continue;
+      if (executionKey === undefined) continue;
+      this.ledger.add(stateBlobKey(row, executionKey));
+      if (this.#complete.has(row.wallet)) continue;
       const { secrets, seed } = walletSecrets(row, executionKey);
       this.#seeds.set(row.wallet, seed);
       this.ledger.add(...secrets);

@@ -11,11 +11,14 @@ import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import sodium from 'sodium-native';
 import nacl from 'tweetnacl';
 import type { SealedRecord } from '../stack/kms/record.ts';
+import { hchacha20 } from './hchacha20.ts';
 
 export type SecretKind =
   | 'execution key'
   | 'HKDF output'
   | 'seed'
+  | 'key of one sealed blob'
+  | 'key stream over the seed'
   | 'secret key'
   | 'SHA-512 of the seed'
   | 'clamped scalar'
@@ -91,6 +94,17 @@ export function derivedKeys(of: string, executionKey: Uint8Array, salt: Uint8Arr
   ];
 }
 
+/** The key that XChaCha20 makes of a key and the first 16 bytes of a nonce. */
+function blobKey(of: string, key: Uint8Array, blob: Uint8Array): Secret {
+  return { kind: 'key of one sealed blob', of, bytes: hchacha20(key, blob.subarray(0, 16)) };
+}
+
+/** Of the state as the row has it now. */
+export function stateBlobKey(row: Row, executionKey: Uint8Array): Secret {
+  const stateKey = derivedKeys(row.wallet, executionKey, row.salt)[3]?.bytes as Uint8Array;
+  return blobKey(`${row.wallet}: state`, stateKey, row.sealedState);
+}
+
 export interface WalletSecrets {
   readonly secrets: readonly Secret[];
   readonly seed: Uint8Array;
@@ -118,10 +132,14 @@ export function walletSecrets(row: Row, executionKey: Uint8Array): WalletSecrets
     mustBe(equalBytes(cryptoAuth(policyKey, policyMacInput(row.policy)), row.policyMac), 'the policy key is another');
   }
   const { hash, scalar, prefix } = expanded(seed);
+  const ciphertext = row.sealedSeed.subarray(NONCE_BYTES);
   const secrets: Secret[] = [
     { kind: 'execution key', of: wallet, bytes: executionKey },
     ...derived,
     { kind: 'seed', of: wallet, bytes: seed },
+    blobKey(`${wallet}: seed`, walletKey, row.sealedSeed),
+    // Whoever has it and the row has the seed.
+    { kind: 'key stream over the seed', of: wallet, bytes: seed.map((byte, at) => byte ^ (ciphertext[at] as number)) },
     // As Solana's tools write it. Its second half is public, its first one the seed.
     { kind: 'secret key', of: wallet, bytes: secretKey, inParts: 0 },
     { kind: 'SHA-512 of the seed', of: wallet, bytes: hash.subarray(0, 32) },

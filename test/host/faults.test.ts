@@ -12,6 +12,9 @@ import { Refused } from '../support/fake-enclave.ts';
 import { until } from '../support/temporary.ts';
 import { Harness, type SignReply } from './harness.ts';
 
+/** How long a caller waits. */
+const IN_A_SECOND = { 'x-request-timeout-ms': '1000' };
+
 let host: Harness;
 beforeEach(async () => {
   host = await new Harness().start();
@@ -136,7 +139,7 @@ describe('an enclave that fails', () => {
       await promise;
       return signDefault(host)(body);
     };
-    await expectProblem(await host.sign({ id: 'slow' }), 'deadline_exceeded');
+    await expectProblem(await host.sign({ id: 'slow', headers: IN_A_SECOND }), 'deadline_exceeded');
     resolve();
     await until('the late decision is stored', () => host.rows('replies').some(({ id }) => id === 'slow'));
     expect((await host.sign({ id: 'slow' })).status).toBe(200);
@@ -150,7 +153,7 @@ describe('an enclave that fails', () => {
       await promise;
       throw new Refused({ code: 'policy_denied', path: 'sol', value: '9', receipt });
     };
-    await expectProblem(await host.sign({ id: 'slow' }), 'deadline_exceeded');
+    await expectProblem(await host.sign({ id: 'slow', headers: IN_A_SECOND }), 'deadline_exceeded');
     resolve();
     await until('the late denial is stored', () => host.rows('replies').some(({ id }) => id === 'slow'));
     await expectProblem(await host.sign({ id: 'slow' }), 'policy_denied');

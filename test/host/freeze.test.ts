@@ -122,7 +122,8 @@ describe('a freeze by the admin socket', () => {
 
   it('overtakes a data connection that is stuck with signing', async () => {
     host.enclave.handlers.sign = () => 'hang';
-    const stuck = Array.from({ length: 20 }, () => host.sign());
+    const headers = { 'x-request-timeout-ms': '5000' };
+    const stuck = Array.from({ length: 20 }, () => host.sign({ headers }));
     await until('they are under way', () => host.enclave.count('sign') === 20);
     const started = performance.now();
     expect((await freeze()).enclaves[0]?.held).toBe(true);

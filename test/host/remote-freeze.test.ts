@@ -168,7 +168,8 @@ describe('support staff', () => {
 
   it('can freeze while the enclave hangs and signing is stuck', async () => {
     host.enclave.handlers.sign = () => 'hang';
-    const stuck = Array.from({ length: 5 }, () => host.sign());
+    const headers = { 'x-request-timeout-ms': '5000' };
+    const stuck = Array.from({ length: 5 }, () => host.sign({ headers }));
     await until('they are under way', () => host.enclave.count('sign') === 5);
     await host.enclave.close(host.path('control.sock'));
     const report = await reportOf(await post(order()));

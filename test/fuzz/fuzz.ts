@@ -15,8 +15,8 @@ import type { Target } from './engine/target.ts';
 
 const MAX_CPU_MILLISECONDS = 250;
 /** What is kept is committed. */
-const KEPT_BYTES = 4_096;
-const KEPT_INPUTS = 40;
+const KEPT_BYTES = 2_048;
+const KEPT_INPUTS = 8;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,7 +1,7 @@
 /** One execution, and what has to hold for every target: see `examine`. */
 import { isDeepStrictEqual } from 'node:util';
 import { ERRORS, QvError } from '@quantumvault/shared/errors.ts';
-import type { Target } from './target.ts';
+import { beginRun, isAccepted, type Target } from './target.ts';
 
 export type Outcome =
   | { readonly kind: 'accepted'; readonly value: unknown }
@@ -21,7 +21,9 @@ const CONSTANT_WEIGHT = 64 * 1024;
 export async function examine(target: Target, input: Uint8Array, twice: boolean): Promise<Outcome> {
   const whole = new Uint8Array(input.length + 2 * MARGIN).fill(CANARY);
   whole.set(input, MARGIN);
-  const outcome = await execute(target, whole.subarray(MARGIN, MARGIN + input.length));
+  // Nor may anything be hung onto it, as some decoders do.
+  const lent = Object.preventExtensions(whole.subarray(MARGIN, MARGIN + input.length));
+  const outcome = await execute(target, lent);
   if (outcome.kind === 'violation') return outcome;
   const violation = (what: string): Outcome => ({ kind: 'violation', what, error: undefined });
   if (Buffer.compare(whole.subarray(MARGIN, MARGIN + input.length), input) !== 0)
@@ -44,6 +46,7 @@ export async function examine(target: Target, input: Uint8Array, twice: boolean)
 }
 
 async function execute(target: Target, input: Uint8Array): Promise<Outcome> {
+  beginRun();
   try {
     const result = target.run(input);
     return { kind: 'accepted', value: result instanceof Promise ? await result : result };
@@ -53,6 +56,7 @@ async function execute(target: Target, input: Uint8Array): Promise<Outcome> {
       return { kind: 'violation', what: describe(error), error };
     const { code, facts } = error as QvError;
     if (!Object.hasOwn(ERRORS, code)) return { kind: 'violation', what: `code ${code} is not in the table`, error };
+    if (isAccepted()) return { kind: 'violation', what: `${code} (${facts.path}) behind what was accepted`, error };
     if (!target.codes.includes(code))
       return { kind: 'violation', what: `unexpected code ${code} (${facts.path})`, error };
     const odd = [facts.path, facts.value].find((fact) => fact !== undefined && typeof fact !== 'string');

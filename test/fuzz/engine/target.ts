@@ -33,6 +33,21 @@ export interface Target {
   readonly close?: () => Promise<void>;
 }
 
+/** Whether the input under way has been accepted. */
+const run = { isAccepted: false };
+
+/** Around what was decoded: a QvError behind it, of an encoder for one, is no refusal of the input but a violation. */
+export function accept<T>(value: T): T {
+  run.isAccepted = true;
+  return value;
+}
+
+export function beginRun(): void {
+  run.isAccepted = false;
+}
+
+export const isAccepted = (): boolean => run.isAccepted;
+
 /** Something that must never happen did. */
 export class Violation extends Error {
   constructor(what: string) {

@@ -1,7 +1,7 @@
 /** Attestation documents: the envelope and payload, certificates, and the verifier over all of it. */
 import { readFileSync } from 'node:fs';
 import { parseCertificate } from '@quantumvault/shared/attestation/certificate.ts';
-import { readElement, readElements, requireStrict } from '@quantumvault/shared/attestation/der.ts';
+import { type Element, readElement, readElements, requireStrict } from '@quantumvault/shared/attestation/der.ts';
 import { decodeAttestationDocument, decodeEnvelope, decodePayload } from '@quantumvault/shared/attestation/document.ts';
 import { readDocument } from '@quantumvault/shared/attestation/encodings.ts';
 import { parsePcrSets } from '@quantumvault/shared/attestation/pcrs.ts';
@@ -12,7 +12,7 @@ import { cborMutator, readCbor, writeCbor } from '../engine/cbor-tree.ts';
 import { derMutator } from '../engine/der-tree.ts';
 import { jsonMutator } from '../engine/json-tree.ts';
 import type { Mutator } from '../engine/mutate.ts';
-import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { textMutator } from '../engine/text-lines.ts';
 import { mustEndThere } from './checks.ts';
 
@@ -60,7 +60,7 @@ export const attestationDocument: Target = {
   codes: [...ENVELOPE_CODES, ...PAYLOAD_CODES],
   executions: 2_500,
   run(input) {
-    const document = decodeAttestationDocument(input);
+    const document = accept(decodeAttestationDocument(input));
     const { pcrs, certificate, cabundle, publicKey, userData, nonce, payload, signature } = document;
     must(pcrs.size >= 1 && pcrs.size <= LIMITS.attestationPcrIndexes, 'number of PCRs');
     for (const [index, value] of pcrs) must(index >= 0 && index < 32 && value.length === 48, 'a PCR');
@@ -103,7 +103,7 @@ export const documentEncodings: Target = {
   codes: ['attestation_encoding_unknown'],
   executions: 2_500,
   run(input) {
-    const { encoding, bytes } = readDocument(input);
+    const { encoding, bytes } = accept(readDocument(input));
     if (encoding === 'raw COSE') mustEqualBytes(bytes, input, 'raw bytes are others');
     else {
       const printed = encoding === 'hex' ? toHex(bytes) : toBase64(bytes);
@@ -125,6 +125,15 @@ const strictDer = (input: Uint8Array): readonly unknown[] => {
   requireStrict(input, 'it');
   return readElements(input, 'it');
 };
+
+function mustBeShortest({ tag, body, raw }: Element, isDeep = false): void {
+  const { length } = body;
+  const head =
+    length < 0x80 ? [tag, length] : length < 0x100 ? [tag, 0x81, length] : [tag, 0x82, length >> 8, length & 0xff];
+  mustEqualBytes(concatBytes(Uint8Array.from(head), body), raw, 'not the shortest length');
+  must(readElement(raw, 'it').rest.length === 0, 'an element with a rest');
+  if (isDeep && (tag & 0x20) !== 0) for (const inner of readElements(body, 'it')) mustBeShortest(inner, true);
+}
 
 export const der: Target = {
   name: 'der',
@@ -153,14 +162,11 @@ export const der: Target = {
   run(input) {
     const elements = readElements(input, 'it');
     mustEqualBytes(concatBytes(...elements.map(({ raw }) => raw)), input, 'elements are not the whole input');
-    for (const { tag, body, raw } of elements) {
-      const { length } = body;
-      const head =
-        length < 0x80 ? [tag, length] : length < 0x100 ? [tag, 0x81, length] : [tag, 0x82, length >> 8, length & 0xff];
-      mustEqualBytes(concatBytes(Uint8Array.from(head), body), raw, 'not the shortest length');
-      must(readElement(raw, 'it').rest.length === 0, 'an element with a rest');
-    }
-    return strictDer(input);
+    for (const element of elements) mustBeShortest(element);
+    const strict = strictDer(input);
+    // What is strict is so all the way down.
+    for (const element of elements) mustBeShortest(element, true);
+    return strict;
   },
 };
 
@@ -178,7 +184,7 @@ export const certificates: Target = {
   // Extensions are objects of a library, with caches of their own.
   executions: 900,
   run(input) {
-    const certificate = parseCertificate(input, 'it');
+    const certificate = accept(parseCertificate(input, 'it'));
     mustEqualBytes(certificate.der, input, 'another certificate');
     must(Number.isFinite(certificate.notBeforeMs) && Number.isFinite(certificate.notAfterMs), 'times');
     must(equalBytes(readElement(certificate.tbs, 'it').raw, certificate.tbs), 'the signed part');
@@ -239,7 +245,7 @@ export const pcrSets: Target = {
   codes: ['json_malformed', 'attestation_pcr_set_malformed'],
   executions: 2_000,
   run(input) {
-    const sets = parsePcrSets(input, 'it');
+    const sets = accept(parsePcrSets(input, 'it'));
     must(sets.length >= 1 && sets.length <= LIMITS.attestationPcrSets, 'number of sets');
     for (const { pcrs } of sets) {
       must(pcrs.has(0), 'without PCR0');

@@ -4,7 +4,7 @@ import { fromHex } from '@quantumvault/shared/bytes.ts';
 import { type CborValue, decodeCbor, encodeCbor, scanCbor } from '@quantumvault/shared/cbor.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { cborMutator } from '../engine/cbor-tree.ts';
-import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { isRefused, mustEndThere } from './checks.ts';
 
 const nested = (depth: number): CborValue => (depth === 0 ? 1 : [nested(depth - 1)]);
@@ -69,7 +69,7 @@ export const cbor: Target = {
   executions: 8_000,
   run(input) {
     const isScanned = !isRefused(scanCbor, input);
-    const value = decodeCbor(input);
+    const value = accept(decodeCbor(input));
     must(isScanned, 'decoded what the scan refuses');
     mustEqualBytes(encodeCbor(value), input, 'it encodes to other bytes');
     mustEndThere(decodeCbor, input);

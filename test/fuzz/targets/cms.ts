@@ -5,7 +5,7 @@ import { fromHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { derMutator } from '../engine/der-tree.ts';
-import { must, type Target } from '../engine/target.ts';
+import { accept, must, type Target } from '../engine/target.ts';
 import { mustEndThere } from './checks.ts';
 
 const VECTORS = [
@@ -18,6 +18,25 @@ const VECTORS = [
 
 const vector = (name: string): Uint8Array =>
   new Uint8Array(readFileSync(new URL(`../../vectors/cms/${name}.cms.bin`, import.meta.url)));
+
+/** Each length is of bytes that are there, all the way down: by a reader that knows nothing but that. */
+function isWhole(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; ) {
+    const [tag = 0, first = 0] = bytes.subarray(at);
+    if (first === 0x80) return isWhole(bytes.subarray(at + 2));
+    if (tag === 0 && first === 0) {
+      at += 2;
+      continue;
+    }
+    const size = first < 0x80 ? 0 : first - 0x80;
+    const length =
+      size === 0 ? first : bytes.subarray(at + 2, at + 2 + size).reduce((sum, byte) => sum * 256 + byte, 0);
+    const [start, end] = [at + 2 + size, at + 2 + size + length];
+    if (end > bytes.length || ((tag & 0x20) !== 0 && !isWhole(bytes.subarray(start, end)))) return false;
+    at = end;
+  }
+  return true;
+}
 
 function isInside(part: Uint8Array, whole: Uint8Array): boolean {
   return Buffer.from(whole.buffer, whole.byteOffset, whole.length).includes(Buffer.from(part));
@@ -49,7 +68,7 @@ export const cms: Target = {
   run(input) {
     let envelope: ReturnType<typeof parseEnvelope>;
     try {
-      envelope = parseEnvelope(input);
+      envelope = accept(parseEnvelope(input));
     } catch (error) {
       // No fault may say where it lies: there is no MAC.
       if (error instanceof QvError) {
@@ -74,6 +93,7 @@ export const cms: Target = {
       'a part that the input does not hold',
     );
     mustEndThere(parseEnvelope, input);
+    must(isWhole(input), 'an element that ends behind the one it is in');
     return envelope;
   },
 };

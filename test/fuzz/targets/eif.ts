@@ -15,7 +15,7 @@ import { WireMap, type WireValue, writeCbor } from '../../stack/nsm/cbor-writer.
 import { cmdline, kernel, metadata, plainSections, ramdisk, section, writeImage } from '../../support/eif.ts';
 import { cborMutator } from '../engine/cbor-tree.ts';
 import type { Mutator } from '../engine/mutate.ts';
-import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { textMutator } from '../engine/text-lines.ts';
 import { isRefused, mustEndThere } from './checks.ts';
 import { filled } from './samples.ts';
@@ -173,7 +173,7 @@ export const eifSignature: Target = {
   codes: SIGNATURE,
   executions: 700,
   run(input) {
-    const section = readSignatureSection(input);
+    const section = accept(readSignatureSection(input));
     must(section.sign1.signature.length <= 132, 'a signature longer than any');
     mustEndThere(readSignatureSection, input);
     return section;
@@ -194,7 +194,7 @@ export const signingCertificate: Target = {
   codes: ['eif_certificate_malformed'],
   executions: 900,
   run(input) {
-    const certificate = readSigningCertificate(input);
+    const certificate = accept(readSigningCertificate(input));
     must(certificate.notBeforeMs <= 253402300799000 && Number.isFinite(certificate.notAfterMs), 'times');
     const again = readSigningCertificate(utf8(toPem('CERTIFICATE', certificate.der)));
     must(

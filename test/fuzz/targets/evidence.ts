@@ -29,7 +29,7 @@ import type { SpendState } from '@quantumvault/shared/policy/state.ts';
 import { type Codec, decodeAs, encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { cborMutator } from '../engine/cbor-tree.ts';
 import type { Mutator } from '../engine/mutate.ts';
-import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { mustEndThere } from './checks.ts';
 import * as sample from './samples.ts';
 
@@ -97,7 +97,7 @@ export const leaves: Target = {
   codes: CODES,
   executions: 2_000,
   run(input) {
-    const leaf = decodeLeaf(input);
+    const leaf = accept(decodeLeaf(input));
     mustEqualBytes(encodeLeaf(leaf), input, 'it encodes to other bytes');
     mustEndThere(decodeLeaf, input);
     const record = leafRecord(leaf, leafHash(input));
@@ -206,7 +206,7 @@ export const structs: Target = {
     const chosen = LISTED[(input[0] ?? 0) % LISTED.length];
     must(chosen !== undefined, 'chosen');
     const bytes = input.subarray(1);
-    const value = decodeAs(chosen.codec, bytes, 'it');
+    const value = accept(decodeAs(chosen.codec, bytes, 'it'));
     mustEqualBytes(encodeAs(chosen.codec, value), bytes, 'it encodes to other bytes');
     for (const other of LISTED) {
       if (other === chosen || (WITHOUT_PURPOSE.includes(other) && WITHOUT_PURPOSE.includes(chosen))) continue;
@@ -264,7 +264,7 @@ export const states: Target = {
   codes: [...CODES, 'state_invalid'],
   executions: 3_000,
   run(input) {
-    const read = decodeState(input);
+    const read = accept(decodeState(input));
     // Mints are listed by use, so what names them otherwise reads the same and encodes shorter or in another order.
     const again = encodeState(read);
     mustEqualBytes(encodeState(decodeState(again)), again, 'it is another state when it is read again');
@@ -295,11 +295,11 @@ export const packed: Target = {
   run(input) {
     const bytes = input.subarray(1);
     if (((input[0] ?? 0) & 1) === 1) {
-      const signals = unpackSignals(bytes);
+      const signals = accept(unpackSignals(bytes));
       mustEqualBytes(packSignals({ spends: [], ...signals }), bytes, 'signals pack to other bytes');
       return signals;
     }
-    const spends = unpackSpends(bytes);
+    const spends = accept(unpackSpends(bytes));
     const again = packSpends(spends);
     must(again.length <= bytes.length, 'packs to more than it was');
     mustEqualBytes(packSpends(unpackSpends(again)), again, 'packs otherwise the second time');

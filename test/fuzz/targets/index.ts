@@ -1,5 +1,6 @@
 /** All targets. */
 import type { Target } from '../engine/target.ts';
+import { adminReplies, hostAnswers, instanceMetadata, securityModule } from './answers.ts';
 import {
   attestationDocument,
   attestationVerify,
@@ -8,11 +9,24 @@ import {
   documentEncodings,
   pcrSets,
 } from './attestation.ts';
+import { alerts, signBodies, webhookHeaders } from './bodies.ts';
 import { cbor } from './cbor.ts';
 import { cms } from './cms.ts';
 import { eif, eifSignature, signingCertificate } from './eif.ts';
 import { leaves, packed, states, structs } from './evidence.ts';
+import {
+  chainFile,
+  credentialsFile,
+  enclaveConfig,
+  freezeMarkers,
+  hostConfig,
+  operatorsFile,
+  secretsFile,
+  successionFiles,
+  tokensFile,
+} from './files.ts';
 import { frameStream, frames } from './frames.ts';
+import { http } from './http.ts';
 import { json } from './json.ts';
 import { agentReplies, agentRequests, replies, requests } from './messages.ts';
 import { ownerEnvelopes, policyCanonical, policyDocuments } from './policies.ts';
@@ -62,4 +76,21 @@ export const TARGETS: readonly Target[] = [
   messagesOfSolana,
   judged,
   instructionData,
+  signBodies,
+  webhookHeaders,
+  alerts,
+  hostConfig,
+  enclaveConfig,
+  operatorsFile,
+  credentialsFile,
+  tokensFile,
+  secretsFile,
+  freezeMarkers,
+  successionFiles,
+  chainFile,
+  hostAnswers,
+  adminReplies,
+  securityModule,
+  instanceMetadata,
+  http,
 ];

@@ -3,7 +3,7 @@ import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { JsonFields, type JsonValue, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { jsonMutator } from '../engine/json-tree.ts';
-import { must, type Target } from '../engine/target.ts';
+import { accept, must, type Target } from '../engine/target.ts';
 import { textMutator } from '../engine/text-lines.ts';
 
 /** RFC 8259 by hand: whether the text is JSON without a key twice, `__proto__`, lone surrogates or too many levels. */
@@ -98,7 +98,7 @@ export const json: Target = {
     '\\ud800',
   ].map(utf8),
   maxBytes: 4_096,
-  codes: ['json_malformed', 'field_malformed'],
+  codes: ['json_malformed'],
   executions: 8_000,
   run(input) {
     let text: string | undefined;
@@ -112,14 +112,15 @@ export const json: Target = {
       must(text === undefined || !isStrict(text), 'strict JSON is refused');
       throw error;
     }
+    accept(value);
     must(text !== undefined && isStrict(text), 'JSON that is not strict is accepted');
     const printed = utf8(JSON.stringify(value));
     must(JSON.stringify(parseStrictJson(printed)) === JSON.stringify(value), 'it is another value when printed');
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
       const fields = new JsonFields(value);
       for (const key of fields.keys()) must(fields.optional(key) !== undefined, 'a field that is not there');
-      must(fields.optional('toString') === undefined || Object.hasOwn(value, 'toString'), 'a field of the prototype');
-      new JsonFields(value).end();
+      must(fields.optional('valueOf') === undefined || Object.hasOwn(value, 'valueOf'), 'a field of the prototype');
+      fields.end();
     }
     return value;
   },

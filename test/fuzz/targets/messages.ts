@@ -25,7 +25,7 @@ import {
   type RequestOf,
 } from '@quantumvault/shared/protocol/messages.ts';
 import { cborMutator } from '../engine/cbor-tree.ts';
-import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { mustEndThere } from './checks.ts';
 import * as sample from './samples.ts';
 
@@ -153,7 +153,7 @@ export const requests: Target = {
   run(input) {
     const { id, name, body } = decodeRequestHead(input);
     must(Number.isInteger(id) && id >= 0 && id < 2 ** 32, 'id');
-    const read = body();
+    const read = accept(body());
     mustEqualBytes(encodeRequest(id, name, read as never), input, `${name} encodes to other bytes`);
     mustEndThere((bytes) => decodeRequestHead(bytes).body(), input);
     return read;
@@ -187,7 +187,7 @@ export const replies: Target = {
   run(input) {
     const name = NAMES[(input[0] ?? 0) % NAMES.length] ?? 'status';
     const { id, read } = decodeReplyHead(input.subarray(1));
-    const body = read(name);
+    const body = accept(read(name));
     const isNo = isRefusal(body);
     if (isNo) must(isErrorCode(body.code), 'a refusal without a code of the table');
     // Status is the only reply that could look like one.
@@ -214,7 +214,7 @@ export const agentRequests: Target = {
   codes: CODES,
   executions: 1_500,
   run(input) {
-    const { id, name, body } = decodeAgentRequest(input);
+    const { id, name, body } = accept(decodeAgentRequest(input));
     mustEqualBytes(encodeAgentRequest(id, name, body as never), input, `${name} encodes to other bytes`);
     return body;
   },
@@ -245,6 +245,7 @@ export const agentReplies: Target = {
         mustEqualBytes(encodeAgentFailure(id, failure), payload, 'a failure encodes to other bytes');
       throw error;
     }
+    accept(body);
     mustEqualBytes(encodeAgentReply(id, name, body as never), payload, `${name} encodes to other bytes`);
     return body;
   },

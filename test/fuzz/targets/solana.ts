@@ -4,6 +4,7 @@ import { concatBytes, fromHex } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { judge } from '@quantumvault/shared/policy/judge.ts';
 import { parsePolicy } from '@quantumvault/shared/policy/policy.ts';
+import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { decodeAssociatedToken } from '@quantumvault/shared/solana/associated-token.ts';
 import { decodeComputeBudget } from '@quantumvault/shared/solana/compute-budget.ts';
 import { describeInstruction } from '@quantumvault/shared/solana/describe.ts';
@@ -22,8 +23,8 @@ import { decodeBatch, decodeToken } from '@quantumvault/shared/solana/token.ts';
 import { decodeTransaction, encodeTransaction, inspectTransaction } from '@quantumvault/shared/solana/transaction.ts';
 import { fullPolicy, corpus as policies } from '../../shared/policy/cases.ts';
 import { corpus, kitView, ourView, web3View, wireOf } from '../../shared/solana/vectors.ts';
-import type { Mutator } from '../engine/mutate.ts';
-import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { type Mutator, splice } from '../engine/mutate.ts';
+import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { mustEndThere } from './checks.ts';
 
 const CODES = [
@@ -112,6 +113,46 @@ const changeMessage: Mutator = (wire, { random }) => {
   });
 };
 
+/** A length in a longer form: the same number in one byte more. */
+const longerLength: Mutator = (wire, { random }) => {
+  const at = random.below(wire.length);
+  const byte = wire[at] ?? 0xff;
+  return byte < 0x80 ? splice(wire, at, 1, Uint8Array.of(byte | 0x80, 0)) : undefined;
+};
+
+const AMOUNTS = [
+  0n,
+  1n,
+  5_000n,
+  1_000_000n,
+  999_999_999n,
+  1_000_000_001n,
+  10n ** 12n,
+  2n ** 63n,
+  2n ** 64n - 1n,
+] as const;
+
+/** An amount in the data of an instruction. */
+const changeAmount: Mutator = (wire, { random }) => {
+  let transaction: ReturnType<typeof inspectTransaction>['transaction'];
+  try {
+    ({ transaction } = inspectTransaction(wire));
+  } catch {
+    return undefined;
+  }
+  const { message } = transaction;
+  const chosen = random.pick(message.instructions.filter(({ data }) => data.length >= 9));
+  if (chosen === undefined) return undefined;
+  const data = Uint8Array.from(chosen.data);
+  const at = random.pick([1, 4, random.below(data.length - 7)]);
+  if (at + 8 > data.length) return undefined;
+  new DataView(data.buffer).setBigUint64(at, random.once(4) ? BigInt(random.u32()) : random.pick(AMOUNTS), true);
+  const instructions = message.instructions.map((instruction) =>
+    instruction === chosen ? { ...instruction, data } : instruction,
+  );
+  return encodeTransaction({ ...transaction, messageBytes: encodeMessage({ ...message, instructions }) });
+};
+
 export const transactions: Target = {
   name: 'transactions',
   covers: [
@@ -127,7 +168,7 @@ export const transactions: Target = {
     );
     return Object.fromEntries(seeds.filter(([, wire]) => wire.length < 5_000));
   },
-  mutators: [changeMessage, changeMessage],
+  mutators: [changeMessage, changeMessage, longerLength],
   dictionary: [
     '80',
     '81',
@@ -143,7 +184,7 @@ export const transactions: Target = {
   codes: CODES,
   executions: 1_500,
   run(input) {
-    const { transaction, doubts } = inspectTransaction(input);
+    const { transaction, doubts } = accept(inspectTransaction(input));
     mustEqualBytes(encodeTransaction(transaction), input, 'a transaction encodes to other bytes');
     const { message, messageBytes, signatures } = transaction;
     mustEqualBytes(encodeMessage(message), messageBytes, 'a message encodes to other bytes');
@@ -171,20 +212,28 @@ const within = (index: number, most: number): boolean => Number.isInteger(index)
 export const judged: Target = {
   name: 'judge',
   covers: ['shared/src/policy/judge.ts#judge', 'shared/src/policy/instructions.ts#judgeInstructions'],
-  seeds: () =>
-    Object.fromEntries(
-      policies.cases
-        .filter((_, index) => index % 10 === 0)
-        .map((record) => [record.id.replaceAll(/[^A-Za-z0-9.-]/g, '-'), wireOf(record)]),
-    ),
-  mutators: [changeMessage, changeMessage],
+  seeds: () => {
+    // What is allowed, and one denial for each reason.
+    const reasons = new Set<string>();
+    const allowed = policies.cases.filter(({ expect }) => expect === 'allow').filter((_, index) => index % 4 === 0);
+    const denied = policies.cases.filter(
+      ({ expect, reason }) => expect === 'deny' && !reasons.has(reason) && reasons.add(reason),
+    );
+    return Object.fromEntries(
+      [...allowed, ...denied.slice(0, 24)].map((record) => [
+        record.id.replaceAll(/[^A-Za-z0-9.-]/g, '-'),
+        wireOf(record),
+      ]),
+    );
+  },
+  mutators: [changeMessage, changeAmount],
   maxBytes: LIMITS.transactionV1Bytes,
   codes: CODES,
   executions: 1_000,
   run(input) {
-    const { message } = inspectTransaction(input).transaction;
+    const { message } = accept(inspectTransaction(input)).transaction;
     const verdicts = JUDGES.map((policy) => {
-      const verdict = judge(policy, message, NOW);
+      const verdict = judge(policy, message, NOW, { state: NOTHING_SPENT });
       const denied = verdict.rules.filter(({ outcome }) => outcome === 'deny');
       must(verdict.allow === (denied.length === 0), 'allowed and denied');
       must(verdict.lamportsOut >= 0n && verdict.feeLamports >= 0n, 'less than nothing');
@@ -304,7 +353,7 @@ export const messagesOfSolana: Target = {
   codes: CODES,
   executions: 3_000,
   run(input) {
-    const message = decodeMessage(input);
+    const message = accept(decodeMessage(input));
     mustEqualBytes(encodeMessage(message), input, 'a message encodes to other bytes');
     mustEndThere(decodeMessage, input);
     return message;

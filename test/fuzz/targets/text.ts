@@ -14,7 +14,7 @@ import { parseTilePath, tilePath } from '@quantumvault/shared/tlog/tiles.ts';
 import { formatVerifierKey, parseVerifierKey, verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { formatTransportAddress, parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import type { Mutator } from '../engine/mutate.ts';
-import { must, mustEqualBytes, type Target } from '../engine/target.ts';
+import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { textMutator } from '../engine/text-lines.ts';
 import { headersOf, textOf } from './checks.ts';
 import * as sample from './samples.ts';
@@ -101,7 +101,7 @@ export const encodings: Target = {
     } catch (error) {
       if (!(error instanceof QvError) || error.code !== 'hex_malformed') throw error;
     }
-    const bytes = fromBase64(text);
+    const bytes = accept(fromBase64(text));
     must(Buffer.from(bytes).toString('base64') === text && toBase64(bytes) === text, 'another spelling of base64');
     return bytes;
   },
@@ -181,7 +181,7 @@ export const verifierKeys: Target = {
   executions: 2_500,
   run(input) {
     const text = textOf(input);
-    const key = parseVerifierKey(text);
+    const key = accept(parseVerifierKey(text));
     must(formatVerifierKey(key) === text, 'another spelling');
     must(key.publicKey.length === 32 && !/[\s+]/u.test(key.name), 'key or name');
     return key;

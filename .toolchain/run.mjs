@@ -89,9 +89,19 @@ function installWorkspace(env) {
   writeStamp('workspace', wanted);
 }
 
+/** Standard ones, and those that an argument names (`--key-fd 3`): Node closes any other that it inherited. */
+function descriptors(args) {
+  const named = args.flatMap((word, index) => {
+    if (!/^--[a-z]+-fd(?:=|$)/.test(word)) return [];
+    const value = word.split('=')[1] ?? args[index + 1] ?? '';
+    return /^[1-9]?\d$/.test(value) ? [Number(value)] : [];
+  });
+  return Array.from({ length: Math.max(2, ...named) + 1 }, (_, at) => (at < 3 || named.includes(at) ? at : 'ignore'));
+}
+
 /** Runs the command, passes signals on, and ends as it ended. */
 function run(file, args, env) {
-  const child = spawn(file, args, { stdio: 'inherit', env });
+  const child = spawn(file, args, { stdio: descriptors(args), env });
   const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP'];
   for (const signal of forwarded) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => stop(error.message));

@@ -1,5 +1,5 @@
 /** Where a key or a passphrase is read from, into guarded memory: a descriptor, a private file, or the terminal. */
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, type Stats } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { QvError } from '@quantumvault/shared/errors.ts';
@@ -43,17 +43,25 @@ export async function readSecretBytes(
   }
 }
 
-/** Node's own descriptors, such as those of its event loop, are of none of these kinds or have no end. */
+/** Node's own descriptors are no others than these kinds, or pipes to itself, which would never end. */
 function requireReadable(descriptor: number, path: string): void {
-  let facts: Stats;
-  try {
-    facts = fstatSync(descriptor);
-  } catch (error) {
-    throw unreadable(path, (error as NodeJS.ErrnoException).code ?? 'unreadable', error);
-  }
+  const facts = factsOf(descriptor);
+  if (facts === undefined) throw unreadable(path, 'not open');
   // What is typed there would show.
   if (isatty(descriptor)) throw unreadable(path, 'a terminal; without a descriptor or a file qv asks there, unseen');
   if (!facts.isFile() && !facts.isFIFO() && !facts.isSocket()) throw unreadable(path, 'neither file, pipe nor socket');
+  const isOwn = readdirSync('/proc/self/fd')
+    .map(Number)
+    .some((other) => other !== descriptor && factsOf(other)?.ino === facts.ino);
+  if (facts.isFIFO() && isOwn) throw unreadable(path, 'not open');
+}
+
+function factsOf(descriptor: number): Stats | undefined {
+  try {
+    return fstatSync(descriptor);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The facts are those of the open file: nobody can swap it in between. */

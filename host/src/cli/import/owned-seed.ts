@@ -1,19 +1,19 @@
 /** A wallet's seed on the machine of its owner, in guarded memory of its own. */
 import { type Address, addressOf } from '@quantumvault/shared/brands.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
+import { Secret } from '@quantumvault/shared/secret.ts';
 import { GuardedMemory } from './guarded-memory.ts';
 import type { Sodium } from './sodium.ts';
 
-export const SEED_BYTES = 32;
+const SEED_BYTES = 32;
 
 export class OwnedSeed {
   /** The wallet: the seed's Ed25519 public key. */
   readonly address: Address;
   readonly #memory: GuardedMemory;
-  #wiped = false;
+  readonly #seed: Secret;
 
   /**
-   * @param seed copied
+   * @param seed 32 bytes, copied
    * @param secretKey 64 bytes to work in, which the caller wipes
    */
   constructor(sodium: Sodium, seed: Uint8Array, secretKey: Uint8Array) {
@@ -22,7 +22,10 @@ export class OwnedSeed {
     sodium.crypto_sign_seed_keypair(publicKey, secretKey, seed);
     this.address = addressOf(publicKey);
     this.#memory = new GuardedMemory(sodium, SEED_BYTES);
-    this.#memory.open((memory) => memory.set(seed));
+    this.#seed = this.#memory.open((memory) => {
+      memory.set(seed);
+      return new Secret(memory.buffer as ArrayBuffer, memory.byteOffset, SEED_BYTES);
+    });
   }
 
   /**
@@ -30,19 +33,11 @@ export class OwnedSeed {
    * @throws QvError secret_exposed after wipe(), or when the bytes or a promise come back; whatever `f` throws
    */
   use<T>(f: (seed: Uint8Array) => T): T {
-    if (this.#wiped) throw new QvError('secret_exposed', { value: 'used after it was wiped' });
-    return this.#memory.open((memory) => {
-      const result = f(memory);
-      if (result instanceof Promise) throw new QvError('secret_exposed', { value: 'lent to what has not ended' });
-      if (ArrayBuffer.isView(result) && result.buffer === memory.buffer)
-        throw new QvError('secret_exposed', { value: 'returned' });
-      return result;
-    });
+    return this.#memory.open(() => this.#seed.use(f));
   }
 
   /** For good; to be called in `finally`. Repeating it does nothing. */
   wipe(): void {
-    this.#wiped = true;
-    this.#memory.wipe();
+    this.#memory.open(() => this.#seed.wipe());
   }
 }

@@ -201,7 +201,9 @@ describe('base58', () => {
     ['many ones', '1'.repeat(88)],
     ['very many digits', 'z'.repeat(2_000)],
     ['a prefix', `ed25519:${good}`],
-  ])('is refused with %s', (_, text) => expectRefused(text, 'key_malformed', { form: 'base58' }));
+  ])('is refused with %s', (_, text) => {
+    expectRefused(text, 'key_malformed', { form: 'base58' });
+  });
 });
 
 describe('a mnemonic', () => {

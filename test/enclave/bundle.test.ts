@@ -52,7 +52,7 @@ describe('the enclave bundle', () => {
     }
   });
 
-  it('differs from the local stack by the entries, their socket to the module, and Unix sockets', () => {
+  it('differs from the local stack by the entries, what the addon does, the socket to the module, and Unix sockets', () => {
     const more = stack.vaultInputs.filter((file) => !first.vaultInputs.includes(file));
     expect(more).toEqual([
       'shared/src/unix-transport.ts',
@@ -61,6 +61,11 @@ describe('the enclave bundle', () => {
       'test/stack/nsm/client.ts',
     ]);
     const less = first.vaultInputs.filter((file) => !stack.vaultInputs.includes(file));
-    expect(less).toEqual(['enclave/src/main.ts', 'enclave/src/platform.ts', 'shared/src/ports.ts']);
+    expect(less).toEqual([
+      'enclave/src/confinement.ts',
+      'enclave/src/main.ts',
+      'enclave/src/platform.ts',
+      'shared/src/ports.ts',
+    ]);
   });
 });

@@ -5,7 +5,17 @@
  */
 import { boundBy, childrenOf, dotted, isFunction, memberName, type Node, unwrap } from './ast.ts';
 import { type Binding, type Names, namesOf } from './scopes.ts';
-import { GIVES_BACK, GIVES_EACH, GIVES_SAME, LENDS, namesIn, PUBLIC_MEMBERS, SOURCES } from './table.ts';
+import {
+  GIVES_BACK,
+  GIVES_EACH,
+  GIVES_HOLDER,
+  GIVES_SAME,
+  HOLDERS,
+  LENDS,
+  namesIn,
+  PUBLIC_MEMBERS,
+  SOURCES,
+} from './table.ts';
 
 /** 0: no secret. 1: an object that holds its bytes privately, or several such. 2: private bytes, or what has them in it. */
 export type Degree = 0 | 1 | 2;
@@ -69,7 +79,7 @@ export class Flow {
       case 'CallExpression':
         return this.#degreeOfCall(node);
       case 'NewExpression':
-        return dotted(node.callee ?? node) === 'Secret' ? 1 : this.#givenBack(node);
+        return HOLDERS.test(dotted(node.callee ?? node)) ? 1 : this.#givenBack(node);
       case 'ConditionalExpression':
         return most(this.degreeOf(node.consequent), this.degreeOf(node.alternate));
       case 'LogicalExpression':
@@ -105,7 +115,7 @@ export class Flow {
     const callee = unwrap(node.callee ?? node);
     const name = dotted(callee);
     if (SOURCES.test(name)) return 2;
-    if (name === 'Secret.take') return 1;
+    if (GIVES_HOLDER.test(name)) return 1;
     const own = this.calledBy(callee).map((called) => this.#returns.get(called) ?? 0);
     const same =
       callee.type === 'MemberExpression' && GIVES_SAME.has(memberName(callee)) ? this.degreeOf(callee.object) : 0;
@@ -265,13 +275,13 @@ export class Flow {
   }
 }
 
-/** `Secret`, or a collection or a choice with it. */
+/** A holder, or a collection or a choice with it. */
 function isSecretType(annotation: Node | null | undefined): boolean {
   if (!annotation) return false;
   if (annotation.type === 'TSTypeReference') {
     const { name = '' } = annotation.typeName ?? annotation;
     const given = annotation.typeArguments?.params ?? [];
-    return name === 'Secret' || (COLLECTIONS.test(name) && given.some((type) => isSecretType(type)));
+    return HOLDERS.test(name) || (COLLECTIONS.test(name) && given.some((type) => isSecretType(type)));
   }
   const inner = [annotation.typeAnnotation, annotation.elementType, ...(annotation.types ?? [])];
   return /^TS(?:TypeAnnotation|ArrayType|TypeOperator|UnionType)$/.test(annotation.type) && inner.some(isSecretType);

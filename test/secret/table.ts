@@ -37,20 +37,25 @@ export const NAMES: readonly { readonly files: RegExp; readonly names: readonly 
     files: /^enclave\/src\/(?:vault|row-key|server)\.ts$|^host\/src\/(?:enclave\/session|row-mac)\.ts$/,
     names: ['rowKey'],
   },
-  { files: /^host\/src\/(?:client|cli)\//, names: ['secretKey', 'seed', 'pem'] },
-  { files: ROOMS, names: ['pair', 'node', 'masterSeed', 'passphrase'] },
+  { files: /^host\/src\/(?:client|cli)\//, names: ['secretKey', 'pem'] },
+  { files: /^host\/src\/client\//, names: ['seed'] },
+  { files: ROOMS, names: ['seed', 'pair', 'node', 'masterSeed', 'passphrase'] },
   {
     files: /^host\/src\/(?:credentials\.ts|enclave\/|instance-role\/)|^enclave\/src\/kms-agent\//,
     names: ['secretAccessKey', 'sessionToken'],
   },
 ];
 
+/** Classes that hold private bytes and lend them, and calls that give one. */
+export const HOLDERS = /^(?:Secret|OwnedSeed)$/;
+export const GIVES_HOLDER = /^(?:Secret\.take|readSeed)$/;
+
 /** Calls that give private bytes, in every file. */
 export const SOURCES =
   /^(?:(?:this\.#)?sodium\.sodium_malloc|privateKey\.export|readPrivateFile|this\.#privateKey\.export)$/;
 
 /** Members that say nothing of the content. */
-export const PUBLIC_MEMBERS = new Set(['length', 'byteLength', 'byteOffset', 'size', 'stamp']);
+export const PUBLIC_MEMBERS = new Set(['length', 'byteLength', 'byteOffset', 'size', 'stamp', 'address']);
 
 /** What private bytes may be given to. */
 export const MAY_TAKE = [

@@ -3,6 +3,7 @@ import type { Command } from './command.ts';
 import { completion } from './commands/completion.ts';
 import { doctor } from './commands/doctor.ts';
 import { help } from './commands/help.ts';
+import { importKey } from './commands/import.ts';
 import { initApiToken } from './commands/init-api-token.ts';
 import { initKmsKey } from './commands/init-kms-key.ts';
 import { initKmsPolicy } from './commands/init-kms-policy.ts';
@@ -59,6 +60,7 @@ export const COMMANDS: readonly Command[] = [
   initApiToken,
   initWitness,
   witness,
+  importKey,
   verifyAttestation,
   verifyReceipt,
   verifyLog,

@@ -22,6 +22,8 @@ const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
   source_slowed: 'Wait, as many seconds as retry-after says, and check login, code or panic code.',
   api_token_invalid: 'QV_API_TOKEN_FILE names a file with a token, which qv init api-token makes.',
   api_tokens_unconfigured: 'The host’s configuration names the file as apiTokensFile; qv init api-token makes it.',
+  wallet_exists: 'GET /v1/wallets/<address> says whose it is; an import that went through need not be repeated.',
+  import_refused: 'Call qv import again: the enclave that runs now proves itself, and the key is sealed to that one.',
   freeze_not_held: 'Give the order again, with --config <the host’s configuration> where the host does not answer.',
   attestation_pcrs_not_allowed: 'Another image runs than --pcrs names; qv measure <image.eif> prints an image’s PCRs.',
   attestation_debug_enclave: 'Its memory is readable: start it without --debug-mode, and trust nothing that it held.',

@@ -103,12 +103,14 @@ export async function certifiedWallet(
     certificate: signedBytesField(fields, 'certificate'),
     receipt: receiptField(fields, 'receipt'),
   }));
+  if (about.wallet !== undefined && claim.wallet !== about.wallet)
+    throw new QvError('evidence_mismatch', { path: 'wallet', value: claim.wallet });
   // An enclave that was replaced meanwhile has to prove itself, too.
   const maker = await context.boots.of(claim.receipt, signal);
   const boot = maker === connected.boot ? connected : await context.boots.fresh(signal);
   const expected = {
-    wallet: claim.wallet,
     ...about,
+    wallet: claim.wallet,
     deployment,
     boot: boot.boot,
     ...(trust.kmsKeyArn !== undefined && { kmsKeyArn: trust.kmsKeyArn }),

@@ -121,6 +121,13 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     { members: ['name', 'role', 'token'] },
   ],
   'init witness': () => [['--dir', made('witness'), '--name', 'witness.example'], { members: ['dir'] }],
+  import: () => [
+    [
+      ...['--url', nobody, '--deployment', 'test', '--pcr0', production.pcr0, '--owner-key', missing()],
+      ...['--wallet', WALLET, '--requester', person().address, '--key-file', missing()],
+    ],
+    { code: 'host_unreachable' },
+  ],
   // When it runs it prints a line as it begins to listen, and the one of all commands at its end: witness.test.ts.
   witness: () => [
     ['--dir', missing(), '--listen', '127.0.0.1:0', '--log-origin', 'a b', '--pcrs', harness.path('pcrs.json')],

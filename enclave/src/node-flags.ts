@@ -5,6 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
+/** OpenSSL keeps private keys here. A key pair takes 1,408. */
+export const SECURE_HEAP_BYTES = 65_536;
+
 /** Of both processes. */
 export const NODE_FLAGS: readonly string[] = [
   // The inspector is not switched on by a signal.
@@ -16,8 +19,8 @@ export const NODE_FLAGS: readonly string[] = [
   // CommonJS does not load ES modules; modules are not looked for in a home.
   '--no-experimental-require-module',
   '--no-global-search-paths',
-  // OpenSSL keeps private keys between guard pages, locked, and out of core files. Bytes; a key pair needs 1,408.
-  '--secure-heap=65536',
+  // Between guard pages, locked, and out of core files.
+  `--secure-heap=${SECURE_HEAP_BYTES}`,
 ];
 
 /**

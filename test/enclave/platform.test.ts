@@ -45,14 +45,17 @@ describe.skipIf(compiler === undefined)('the production bundle', () => {
     });
     const start = (flags = NODE_FLAGS, env = {}) =>
       promisify(execFile)(process.execPath, [...flags, bundle.vault], { timeout: 20_000, env });
-    for (const flag of NODE_FLAGS) {
-      const stderr = `enclave: Node was started without ${flag}\n`;
-      await expect(start(NODE_FLAGS.filter((each) => each !== flag))).rejects.toMatchObject({ code: 1, stderr });
-    }
-    for (const name of ['NODE_OPTIONS', 'LD_LIBRARY_PATH', 'OPENSSL_CONF', 'UV_THREADPOOL_SIZE']) {
-      const stderr = `enclave: "${name}" in the environment\n`;
-      await expect(start(NODE_FLAGS, { [name]: '' })).rejects.toMatchObject({ code: 1, stderr });
-    }
+    const refusals = [
+      ...NODE_FLAGS.map((flag) => {
+        const others = NODE_FLAGS.filter((each) => each !== flag);
+        return { done: start(others), stderr: `enclave: Node was started without ${flag}\n` };
+      }),
+      ...['NODE_OPTIONS', 'LD_LIBRARY_PATH', 'OPENSSL_CONF', 'UV_THREADPOOL_SIZE'].map((name) => {
+        return { done: start(NODE_FLAGS, { [name]: '' }), stderr: `enclave: "${name}" in the environment\n` };
+      }),
+    ];
+    const all = refusals.map(({ done, stderr }) => expect(done).rejects.toMatchObject({ code: 1, stderr }));
+    await Promise.all(all);
     await expect(start()).rejects.toMatchObject({
       code: 1,
       stderr: `enclave: native_missing (${join(folder, 'qv-native.node')})\n`,

@@ -1,6 +1,5 @@
 /** What each process of the image has the kernel take away from it, before it reads anything but its own code. */
-
-import { LIMITS, LIMITS } from '@quantumvault/shared/limits.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { confine, harden, limitResources, type Native } from '@quantumvault/shared/native.ts';
 import { lockedKilobytes } from './locked-memory.ts';
 import { SECURE_HEAP_BYTES } from './node-flags.ts';

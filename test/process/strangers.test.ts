@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { bundleEnclave } from '@quantumvault/enclave/bundle.ts';
-import { NODE_FLAGS } from '@quantumvault/enclave/node-flags.ts';
+import { agentFlags, NODE_FLAGS } from '@quantumvault/enclave/node-flags.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildNative } from '../../shared/native/build.ts';
 import { requireProgram, unavailable } from '../support/requires.ts';
@@ -129,7 +129,9 @@ describe.skipIf(compiler === undefined || !isRoot)('the kms-agent of an image', 
 
   it('does not start without the filter of the process that starts it', async () => {
     const file = join(image.folder, 'production', 'kms-agent.cjs');
-    const started = run(process.execPath, [...NODE_FLAGS, file, image.config, 'unix:/nowhere'], { env: {} });
+    const started = run(process.execPath, [...agentFlags(file, image.config), file, image.config, 'unix:/nowhere'], {
+      env: {},
+    });
     await expect(started).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/^kms-agent: did not start: Error EBUSY\n$/),

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { checkSources } from './lint.ts';
 import { check } from './rule.ts';
+import { NAMES } from './table.ts';
 
 /** The findings that a file's comments promise, as the rule prints them: sorted "line what". */
 function promisedIn(text: string): readonly string[] {
@@ -63,6 +64,16 @@ test('the product keeps to it, but for the exceptions that are listed here', () 
   expect(files).toBeGreaterThan(400);
   expect(exceptions.map(({ file }) => file)).toEqual(EXCEPTIONS);
 });
+
+test.each(NAMES.flatMap(({ files, names }) => names.map((name) => [name, files] as const)))(
+  'the name %s is one that files of %s have: renaming it takes nothing out of the rule',
+  (name, files) => {
+    const root = join(import.meta.dirname, '../..');
+    const named = globSync('{shared,enclave,host}/src/**/*.ts', { cwd: root }).filter((file) => files.test(file));
+    const word = new RegExp(`(?<![\\w#])${name}(?!\\w)`);
+    expect(named.some((file) => word.test(readFileSync(join(root, file), 'utf8')))).toBe(true);
+  },
+);
 
 /** A fault of somebody in a hurry: a line more behind one that is there. */
 function planted(file: string, behind: string, line: string): readonly string[] {

@@ -44,6 +44,10 @@ describe('the enclave bundles', () => {
       'shared/src/native.ts: process.dlopen',
       'one-addon:require-addon: require ./sodium-native.node',
     ]);
+    const text = readFileSync(bundle.vault, 'utf8');
+    // Each where it is called, once.
+    expect([...text.matchAll(/\bimport_node_child_process\d*\.\w+/g)]).toHaveLength(1);
+    expect([...text.matchAll(/\bprocess\.dlopen\b/g)]).toHaveLength(1);
   });
 });
 

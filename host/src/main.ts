@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { codeOf, ERRORS, QvError } from '@quantumvault/shared/errors.ts';
+import { endOnFaults, placesOf } from '@quantumvault/shared/faults.ts';
 import { loadHostConfig } from './config.ts';
 import { createLog, surviveLogFaults } from './log.ts';
 import { startHost } from './start.ts';
@@ -12,6 +13,10 @@ import { transportFor } from './transport.ts';
 // The database, its log and the sockets are for this user alone; what others may use is opened by name.
 process.umask(0o077);
 surviveLogFaults();
+endOnFaults((line, fault) => {
+  const level = line.startsWith('fatal') ? 'fatal' : 'warn';
+  process.stderr.write(`${JSON.stringify({ level, value: line, places: placesOf(fault) })}\n`);
+});
 
 try {
   const { values } = parseArgs({

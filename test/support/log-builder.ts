@@ -283,6 +283,13 @@ export class BuiltLog {
   }
 }
 
+/** The leaf of an import into that boot, once more if it is there already. */
+export function recordImport(log: BuiltLog, wallet: BuiltWallet, change: Partial<LeafFacts> = {}): Leaf {
+  wallet.log = log;
+  const facts = { kind: 'wallet-imported', wallet: wallet.address, actor: wallet.owner, stateVersion: 1n } as const;
+  return log.record({ ...facts, ...change });
+}
+
 export type PolicyChange = Readonly<Record<string, unknown>>;
 
 export interface SignFacts {

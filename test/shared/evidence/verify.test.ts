@@ -1,5 +1,6 @@
 /** Each helper accepts what fits, and nothing of which one field is another one, although the boot key signed it. */
 import { timeMs } from '@quantumvault/shared/brands.ts';
+import { type CborValue, encodeCbor } from '@quantumvault/shared/cbor.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import {
   enableReceiptCodec,
@@ -24,6 +25,7 @@ import {
   verifyReceipt,
   verifyResumeAck,
 } from '@quantumvault/shared/evidence/verify.ts';
+import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { describe, expect, test } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
 import {
@@ -157,6 +159,30 @@ describe('verifyCertificate', () => {
     const other = signed(walletCertificateCodec, { ...certificate, ...change });
     const path = `certificate.${Object.keys(change)[0]}`;
     await refused(() => verify(other, receiptOf(createdLeaf)), 'evidence_mismatch', path);
+  });
+
+  test('that a key was imported is said by certificate and leaf, and neither passes for the other', async () => {
+    const born = signed(walletCertificateCodec, certificate);
+    const importedLeaf = { ...createdLeaf, kind: 'wallet-imported' } as const;
+    const ofImport = leafHash(encodeLeaf(importedLeaf));
+    const own = signed(walletCertificateCodec, { ...certificate, leafHash: ofImport, imported: true });
+    const wanted = { ...expected, imported: true } as const;
+    expect(verifyCertificate(own, receiptOf(importedLeaf), wanted, verifyEd25519)).toMatchObject({ imported: true });
+    const attempts: [SignedBytes, Receipt, CertificateExpectations, string][] = [
+      [own, receiptOf(importedLeaf), expected, 'certificate.imported'],
+      [born, receiptOf(createdLeaf), wanted, 'certificate.imported'],
+      [own, receiptOf(createdLeaf), wanted, 'leaf.kind'],
+      [born, receiptOf(importedLeaf), expected, 'leaf.kind'],
+    ];
+    for (const [bytes, receipt, expectation, path] of attempts)
+      await refused(() => verifyCertificate(bytes, receipt, expectation, verifyEd25519), 'evidence_mismatch', path);
+  });
+
+  test('that it was not imported is said by nothing at all', async () => {
+    const fields = new Map(walletCertificateCodec.toCbor(certificate) as Map<number, CborValue>);
+    fields.set(9, false);
+    const bytes = encodeCbor(fields);
+    await expectCode(async () => decodeAs(walletCertificateCodec, bytes, 'certificate'), 'message_malformed');
   });
 
   test('the order of requesters counts', async () => {

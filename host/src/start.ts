@@ -58,6 +58,8 @@ export interface HostDeps {
   readonly loopDelayMilliseconds?: number;
   /** Default LIMITS.webhookRefusalsPerSecond. */
   readonly webhookRefusalsPerSecond?: number;
+  /** How often the files of credentials, tokens and TLS are looked at. Default: as LIMITS has it for each. */
+  readonly filePollMilliseconds?: number;
 }
 
 export interface RunningHost {
@@ -91,6 +93,7 @@ const EXPIRY_MILLISECONDS = 60_000;
 /** Does not wait for the enclave: /readyz tells. @throws QvError config_invalid, store_unavailable, transport_unsupported */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<RunningHost> {
   const { transport, log, now = systemTime, connectionLimits, loopDelayMilliseconds, webhookRefusalsPerSecond } = deps;
+  const { filePollMilliseconds } = deps;
   const parts = new Parts();
   let draining = false;
   let unwritten = 0;
@@ -105,8 +108,10 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         : parts.add(new OperatorsFile(operatorsFile, log), (part) => part.close());
     const { apiTokensFile } = config;
     const apiTokens =
-      apiTokensFile === undefined ? undefined : parts.add(new ApiTokens(apiTokensFile, log), (part) => part.close());
-    const tls = config.tls && parts.add(new TlsFiles(config.tls, log), (part) => part.close());
+      apiTokensFile === undefined
+        ? undefined
+        : parts.add(new ApiTokens(apiTokensFile, log, filePollMilliseconds), (part) => part.close());
+    const tls = config.tls && parts.add(new TlsFiles(config.tls, log, filePollMilliseconds), (part) => part.close());
     const webhooks = parts.add(new Webhooks(config.webhooks, log), (part) => part.close());
     const metrics = new HostMetrics();
     const incidents = new Incidents();
@@ -264,10 +269,10 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
 /** @throws QvError config_invalid when the file is not usable; of instance metadata /readyz tells */
 function credentialsSource(
   { credentials }: HostConfig,
-  { log, instanceRole }: HostDeps,
+  { log, instanceRole, filePollMilliseconds }: HostDeps,
   now: () => TimeMs,
 ): CredentialsSource {
-  if ('file' in credentials) return new CredentialsFile(credentials.file, log);
+  if ('file' in credentials) return new CredentialsFile(credentials.file, log, filePollMilliseconds);
   return new InstanceRoleCredentials(log, { now, ...instanceRole });
 }
 

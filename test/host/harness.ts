@@ -125,6 +125,7 @@ export class Harness {
       ...(this.webhookRefusalsPerSecond !== undefined && { webhookRefusalsPerSecond: this.webhookRefusalsPerSecond }),
       enclaveTimeoutMilliseconds: this.enclaveTimeoutMilliseconds,
       connectionLimits: this.connectionLimits,
+      filePollMilliseconds: 250,
       // Clients sign in this process, too, and tweetnacl holds its event loop for long.
       loopDelayMilliseconds: Number.POSITIVE_INFINITY,
     });

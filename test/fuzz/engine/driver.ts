@@ -46,6 +46,8 @@ const BATCH = 96;
 /** The whole oracle, which runs an input twice, is asked for every so many. */
 const IN_FULL = 4;
 const MAX_CORPUS = 3_000;
+/** By one execution; the largest input has 64 KiB. */
+const MAX_ALLOCATED = 64 * 1024 * 1024;
 const PROGRESS_MILLISECONDS = 5_000;
 
 export async function fuzz(target: Target, options: FuzzOptions): Promise<FuzzResult> {
@@ -153,6 +155,19 @@ class Run {
     if (least > limit) this.#report(input, `slow: ${Math.round(least)} ms of CPU for ${input.length} bytes`, undefined);
   }
 
+  /** What one execution allocates, where something new ran: a collection in between can only make it less. */
+  async #weigh(input: Uint8Array): Promise<void> {
+    if (this.#options.maxCpuMilliseconds === undefined) return;
+    const allocated = (): number => {
+      const { heapUsed, arrayBuffers } = process.memoryUsage();
+      return heapUsed + arrayBuffers;
+    };
+    const before = allocated();
+    await examine(this.#target, input, false);
+    const bytes = allocated() - before;
+    if (bytes > MAX_ALLOCATED) this.#report(input, `${bytes} bytes allocated for ${input.length}`, undefined);
+  }
+
   #report(input: Uint8Array, what: string, error: unknown): void {
     // One of each kind: numbers aside, the same words are the same fault.
     const kind = what.replaceAll(/\d+/g, '#');
@@ -173,6 +188,7 @@ class Run {
     if (more.length === 0) {
       coverage.add(reached);
       if (this.#corpus.length < MAX_CORPUS) this.#corpus.push(only);
+      await this.#weigh(only);
       return;
     }
     const half = Math.ceil(batch.length / 2);

@@ -12,6 +12,7 @@ import {
 import { alerts, signBodies, webhookHeaders } from './bodies.ts';
 import { cbor } from './cbor.ts';
 import { cms } from './cms.ts';
+import { enclaveConnection } from './connection.ts';
 import { eif, eifSignature, signingCertificate } from './eif.ts';
 import { leaves, packed, states, structs } from './evidence.ts';
 import {
@@ -42,6 +43,7 @@ export const TARGETS: readonly Target[] = [
   replies,
   agentRequests,
   agentReplies,
+  enclaveConnection,
   leaves,
   structs,
   states,

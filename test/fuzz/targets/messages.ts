@@ -53,7 +53,7 @@ const CREDENTIALS = {
   expiresAt: time,
 };
 
-const REQUESTS: { readonly [N in MessageName]: RequestOf<N> } = {
+export const REQUESTS: { readonly [N in MessageName]: RequestOf<N> } = {
   status: {},
   attest: { nonce: filled(32, 1) },
   credentials: CREDENTIALS,
@@ -90,7 +90,7 @@ const REQUESTS: { readonly [N in MessageName]: RequestOf<N> } = {
   bootRecord: {},
 };
 
-const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
+export const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
   status: {
     phase: 'serving',
     boot,
@@ -143,7 +143,7 @@ const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
   bootRecord: { receipt },
 };
 
-const NAMES = Object.keys(MESSAGES) as MessageName[];
+export const NAMES = Object.keys(MESSAGES) as MessageName[];
 
 const CODES = ['cbor_malformed', 'message_malformed'] as const;
 

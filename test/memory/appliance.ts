@@ -1,18 +1,27 @@
 /** The appliance whose processes are searched, and everything a test has to know of it to know its secrets. */
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { blake2b } from '@noble/hashes/blake2.js';
 import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import type { Log } from '@quantumvault/host/log.ts';
 import { fromBase58 } from '@quantumvault/shared/base58.ts';
 import { type Address, addressOf, signature as toSignature } from '@quantumvault/shared/brands.ts';
+import { concatBytes, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { ERRORS } from '@quantumvault/shared/errors.ts';
+import { IMPORT_PURPOSE, renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
+import { formatTime } from '@quantumvault/shared/rfc3339.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
+import nacl from 'tweetnacl';
 import { KmsAdmin } from '../stack/kms/admin.ts';
 import { readRecords, type SealedRecord } from '../stack/kms/record.ts';
 import { type Stack, type StackOptions, startStack } from '../stack/stack.ts';
 import { type HttpKit, type HttpWallet, httpKit } from '../support/http-kit.ts';
+import { type ImportInto, importInto, importing, type OutsideKey, outsideKey } from '../support/import-kit.ts';
 import { creation, type Party, party, signing, transfer } from '../support/wallet-kit.ts';
 import { readMemory } from './process-memory.ts';
 import type { Row } from './secrets.ts';
@@ -30,6 +39,9 @@ export interface FullRow extends Row {
   readonly executionKey: Uint8Array;
 }
 
+/** Times a tenth of a second. */
+const PATIENCE = 300;
+
 const silent = (): void => undefined;
 const noLog = { info: silent, warn: silent, error: silent, debug: silent, trace: silent, fatal: silent } as unknown;
 
@@ -39,9 +51,12 @@ export class Appliance {
   readonly kms: KmsAdmin;
   readonly wallets: HttpWallet[] = [];
   readonly signed: Signed[] = [];
+  /** That sealed imported keys on their way. */
+  readonly importBoxKeys: Uint8Array[] = [];
   /** Beside the host, for what an honest host never sends. */
   readonly enclave: EnclaveClient;
   readonly #database: DatabaseSync;
+  readonly #records: SealedRecord[] = [];
 
   private constructor(stack: Stack) {
     this.stack = stack;
@@ -86,7 +101,13 @@ export class Appliance {
 
   /** Every envelope that KMS has made so far. */
   records(): readonly SealedRecord[] {
-    return readRecords(this.stack.sealedFile);
+    this.#records.push(...readRecords(this.stack.sealedFile, this.#records.length));
+    return this.#records;
+  }
+
+  /** When KMS last sealed a wallet's key, in milliseconds since 1970. */
+  lastSealed(wallet: string): number | undefined {
+    return this.records().findLast(({ context }) => context['qv:wallet'] === wallet)?.at;
   }
 
   rows(): readonly FullRow[] {
@@ -115,25 +136,73 @@ export class Appliance {
 
   async createWallet(): Promise<HttpWallet> {
     const [owner, requester] = [party(), quickParty()];
-    const created = await this.kit.create(creation(this.stack.deployment, owner, [requester]));
+    const { deployment } = this.stack;
+    const created = await patiently(() => this.kit.create(creation(deployment, owner, [requester])));
     const { wallet } = (await answer(created, 201)) as { wallet: Address };
     const own = { address: wallet, owner, requester, destination: party().address };
     this.wallets.push(own);
     return own;
   }
 
+  /** A wallet whose key existed outside. */
+  async importWallet(): Promise<HttpWallet> {
+    const { wallet, answered, owner, requester } = await this.#import((statementHash, seed) =>
+      concatBytes(statementHash, seed),
+    );
+    await answer(answered, 201);
+    const own = { address: wallet.address, owner, requester, destination: party().address };
+    this.wallets.push(own);
+    return own;
+  }
+
+  /** One that opens and is not for its statement. @returns the key, which the enclave has seen and refused */
+  async importForAnotherStatement(): Promise<OutsideKey> {
+    const { wallet, answered } = await this.#import((_, seed) => concatBytes(new Uint8Array(32), seed));
+    await answer(answered, ERRORS.import_refused.status);
+    return wallet;
+  }
+
+  /** The public keys of the boot, from its attestation. */
+  async attested(): Promise<ImportInto> {
+    const { document } = await this.enclave.request('attest', { nonce: randomBytes(32) });
+    return importInto(document);
+  }
+
+  async #import(contentOf: (statementHash: Uint8Array, seed: Uint8Array) => Uint8Array) {
+    const [owner, requester, key] = [party(), quickParty(), outsideKey()];
+    const into = await this.attested();
+    const { deployment } = this.stack;
+    const honest = importing({ deployment, owner, requesters: [requester.address], key, ...into });
+    const statement = renderImportStatement({ ...honest, importBeforeMs: honest.importBefore });
+    const content = contentOf(sha256(utf8(statement)), key.seed);
+    const ephemeral = nacl.box.keyPair();
+    const shared = nacl.box.before(into.importKey, ephemeral.secretKey);
+    const nonce = blake2b(concatBytes(ephemeral.publicKey, into.importKey), { dkLen: 24 });
+    const sealed = concatBytes(ephemeral.publicKey, nacl.box.after(content, nonce, shared));
+    this.importBoxKeys.push(shared);
+    const body = importJson({ ...honest, sealed });
+    const answered = await patiently(() => this.kit.http('/v1/wallets/import', 'POST', body));
+    return { wallet: key, answered, owner, requester };
+  }
+
   async enable(own: HttpWallet): Promise<void> {
     const { documentFor, enablingBody, http } = this.kit;
     const body = enablingBody(documentFor(own), own.owner, undefined);
-    await answer(await http(`/v1/wallets/${own.address}/policy`, 'PUT', body), 200);
+    await answer(await patiently(() => http(`/v1/wallets/${own.address}/policy`, 'PUT', body)), 200);
   }
 
   async sign(own: HttpWallet): Promise<void> {
     const transaction = transfer(own.address, own.destination, 1_000n);
-    const reply = (await answer(await this.kit.sign(own, { transaction }), 200)) as { signature: string };
+    const response = await patiently(() => this.kit.sign(own, { transaction }));
+    const reply = (await answer(response, 200)) as { signature: string };
     const message = new Uint8Array(transaction.serializeMessage());
     const signature = fromBase58(reply.signature, 64);
     this.signed.push({ wallet: own.address, message, signature });
+  }
+
+  /** Any amount, to the wallet's destination. */
+  ask(own: HttpWallet, lamports: bigint): Promise<Response> {
+    return patiently(() => this.kit.sign(own, { lamports }));
   }
 
   /** So many requests, each wallet's one after the other, all wallets at once. */
@@ -161,6 +230,16 @@ export class Appliance {
   }
 }
 
+/** The body of POST /v1/wallets/import. */
+function importJson(request: ReturnType<typeof importing>): Record<string, unknown> {
+  const { deployment, owner, wallet, requesters, boot, nonce, importKey, importBefore, signature, sealed } = request;
+  return {
+    ...{ purpose: IMPORT_PURPOSE, deployment, owner, wallet, requesters, boot },
+    ...{ nonce: toHex(nonce), importKey: toHex(importKey), importBefore: formatTime(importBefore) },
+    ...{ signature: toBase64(signature), sealed: toBase64(sealed) },
+  };
+}
+
 /** Signs by Node's crypto: a thousand signatures of tweetnacl take longer than everything else. */
 function quickParty(): Party {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
@@ -169,6 +248,16 @@ function quickParty(): Party {
     address: addressOf(new Uint8Array(raw)),
     sign: (message) => toSignature(new Uint8Array(sign(null, message, privateKey))),
   };
+}
+
+/** Repeats what a busy host did not take: stopping it for a look makes it late. */
+async function patiently(ask: () => Promise<Response>): Promise<Response> {
+  for (let attempt = 1; ; attempt++) {
+    const response = await ask();
+    if (response.status !== 503 || attempt === PATIENCE) return response;
+    await response.body?.cancel();
+    await sleep(100);
+  }
 }
 
 async function answer(response: Response, status: number): Promise<unknown> {

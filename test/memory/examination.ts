@@ -1,10 +1,9 @@
 /** Looks into the processes of an appliance again and again, for all secrets that there have been until then. */
-import { addressBytes } from '@quantumvault/shared/brands.ts';
-import { equalBytes, toHex } from '@quantumvault/shared/bytes.ts';
-import nacl from 'tweetnacl';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import type { Appliance, ProcessName } from './appliance.ts';
+import { bootKeys } from './boot-keys.ts';
 import { describeOccurrence, Ledger, type Occurrence } from './ledger.ts';
-import { addressOf, isGuarded, mappingAt, readMemory, type Snapshot } from './process-memory.ts';
+import { addressOf, mappingAt, readMemory, type Snapshot } from './process-memory.ts';
 import { type Factor, findFactors, modulusOf, privateNumbers } from './recipient-keys.ts';
 import { contentKey, derivedKeys, type SecretKind, signatureNonce, stateBlobKey, walletSecrets } from './secrets.ts';
 
@@ -64,7 +63,9 @@ export class Examination {
     this.#learn();
     const at = Date.now();
     const snapshot = await readMemory(this.#appliance.pidOf(process));
-    if (process === 'enclave') await this.#learnBootKey(snapshot);
+    if (process === 'enclave' && this.ledger.secretsOf('boot key').length === 0) {
+      this.ledger.add(...bootKeys(snapshot, await this.#appliance.attested()));
+    }
     const occurrences = this.ledger.search(snapshot);
     const allowed = new Map<object, Occurrence>();
     const others: Occurrence[] = [];
@@ -123,7 +124,12 @@ export class Examination {
   #learn(): void {
     this.#learnFromKms();
     this.#learnFromRows();
-    const { signed } = this.#appliance;
+    const { signed, importBoxKeys } = this.#appliance;
+    this.ledger.add(
+      ...importBoxKeys.map(
+        (bytes, index) => ({ kind: 'key of an import’s box', of: `import ${index}`, bytes }) as const,
+      ),
+    );
     for (const { wallet, message, signature } of signed.slice(this.#signedSeen)) {
       const seed = this.#seeds.get(wallet);
       if (seed === undefined) throw new Error(`a signature for ${wallet}, whose seed is not known`);
@@ -172,25 +178,6 @@ export class Examination {
       this.ledger.add(...secrets);
       if (row.policy !== undefined) this.#complete.add(row.wallet);
     }
-  }
-
-  /** libsodium keeps the public half behind the seed, by which the right place shows. */
-  async #learnBootKey(snapshot: Snapshot): Promise<void> {
-    if (this.ledger.secretsOf('boot key').length > 0) return;
-    const { boot } = await this.#appliance.enclave.request('status', {});
-    if (boot === undefined) throw new Error('the enclave names no boot');
-    const publicKey = addressBytes(boot);
-    for (const { address, offset, length } of snapshot.runs) {
-      const bytes = snapshot.bytes.subarray(offset, offset + length);
-      for (let at = bytes.indexOf(publicKey, 32); at >= 0; at = bytes.indexOf(publicKey, at + 1)) {
-        if (!isGuarded(mappingAt(snapshot, address + at))) continue;
-        const seed = new Uint8Array(bytes.subarray(at - 32, at));
-        if (!equalBytes(nacl.sign.keyPair.fromSeed(seed).publicKey, publicKey)) continue;
-        this.ledger.add({ kind: 'boot key', of: toHex(publicKey).slice(0, 16), bytes: seed });
-        return;
-      }
-    }
-    throw new Error('the boot key is not in guarded memory');
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * A thousand signatures for twenty wallets, by keys that are unwrapped for each request and by keys that are kept for
  * a while; in between the memory of enclave, kms-agent and host is searched for every secret that there has been.
- * Nothing may be found but, in guarded pages of the enclave and once each, the boot key and execution keys inside
+ * Nothing may be found but, in guarded pages of the enclave and once each, the keys of the boot and execution keys inside
  * their declared time to live; and the recipient key that is in use.
  *
  * QV_MEMORY_RUNS: how often, with other secrets each time. QV_MEMORY_REQUESTS: signatures in each run.
@@ -23,17 +23,22 @@ import { Appliance, type FullRow, type ProcessName } from './appliance.ts';
 import { Examination, type Look } from './examination.ts';
 import type { Occurrence } from './ledger.ts';
 import { addLines, table, writeReport } from './report.ts';
-import { derivedKeys } from './secrets.ts';
+import { derivedKeys, type SecretKind } from './secrets.ts';
 
 const RUNS = Number(process.env['QV_MEMORY_RUNS'] ?? 1);
 const REQUESTS = Number(process.env['QV_MEMORY_REQUESTS'] ?? 1000);
 const WALLETS = 20;
+/** Of them, wallets whose keys existed outside before. */
+const IMPORTED = 5;
 /** Fewer than wallets, so that keys also have to make room. */
-const KEPT = { timeToLiveSeconds: 5, count: 16 };
+const KEPT = { timeToLiveSeconds: 4, count: 16 };
 /** A timer that comes late is no leak yet. */
-const SLACK_MILLISECONDS = 1_000;
+const SLACK_MILLISECONDS = 2_000;
+/** On a machine that is busy with other things a key may have ended before anybody looks. */
+const ATTEMPTS = 5;
 const ALL: readonly ProcessName[] = ['enclave', 'kms-agent', 'host'];
 
+const OF_THE_BOOT: readonly SecretKind[] = ['boot key', 'import key'];
 const PER_REQUEST = 'for each request';
 const MODES = [
   { mode: PER_REQUEST, unwrappedKeys: undefined },
@@ -76,27 +81,27 @@ describe.skipIf(compiler === undefined).each(RUN_TABLE)(
     function isAllowed(occurrence: Occurrence, process: ProcessName, at: number): boolean {
       const { kind, of } = occurrence.secret;
       if (process !== 'enclave' || !isAtHome(occurrence)) return false;
-      return kind === 'boot key' || (kind === 'execution key' && mayBeKept(of, at));
+      return OF_THE_BOOT.includes(kind) || (kind === 'execution key' && mayBeKept(of, at));
     }
 
     function mayBeKept(wallet: string, at: number): boolean {
       if (unwrappedKeys === undefined || isFrozen) return false;
-      const asked = appliance.records().filter(({ context }) => context['qv:wallet'] === wallet);
-      const ageMs = at - Math.max(...asked.map((record) => record.at));
-      return ageMs <= unwrappedKeys.timeToLiveSeconds * 1000 + SLACK_MILLISECONDS;
+      const asked = appliance.lastSealed(wallet);
+      return asked !== undefined && at - asked <= unwrappedKeys.timeToLiveSeconds * 1000 + SLACK_MILLISECONDS;
     }
 
     const keptIn = ({ allowed }: Look): string[] =>
       allowed.filter(({ secret }) => secret.kind === 'execution key').map(({ secret }) => secret.of);
 
-    /** Finds nothing, and what must be found: the boot key, where the enclave is looked into. */
+    /** Finds nothing, and what must be found: the keys of the boot, where the enclave is looked into. */
     async function clean(...processes: readonly ProcessName[]): Promise<Look> {
       const looks: Look[] = [];
       for (const process of processes.length === 0 ? (['enclave'] as const) : processes) {
         const look = await examination.look(process);
         expect.soft(look.leaks).toEqual([]);
         if (process === 'enclave') {
-          expect(look.allowed.filter(({ secret }) => secret.kind === 'boot key')).toHaveLength(1);
+          const ofTheBoot = look.allowed.filter(({ secret }) => OF_THE_BOOT.includes(secret.kind));
+          expect(ofTheBoot.map(({ secret }) => secret.kind).sort()).toEqual(OF_THE_BOOT);
           expect(keptIn(look).length).toBeLessThanOrEqual(unwrappedKeys?.count ?? 0);
         }
         looks.push(look);
@@ -108,13 +113,25 @@ describe.skipIf(compiler === undefined).each(RUN_TABLE)(
     /** Each time another one: its key is not kept, unless it has just been used. */
     const nextWallet = (): HttpWallet => appliance.wallets[turn++ % WALLETS] as HttpWallet;
 
+    /** Signs for these wallets and finds their keys kept, where keys are kept. */
+    async function signAndKeep(wallets: readonly HttpWallet[]): Promise<void> {
+      const wanted = unwrappedKeys === undefined ? [] : wallets.map(({ address }) => address);
+      for (let attempt = 1; ; attempt++) {
+        await appliance.signMany(wallets.length, wallets);
+        const kept = keptIn(await clean());
+        if (unwrappedKeys === undefined) expect(kept).toEqual([]);
+        if (wanted.every((address) => kept.includes(address))) return;
+        if (attempt === ATTEMPTS) expect(kept).toEqual(wanted);
+      }
+    }
+
     async function untilForgotten(): Promise<void> {
       if (unwrappedKeys === undefined) return;
       await sleep(unwrappedKeys.timeToLiveSeconds * 1000 + SLACK_MILLISECONDS);
       expect(keptIn(await clean())).toEqual([]);
     }
 
-    it('finds what is there: the boot key, the recipient key, and credentials where they are', async () => {
+    it('finds what is there: the keys of the boot, the recipient key, and credentials where they are', async () => {
       expect((await clean()).currentPrimes).toBeGreaterThan(0);
       const { secretAccessKey } = appliance.credentials();
       for (const process of ['kms-agent', 'host'] as const) {
@@ -124,8 +141,16 @@ describe.skipIf(compiler === undefined).each(RUN_TABLE)(
     });
 
     it('nothing after wallets were made', async () => {
-      for (let index = 0; index < WALLETS; index++) await appliance.createWallet();
+      for (let index = 0; index < WALLETS - IMPORTED; index++) await appliance.createWallet();
       await clean();
+    });
+
+    it('nothing after keys were imported, nor after one that was not for its statement', async () => {
+      for (let index = 0; index < IMPORTED; index++) await appliance.importWallet();
+      const { seed, address } = await appliance.importForAnotherStatement();
+      examination.ledger.add({ kind: 'seed', of: `${address}, refused`, bytes: seed });
+      await clean(...ALL);
+      expect(examination.ledger.secretsOf('key of an import’s box')).toHaveLength(IMPORTED + 1);
     });
 
     it('nothing after policies were enabled', async () => {
@@ -142,7 +167,8 @@ describe.skipIf(compiler === undefined).each(RUN_TABLE)(
       }
       await clean('kms-agent', 'host');
       expect(appliance.signed).toHaveLength(REQUESTS);
-      for (const kind of ['seed', 'clamped scalar', 'signing prefix', 'SHA-512 of the seed', 'secret key'] as const) {
+      expect(examination.ledger.secretsOf('seed')).toHaveLength(WALLETS + 1);
+      for (const kind of ['clamped scalar', 'signing prefix', 'SHA-512 of the seed', 'secret key'] as const) {
         expect(examination.ledger.secretsOf(kind)).toHaveLength(WALLETS);
       }
       expect(examination.ledger.secretsOf('HKDF output')).toHaveLength(4 * WALLETS);
@@ -153,7 +179,7 @@ describe.skipIf(compiler === undefined).each(RUN_TABLE)(
     });
 
     it('nothing after a denial', async () => {
-      await expectProblem(await appliance.kit.sign(nextWallet(), { lamports: 1_000_001n }), 'policy_denied');
+      await expectProblem(await appliance.ask(nextWallet(), 1_000_001n), 'policy_denied');
       await clean();
     });
 
@@ -214,21 +240,17 @@ describe.skipIf(compiler === undefined).each(RUN_TABLE)(
     });
 
     it('nothing of a kept key after its time to live', async () => {
-      await appliance.signMany(WALLETS, appliance.wallets);
-      const kept = keptIn(await clean());
-      if (unwrappedKeys === undefined) expect(kept).toEqual([]);
-      else expect(kept.length).toBeGreaterThan(0);
+      await signAndKeep(appliance.wallets.slice(0, KEPT.count));
       await untilForgotten();
     });
 
     it('nothing of a kept key after a freeze', async () => {
       const [one, other] = [nextWallet(), nextWallet()];
-      await appliance.signMany(2, [one, other]);
-      const kept = unwrappedKeys === undefined ? [] : [one.address, other.address];
-      expect(keptIn(await clean()).sort()).toEqual(kept.sort());
       const freeze = (scope: string) => adminCall(appliance.stack.adminSocket, 'freeze', { scope, reason: 'a test' });
+      await signAndKeep([one, other]);
       await freeze(`wallet:${one.address}`);
-      expect(keptIn(await clean())).toEqual(kept.filter((address) => address !== one.address));
+      expect(keptIn(await clean())).not.toContain(one.address);
+      await signAndKeep([other]);
       await freeze('fleet');
       isFrozen = true;
       expect(keptIn(await clean(...ALL))).toEqual([]);

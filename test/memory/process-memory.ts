@@ -9,7 +9,7 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 /** Of an entry in /proc/<pid>/pagemap (proc(5)), its high half. */
 const PRESENT = 0x8000_0000;
 const SWAPPED = 0x4000_0000;

@@ -1,5 +1,7 @@
 /** What was searched, in what, for what, and how often it was found: for people and as JSON. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import type { Line } from './examination.ts';
 
 export interface Measured extends Line {
@@ -49,20 +51,27 @@ const COLUMNS: readonly (readonly [string, (line: Measured) => string])[] = [
   ['found', ({ found }) => String(found)],
 ];
 
-/** A table in Markdown. */
+/** Of what handles the secrets. */
+function versions(): Readonly<Record<string, string>> {
+  const { node = '', openssl = '', v8 = '' } = process.versions;
+  const package_ = dirname(createRequire(import.meta.url).resolve('sodium-native/package.json'));
+  const addon = readFileSync(join(package_, 'prebuilds', `linux-${process.arch}`, 'sodium-native.node'), 'latin1');
+  return { node, openssl, v8, libsodium: /\0(1\.0\.\d+)\0/.exec(addon)?.[1] ?? 'unknown' };
+}
+
+/** Versions, and a table in Markdown. */
 export function table(): string {
   const rows = [COLUMNS.map(([title]) => title), ...added().map((line) => COLUMNS.map(([, show]) => show(line)))];
   const widths = COLUMNS.map((_, index) => Math.max(...rows.map((row) => (row[index] ?? '').length)));
   const text = rows.map((row) => `| ${row.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join(' | ')} |`);
   const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`;
-  return [text[0], rule, ...text.slice(1)].join('\n');
+  const of = Object.entries(versions()).map(([name, version]) => `${name} ${version}`);
+  return [`${new Date().toISOString()}, ${of.join(', ')}`, '', text[0], rule, ...text.slice(1)].join('\n');
 }
 
 /** @param file where JSON goes, if anywhere */
 export function writeReport(file: string | undefined, summary: Summary): void {
-  const { node, openssl, v8 } = process.versions;
-  const versions = { node, openssl, v8 };
   if (file === undefined) return;
-  const report = { date: new Date().toISOString(), versions, ...summary, lines: added() };
+  const report = { date: new Date().toISOString(), versions: versions(), ...summary, lines: added() };
   writeFileSync(file, `${JSON.stringify(report, undefined, 2)}\n`);
 }

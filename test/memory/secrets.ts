@@ -25,8 +25,10 @@ export type SecretKind =
   | 'signing prefix'
   | 'signature nonce'
   | 'content-encryption key'
+  | 'key of an import’s box'
   | 'recipient key'
-  | 'boot key';
+  | 'boot key'
+  | 'import key';
 
 export interface Secret {
   readonly kind: SecretKind;

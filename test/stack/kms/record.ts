@@ -30,8 +30,9 @@ export function recordTo(file: string): OnSealed {
   };
 }
 
-export function readRecords(file: string): readonly SealedRecord[] {
-  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+/** All but the first `from`. */
+export function readRecords(file: string, from = 0): readonly SealedRecord[] {
+  const lines = readFileSync(file, 'utf8').split('\n').slice(from, -1);
   return lines.map((line) => {
     const { secret, contentKey, spki, envelope, ...rest } = JSON.parse(line);
     const bytes = { secret: fromHex(secret), contentKey: fromHex(contentKey) };

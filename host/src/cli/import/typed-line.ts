@@ -3,12 +3,16 @@
  * terminal hands over each key as it is pressed and neither shows nor edits; libuv writes them into `chunk`.
  */
 import { constants, openSync, writeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ReadStream } from 'node:tty';
 import { QvError } from '@quantumvault/shared/errors.ts';
 
 const TERMINAL = '/dev/tty';
 /** Those by which a terminal or a user ends a program. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+
+/** Of a pasted text the lines behind the first arrive within this time: they would be shown, and run by a shell. */
+const DROP_MILLISECONDS = 100;
 
 const KEY = { interrupt: 0x03, end: 0x04, backspace: 0x08, kill: 0x15, quit: 0x1c, erase: 0x7f } as const;
 const ENTER = [0x0d, 0x0a, KEY.end];
@@ -67,7 +71,11 @@ export async function typedLine(prompt: string, line: Buffer, chunk: Buffer): Pr
     // Shown once nothing typed is shown any more: whoever waits for it may begin.
     writeSync(file, prompt);
     keyboard.resume();
-    return await promise;
+    try {
+      return await promise;
+    } finally {
+      await delay(DROP_MILLISECONDS);
+    }
   } finally {
     keyboard.setRawMode(false);
     writeSync(file, '\n');
@@ -83,19 +91,22 @@ class TypedLine {
   #length = 0;
   #hasControl = false;
   #isTooLong = false;
+  #hasEnded = false;
 
   constructor(line: Buffer) {
     this.#line = line;
   }
 
   /**
-   * What follows the end of the line in the same bytes is dropped.
-   * @returns the line's length when it has ended
+   * What follows the end of the line is dropped.
+   * @returns the line's length when it has ended with these bytes
    */
   take(bytes: Uint8Array): number | undefined {
     for (const byte of bytes) {
+      if (this.#hasEnded) return undefined;
+      this.#hasEnded = ENTER.includes(byte) || byte === KEY.interrupt || byte === KEY.quit;
       if (ENTER.includes(byte)) return this.#end();
-      if (byte === KEY.interrupt || byte === KEY.quit) throw interrupted();
+      if (this.#hasEnded) throw interrupted();
       if (byte === KEY.erase || byte === KEY.backspace) this.#erase();
       else if (byte === KEY.kill) this.#begin();
       else this.#add(byte);

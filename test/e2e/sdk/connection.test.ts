@@ -59,6 +59,16 @@ describe('connecting', () => {
     ['signBatch', ({ signBatch }) => signBatch({ ...request(), transactions: [request().transaction] })],
     ['dryRunBatch', ({ dryRunBatch }) => dryRunBatch({ ...request(), transactions: [request().transaction] })],
     ['createWallet', (client) => appliance.newWallet(client)],
+    [
+      'importWallet',
+      ({ importWallet }) =>
+        importWallet({
+          owner: { address: request().wallet, signStatement: () => Promise.reject(new Error('asked to sign')) },
+          wallet: request().wallet,
+          requesters: [request().wallet],
+          seal: () => Promise.reject(new Error('asked to seal')),
+        }),
+    ],
   ])('%s sends nothing to an image that is not pinned', async (_, action) => {
     const asked: string[] = [];
     const client = unpinned(asked);

@@ -5,6 +5,7 @@
  * Runs targets one after the other, 60 seconds each unless told otherwise. What it finds is made small, written to
  * findings/<target>/ and printed; the exit status is then 1. `--keep` writes to corpus/<target>/ what reached new code.
  */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { nameOf, readStored, SEED, store } from './engine/corpus.ts';
@@ -12,6 +13,7 @@ import { Coverage } from './engine/coverage.ts';
 import { distilled, type FuzzResult, fuzz, minimised } from './engine/driver.ts';
 import { examine } from './engine/oracle.ts';
 import type { Target } from './engine/target.ts';
+import { WHERE } from './targets/where.ts';
 
 const MAX_CPU_MILLISECONDS = 250;
 /** What is kept is committed. */
@@ -32,43 +34,60 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const coverage = values['no-coverage'] || values.list || values['make-corpus'] ? undefined : new Coverage();
-// Before the targets are loaded, or what runs while they are would not be counted.
-coverage?.start();
-const { TARGETS } = await import('./targets/index.ts');
-
-const unknown = positionals.filter((name) => !TARGETS.some((target) => target.name === name));
+const names = Object.keys(WHERE);
+const unknown = positionals.filter((name) => !names.includes(name));
 if (unknown.length > 0) throw new Error(`no such target: ${unknown.join(', ')}; --list shows all`);
-const chosen = positionals.length === 0 ? TARGETS : TARGETS.filter(({ name }) => positionals.includes(name));
+const chosen = positionals.length === 0 ? names : positionals;
+const [only = '', ...more] = chosen;
 
-if (values.list) for (const { name, covers } of TARGETS) console.log(`${name.padEnd(24)} ${covers.join(' ')}`);
-else if (values['make-corpus']) makeCorpus();
-else if (values.replay !== undefined) await replay(values.replay);
-else for (const target of chosen) await work(target);
-coverage?.stop();
+if (values.list || values['make-corpus']) await withAll();
+else if (more.length > 0) apart();
+else await alone(only);
 // Some targets keep libraries of their own busy.
 process.exit();
 
-function makeCorpus(): void {
-  for (const { name, seeds } of TARGETS)
-    for (const [seed, bytes] of Object.entries(seeds())) store('corpus', name, `${SEED}${seed}`, bytes);
+async function withAll(): Promise<void> {
+  const { TARGETS } = await import('./targets/index.ts');
+  if (values['make-corpus']) makeCorpus(TARGETS);
+  else for (const { name, covers } of TARGETS) console.log(`${name.padEnd(24)} ${covers.join(' ')}`);
 }
 
-async function replay(path: string): Promise<void> {
-  for (const target of chosen) {
-    await target.open?.();
-    const outcome = await examine(target, new Uint8Array(readFileSync(path)), true);
-    console.log(target.name, outcome);
-    await target.close?.();
+/** Each target in a process of its own: what one has loaded makes another's coverage slower. */
+function apart(): void {
+  const options = process.argv.slice(2).filter((argument) => !chosen.includes(argument));
+  for (const name of chosen) {
+    const { status } = spawnSync(process.execPath, [import.meta.filename, name, ...options], { stdio: 'inherit' });
+    if (status !== 0) process.exitCode = 1;
   }
 }
 
-async function work(target: Target): Promise<void> {
+async function alone(name: string): Promise<void> {
+  const coverage = values['no-coverage'] || values.replay !== undefined ? undefined : new Coverage();
+  // Before the target is loaded, or what runs while it is would not be counted.
+  coverage?.start();
+  const exported = Object.values((await import(`./targets/${WHERE[name]}.ts`)) as Readonly<Record<string, unknown>>);
+  const target = (exported as readonly Partial<Target>[]).find((each) => each.name === name) as Target;
+  if (values.replay !== undefined) await replay(target, values.replay);
+  else await work(target, coverage);
+  coverage?.stop();
+}
+
+function makeCorpus(targets: readonly Target[]): void {
+  for (const { name, seeds } of targets)
+    for (const [seed, bytes] of Object.entries(seeds())) store('corpus', name, `${SEED}${seed}`, bytes);
+}
+
+async function replay(target: Target, path: string): Promise<void> {
+  await target.open?.();
+  console.log(target.name, await examine(target, new Uint8Array(readFileSync(path)), true));
+  await target.close?.();
+}
+
+async function work(target: Target, coverage: Coverage | undefined): Promise<void> {
   const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
   const stored = [...readStored('corpus', target.name), ...readStored('findings', target.name)].map(
     ({ bytes }) => bytes,
   );
-  coverage?.forget();
   const result = await fuzz(target, {
     seed,
     corpus: [...stored, ...Object.values(target.seeds())],

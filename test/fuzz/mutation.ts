@@ -10,35 +10,11 @@ import { readStored } from './engine/corpus.ts';
 import type { fuzz } from './engine/driver.ts';
 import type { Target } from './engine/target.ts';
 import { MUTANTS } from './mutants.ts';
+import { WHERE } from './targets/where.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const QUERY = /\?mutant=(\d+)$/;
 const SEED = 20261123;
-
-/** Where a target is, so that not all of them are loaded for each mutant. */
-const FILES: Readonly<Record<string, string>> = {
-  frames: 'frames',
-  cbor: 'cbor',
-  requests: 'messages',
-  replies: 'messages',
-  'agent-replies': 'messages',
-  structs: 'evidence',
-  'packed-spends': 'evidence',
-  cms: 'cms',
-  'attestation-document': 'attestation',
-  der: 'attestation',
-  eif: 'eif',
-  json: 'json',
-  transactions: 'solana',
-  judge: 'solana',
-  base58: 'text',
-  encodings: 'text',
-  'verifier-keys': 'text',
-  'panic-codes': 'text',
-  notes: 'tlog',
-  tiles: 'tlog',
-  alerts: 'bodies',
-};
 
 registerHooks({
   resolve(specifier, context, next) {
@@ -64,7 +40,7 @@ const wanted = process.argv.slice(2);
 for (const [number, mutant] of MUTANTS.entries()) {
   if (wanted.length > 0 && !wanted.includes(mutant.name)) continue;
   const started = performance.now();
-  const file = FILES[mutant.target] ?? mutant.target;
+  const file = WHERE[mutant.target];
   const exported = Object.values(
     (await import(`./targets/${file}.ts?mutant=${number}`)) as Readonly<Record<string, unknown>>,
   );

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
 import { describe, expect, it } from 'vitest';
 import { TARGETS } from './targets/index.ts';
+import { WHERE } from './targets/where.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const READER = /^export (?:async )?(?:function\*?|const) ((?:parse|decode|read|unpack|scan|open)[A-Z]\w*)/gm;
@@ -53,6 +54,14 @@ describe('readers', () => {
 describe('targets', () => {
   it('have names of their own', () => {
     expect(new Set(TARGETS.map(({ name }) => name)).size).toBe(TARGETS.length);
+  });
+
+  it('are where it is said', async () => {
+    expect(Object.keys(WHERE).sort()).toEqual(TARGETS.map(({ name }) => name).sort());
+    for (const [name, file] of Object.entries(WHERE)) {
+      const exported = Object.values((await import(`./targets/${file}.ts`)) as Record<string, { name?: string }>);
+      expect(exported.some((target) => target.name === name)).toBe(true);
+    }
   });
 
   it.each(TARGETS)('$name: what it covers is there, and its codes are in the table', ({ covers, codes }) => {

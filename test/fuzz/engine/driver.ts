@@ -41,8 +41,9 @@ export interface FuzzResult {
   readonly covered: number;
 }
 
-/** Between two looks at the coverage. */
-const BATCH = 96;
+/** Between two looks at the coverage: as many as take four times as long as a look. */
+const LEAST_BATCH = 64;
+const MOST_BATCH = 2_048;
 /** The whole oracle, which runs an input twice, is asked for every so many. */
 const IN_FULL = 4;
 const MAX_CORPUS = 3_000;
@@ -101,14 +102,22 @@ class Run {
     coverage?.take();
     for (const input of this.#corpus) if (!this.#isOver) await this.#execute(input, true);
     coverage?.add(coverage.take());
+    let size = LEAST_BATCH;
     while (!this.#isOver) {
       const batch: Uint8Array[] = [];
-      while (batch.length < BATCH && !this.#isOver) {
+      const begun = performance.now();
+      while (batch.length < size && !this.#isOver) {
         const input = mutated(this.#pick(), this.#target.mutators ?? [], this.#material, this.#target.maxBytes);
         batch.push(input);
         await this.#execute(input, this.#executions % IN_FULL === 0);
       }
-      if (coverage !== undefined) await this.#keepNew(coverage, batch, coverage.take());
+      if (coverage !== undefined) {
+        const ran = performance.now();
+        const reached = coverage.take();
+        const isTooOften = performance.now() - ran > (ran - begun) / 4;
+        size = Math.min(MOST_BATCH, Math.max(LEAST_BATCH, isTooOften ? size * 2 : size >> 1));
+        await this.#keepNew(coverage, batch, reached);
+      }
       this.#tell();
     }
   }

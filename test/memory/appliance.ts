@@ -253,9 +253,13 @@ function quickParty(): Party {
 /** Repeats what a busy host did not take: stopping it for a look makes it late. */
 async function patiently(ask: () => Promise<Response>): Promise<Response> {
   for (let attempt = 1; ; attempt++) {
-    const response = await ask();
-    if (response.status !== 503 || attempt === PATIENCE) return response;
-    await response.body?.cancel();
+    // A connection that the host closes at that moment is no answer either.
+    const response = await ask().catch((error: unknown) => {
+      if (attempt === PATIENCE) throw error;
+      return undefined;
+    });
+    if (response !== undefined && (response.status !== 503 || attempt === PATIENCE)) return response;
+    await response?.body?.cancel();
     await sleep(100);
   }
 }

@@ -17,9 +17,7 @@ const IN_A_SECOND = { 'x-request-timeout-ms': '1000' };
 
 let host: Harness;
 beforeEach(async () => {
-  host = await new Harness().start();
-  await host.createWallet();
-  await host.enablePolicy();
+  host = await Harness.withWallet();
 });
 afterEach(() => host.stop());
 

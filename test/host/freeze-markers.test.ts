@@ -15,9 +15,7 @@ import { BOOT, bytes, NOW } from './store-fixtures.ts';
 
 let host: Harness;
 beforeEach(async () => {
-  host = await new Harness().start();
-  await host.createWallet();
-  await host.enablePolicy();
+  host = await Harness.withWallet();
 });
 afterEach(() => host.stop());
 

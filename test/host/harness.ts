@@ -90,6 +90,14 @@ export class Harness {
     return join(this.folder.path, name);
   }
 
+  /** Host and enclave up, and a wallet whose policy is enabled. */
+  static async withWallet(): Promise<Harness> {
+    const host = await new Harness().start();
+    await host.createWallet();
+    await host.enablePolicy();
+    return host;
+  }
+
   /** Host and enclave up and a row key made. */
   async start(options: { initialise?: boolean; enclave?: boolean } = {}): Promise<this> {
     this.folder = await temporaryFolder();

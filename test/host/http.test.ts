@@ -6,9 +6,7 @@ import { Harness, JSON_TYPE } from './harness.ts';
 
 let host: Harness;
 beforeAll(async () => {
-  host = await new Harness().start();
-  await host.createWallet();
-  await host.enablePolicy();
+  host = await Harness.withWallet();
 });
 afterAll(() => host.stop());
 

@@ -18,9 +18,7 @@ let child: ChildProcess;
 let exit: Promise<number | null>;
 
 beforeEach(async () => {
-  host = await new Harness().start();
-  await host.createWallet();
-  await host.enablePolicy();
+  host = await Harness.withWallet();
   await host.host.close();
   writeFileSync(host.path('host.json'), JSON.stringify(host.configJson()));
 });

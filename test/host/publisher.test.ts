@@ -20,9 +20,7 @@ import { Harness } from './harness.ts';
 
 let host: Harness;
 beforeEach(async () => {
-  host = await new Harness().start();
-  await host.createWallet();
-  await host.enablePolicy();
+  host = await Harness.withWallet();
 });
 afterEach(() => host.stop());
 

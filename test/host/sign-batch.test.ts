@@ -15,9 +15,7 @@ interface Item {
 
 let host: Harness;
 beforeAll(async () => {
-  host = await new Harness().start();
-  await host.createWallet();
-  await host.enablePolicy();
+  host = await Harness.withWallet();
 });
 afterAll(() => host.stop());
 afterEach(() => {

@@ -10,9 +10,7 @@ import { Harness, person, type SignReply } from './harness.ts';
 
 let host: Harness;
 beforeAll(async () => {
-  host = await new Harness().start();
-  await host.createWallet();
-  await host.enablePolicy();
+  host = await Harness.withWallet();
 });
 afterAll(() => host.stop());
 afterEach(() => {

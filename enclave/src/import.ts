@@ -2,12 +2,16 @@
  * Importing a key that exists outside: its owner seals the seed to this boot's import key, which the attestation
  * names, together with the SHA-256 of the statement that he signs. From there on it is a creation. Nothing in here can
  * undo that the key was outside: whoever kept a copy signs without this enclave, and certificate and leaf say so.
+ *
+ * The box is libsodium's (X25519, XSalsa20-Poly1305) and not HPKE's (RFC 9180): libsodium is what touches secrets here
+ * anyway, and opens it from the message straight into guarded memory, with no further package in the enclave.
  */
 import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
-import type { NewWallet, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { NewWallet } from '@quantumvault/shared/protocol/message-parts.ts';
+import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { Context } from './context.ts';
 import type { Beginning, Creations } from './create.ts';

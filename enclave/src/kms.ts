@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts';
+import type { CredentialBytes } from '@quantumvault/shared/protocol/message-parts.ts';
 import { type Envelope, parseEnvelope } from './cms.ts';
 import {
   type AgentMessageName,

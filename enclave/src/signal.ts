@@ -6,7 +6,7 @@ import { addressBytes } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { Policy } from '@quantumvault/shared/policy/policy.ts';
 import type { Signal } from '@quantumvault/shared/policy/state.ts';
-import type { SignalMessage } from '@quantumvault/shared/protocol/messages.ts';
+import type { SignalMessage } from '@quantumvault/shared/protocol/message-parts.ts';
 import { parseTimestamp, type SignBody, signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
 import { verifyEd25519 } from './vault.ts';
 

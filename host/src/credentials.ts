@@ -9,7 +9,7 @@ import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf, type ErrorCode } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts';
+import type { CredentialBytes } from '@quantumvault/shared/protocol/message-parts.ts';
 import { parseTime } from '@quantumvault/shared/rfc3339.ts';
 import { asConfigFault } from './config.ts';
 import type { Log } from './log.ts';

@@ -5,7 +5,7 @@
 import type { Address, Hash } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
-import type { NewWallet } from '@quantumvault/shared/protocol/messages.ts';
+import type { NewWallet } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { AppDeps } from './app.ts';
 import { leafRecord } from './store/store.ts';
 import { receiptJson, signedBytesJson } from './wire-json.ts';

@@ -6,7 +6,8 @@
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { codeOf, type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
-import type { RequestOf, SignalMessage } from '@quantumvault/shared/protocol/messages.ts';
+import type { SignalMessage } from '@quantumvault/shared/protocol/message-parts.ts';
+import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { requireFresh, type SignBody, signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';

@@ -1,7 +1,7 @@
 /** A wallet's row as it may be used: there, and found unedited. */
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import type { EnabledPolicy, WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
+import type { EnabledPolicy, WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { EnclaveSession } from './enclave/session.ts';
 import type { Store, WalletRow } from './store/store.ts';
 

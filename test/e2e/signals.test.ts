@@ -1,7 +1,7 @@
 /** Signals: a source's key is verified in the enclave, uses are counted in the wallet's state, nothing authorises. */
 import type { RequestId } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
-import type { SignalMessage } from '@quantumvault/shared/protocol/messages.ts';
+import type { SignalMessage } from '@quantumvault/shared/protocol/message-parts.ts';
 import { signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';

@@ -11,7 +11,7 @@ import { type Address, addressOf, signature as toSignature } from '@quantumvault
 import { concatBytes, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
 import { IMPORT_PURPOSE, renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
-import type { WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
+import type { WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';

@@ -30,12 +30,12 @@ import {
 import { resumeAckCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { NewWallet } from '@quantumvault/shared/protocol/message-parts.ts';
 import {
   decodeRequestHead,
   encodeRefusal,
   encodeReply,
   type MessageName,
-  type NewWallet,
   type Phase,
   type Refusal,
   type ReplyOf,

@@ -10,7 +10,8 @@ import {
 import { toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { renderCreationStatement, renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
-import type { EnabledPolicy, RequestOf, WalletBlobs } from '@quantumvault/shared/protocol/messages.ts';
+import type { EnabledPolicy, WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
+import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { signedContent } from '@quantumvault/shared/protocol/sign-request.ts';
 import { PublicKey, SystemProgram, Transaction } from '@solana/web3.js';
 import nacl from 'tweetnacl';

@@ -19,7 +19,7 @@ import {
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts';
+import type { CredentialBytes } from '@quantumvault/shared/protocol/message-parts.ts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { EnclaveConfig } from '../config.ts';
 import {

@@ -5,7 +5,7 @@
 import { type CborMap, decodeCbor, encodeCbor } from '@quantumvault/shared/cbor.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { credentialsCodec } from '@quantumvault/shared/protocol/messages.ts';
+import { credentialsCodec } from '@quantumvault/shared/protocol/message-parts.ts';
 import {
   bool,
   bytes,

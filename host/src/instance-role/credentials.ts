@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { CredentialBytes } from '@quantumvault/shared/protocol/messages.ts';
+import type { CredentialBytes } from '@quantumvault/shared/protocol/message-parts.ts';
 import { formatTime, parseTime } from '@quantumvault/shared/rfc3339.ts';
 import {
   CREDENTIAL_CHARACTERS,

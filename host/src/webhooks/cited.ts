@@ -2,7 +2,7 @@
 import type { RequestId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { SignalRule } from '@quantumvault/shared/policy/parse.ts';
-import type { SignalMessage } from '@quantumvault/shared/protocol/messages.ts';
+import type { SignalMessage } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { Signals } from './signals.ts';
 
 /** As replies show it. */

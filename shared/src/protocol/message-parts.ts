@@ -1,0 +1,119 @@
+/** What several messages between host and enclave are made of. */
+import type { Hash, RequestId, Signature } from '../brands.ts';
+import { FACT, REQUEST_ID, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
+import { LIMITS } from '../limits.ts';
+import {
+  bool,
+  bytes,
+  field,
+  fixed,
+  type Infer,
+  maybe,
+  oneOf,
+  publicKey,
+  struct,
+  text,
+  time,
+  u32,
+  u64,
+} from './wire.ts';
+
+export const sealedState = struct({
+  blob: field(0, bytes(1, LIMITS.sealedStateBytes)),
+  version: field(1, u64),
+});
+
+const keyBlobs = {
+  salt: field(0, fixed(LIMITS.saltBytes)),
+  executionKey: field(1, bytes(1, LIMITS.kmsCiphertextBytes)),
+  sealedSeed: field(2, bytes(1, 256)),
+};
+
+/** A wallet's row as far as the enclave reads it. Wallet and owner are missing on purpose: they come from the policy. */
+export const walletBlobs = struct({ ...keyBlobs, sealedState: field(3, bytes(1, LIMITS.sealedStateBytes)) });
+export type WalletBlobs = Infer<typeof walletBlobs>;
+
+/** Without the sealed state, for which a batch leaves no room in its frame: the holder's memory is what counts. */
+export const walletKeyBlobs = struct(keyBlobs);
+export type WalletKeyBlobs = Infer<typeof walletKeyBlobs>;
+
+export const enabledPolicy = struct({
+  bytes: field(0, bytes(1, LIMITS.policyBytes)),
+  mac: field(1, fixed(32)),
+});
+export type EnabledPolicy = Infer<typeof enabledPolicy>;
+
+export const credentialsCodec = struct({
+  accessKeyId: field(0, bytes(1, 128)),
+  secretAccessKey: field(1, bytes(1, 256)),
+  sessionToken: maybe(2, bytes(1, 8192)),
+  expiresAt: maybe(3, time),
+});
+export type CredentialBytes = Infer<typeof credentialsCodec>;
+
+/**
+ * A signal as its source sent it (Standard Webhooks). With a signature the enclave verifies it under the key the
+ * policy names; without one it is the host's word.
+ */
+export const signalCodec = struct({
+  source: field(0, text(LIMITS.policyNameCharacters, FACT)),
+  id: field(1, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
+  timestamp: field(2, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
+  body: field(3, bytes(0, LIMITS.signalBodyBytes)),
+  signature: maybe(4, fixed<Signature>(64)),
+});
+export type SignalMessage = Infer<typeof signalCodec>;
+
+export const ruleOutcome = struct({
+  rule: field(0, text(64, FACT)),
+  outcome: field(1, oneOf('allow', 'deny')),
+  value: maybe(2, text(128, FACT)),
+});
+
+/** Who asks for signatures, in the bytes he signed. */
+export const signing = (bodyBytes: number) => ({
+  id: field(0, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
+  /** Seconds since 1970, as the text that was signed. */
+  timestamp: field(1, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
+  /** The HTTP body, byte for byte. */
+  body: field(2, bytes(1, bodyBytes)),
+  signature: field(3, fixed<Signature>(64)),
+  policy: field(4, enabledPolicy),
+  /** The signal that the signed body names. */
+  signal: maybe(6, signalCodec),
+  /** How long somebody waits for the answer, as the host says: what is decided later would be decided for nobody. */
+  timeoutMilliseconds: maybe(7, u32),
+});
+
+/** One transaction of a batch. */
+export const batchVerdict = struct({
+  messageHash: field(0, fixed<Hash>(32)),
+  allow: field(1, bool),
+  /** The rule that denied it, and what broke it. */
+  rule: maybe(2, text(64, FACT)),
+  value: maybe(3, text(128, FACT)),
+  /** When the whole batch is signed. */
+  signature: maybe(4, fixed<Signature>(64)),
+  /** Of its signature or of its denial. A transaction that only others kept from being signed has none. */
+  receipt: maybe(5, receiptCodec),
+});
+
+/** A wallet that is here from now on, and everything a host stores of it. */
+export const newWallet = struct({
+  wallet: field(0, publicKey),
+  blobs: field(1, walletBlobs),
+  stateVersion: field(2, u64),
+  certificate: field(3, signedBytesCodec),
+  receipt: field(4, receiptCodec),
+});
+export type NewWallet = Infer<typeof newWallet>;
+
+export const budget = struct({
+  /** As a denial names it. */
+  rule: field(0, text(64, FACT)),
+  seconds: field(1, u32),
+  limit: field(2, u64),
+  spent: field(3, u64),
+  /** When the first part of what is spent counts no more. */
+  freesAt: maybe(4, time),
+});

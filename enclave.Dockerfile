@@ -27,6 +27,8 @@ RUN .toolchain/node_modules/node-linux-*/bin/node enclave/build.ts --out /image 
 
 FROM scratch
 COPY --from=build /image/ /
+# The C library overwrites what is freed, and keeps no lists beside its own where it would not. Measured, it costs nothing.
+ENV GLIBC_TUNABLES=glibc.malloc.perturb=165:glibc.malloc.tcache_count=0
 # CMD, not ENTRYPOINT: nitro-cli takes the one or the other. What each flag is for: enclave/src/node-flags.ts.
 CMD ["/enclave/node", "--disable-sigusr1", "--disallow-code-generation-from-strings", "--disable-proto=throw", \
      "--no-experimental-require-module", "--no-global-search-paths", "--secure-heap=65536", "/enclave/enclave.cjs"]

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { NODE_FLAGS } from '@quantumvault/enclave/node-flags.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { imageEnvironment } from '../support/image-command.ts';
 import { requireProgram, unavailable } from '../support/requires.ts';
 import { type Base, baseArchive, buildahEnvironment, importBase, run } from './base.ts';
 import { BuildMachine, CONFIG, git, ROOT, type Run, readMeasurements, sha256 } from './kit.ts';
@@ -165,10 +166,13 @@ describe.runIf(canBuild)('the enclave image', () => {
       expect(Buffer.from(read(bundle)).toString()).toMatch(/^"use strict";\n/);
   });
 
-  it('starts one command, with no environment but a path', () => {
+  it('starts one command, with no environment but a path and what the Dockerfile names', () => {
     expect(image.config['config']).toMatchObject({
       Cmd: ['/enclave/node', ...NODE_FLAGS, '/enclave/enclave.cjs'],
-      Env: [expect.stringMatching(/^PATH=/)],
+      Env: [
+        expect.stringMatching(/^PATH=/),
+        ...Object.entries(imageEnvironment()).map(([name, value]) => `${name}=${value}`),
+      ],
     });
     const { Entrypoint, User, Volumes, ExposedPorts } = image.config['config'] as Record<string, unknown>;
     expect([Entrypoint, User || undefined, Volumes, ExposedPorts]).toEqual([

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { concatBytes } from '@quantumvault/shared/bytes.ts';
 import { buildImageTree } from '../../enclave/build.ts';
 import { METADATA, section, writeImage } from '../support/eif.ts';
+import { imageCommand, imageEnvironment } from '../support/image-command.ts';
 import { cpioArchive, folderEntries } from '../vm/cpio.ts';
 import { commandEntries, systemEntries } from './guest.ts';
 import type { NitroMachine } from './machine.ts';
 
-const DOCKERFILE = join(import.meta.dirname, '..', '..', 'enclave.Dockerfile');
 /** Of AWS's own command line, what this kernel and this emulator need. */
 export const CMDLINE = 'console=ttyS0 random.trust_cpu=on';
 
@@ -50,14 +50,7 @@ export function writeEnclaveImage(file: string, image: EnclaveImage): void {
 export async function applicationRamdisk(folder: string): Promise<Uint8Array> {
   const tree = join(folder, 'tree');
   await buildImageTree({ outDir: tree });
-  return cpioArchive([...folderEntries(tree, 'rootfs'), ...commandEntries(imageCommand(), {})]);
-}
-
-/** CMD of the Dockerfile, which is what the image starts. */
-export function imageCommand(): readonly string[] {
-  const text = /^CMD (\[(?:[^\]]|\\\n)*\])$/m.exec(readFileSync(DOCKERFILE, 'utf8'))?.[1];
-  if (text === undefined) throw new Error('enclave.Dockerfile has no CMD in JSON form');
-  return JSON.parse(text.replaceAll('\\\n', ' ')) as string[];
+  return cpioArchive([...folderEntries(tree, 'rootfs'), ...commandEntries(imageCommand(), imageEnvironment())]);
 }
 
 /** One archive begins where the last one ended; a boundary of 512 bytes suits every reader. */

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { imageEnvironment } from '../support/image-command.ts';
 
 /** Longer than a host may take to drain its requests and then its backlog. */
 const STOP_MS = 25_000;
@@ -69,7 +70,7 @@ function childEnvironment(name: string): NodeJS.ProcessEnv {
     ...(TMPDIR && { TMPDIR }),
     ...(HOME && { HOME }),
     // Enclaves start as their image does.
-    ...(NODE_COMPILE_CACHE && !name.startsWith('enclave') && { NODE_COMPILE_CACHE }),
+    ...(name.startsWith('enclave') ? imageEnvironment() : NODE_COMPILE_CACHE && { NODE_COMPILE_CACHE }),
     NODE_NO_WARNINGS: '1',
   };
 }

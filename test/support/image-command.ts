@@ -15,3 +15,9 @@ export function imageCommand(): readonly string[] {
 export function imageNodeFlags(): readonly string[] {
   return imageCommand().slice(1, -1);
 }
+
+/** What the image says of its environment; the builder adds a PATH. */
+export function imageEnvironment(): Readonly<Record<string, string>> {
+  const lines = readFileSync(DOCKERFILE, 'utf8').matchAll(/^ENV ([A-Z_]+)=(\S+)$/gm);
+  return Object.fromEntries([...lines].map(([, name = '', value = '']) => [name, value]));
+}

@@ -73,18 +73,17 @@ function openPrivate(path: string): number {
     refuseKeyAsPath(path);
     throw unreadable(path, (error as NodeJS.ErrnoException).code ?? 'unreadable', error);
   }
-  const fault = faultOf(fstatSync(file));
+  const fault = faultOf(fstatSync(file), path);
   if (fault === undefined) return file;
   closeSync(file);
-  throw fault === 'not a regular file'
-    ? unreadable(path, fault)
-    : new QvError('key_file_unsafe', { path, value: fault });
+  throw fault;
 }
 
-function faultOf(facts: Stats): string | undefined {
-  if (!facts.isFile()) return 'not a regular file';
-  if (facts.uid !== 0 && facts.uid !== process.geteuid?.()) return 'owned by another user';
-  return (facts.mode & OTHERS) === 0 ? undefined : 'other users may read or write it';
+function faultOf(facts: Stats, path: string): QvError | undefined {
+  if (!facts.isFile()) return unreadable(path, 'not a regular file; a pipe is read as a descriptor');
+  const unsafe = (value: string): QvError => new QvError('key_file_unsafe', { path, value });
+  if (facts.uid !== 0 && facts.uid !== process.geteuid?.()) return unsafe('owned by another user');
+  return (facts.mode & OTHERS) === 0 ? undefined : unsafe('other users may read or write it');
 }
 
 /** To its end. @returns how many bytes */

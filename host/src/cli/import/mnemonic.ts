@@ -31,43 +31,59 @@ export function mnemonicToSeed(sodium: Sodium, text: Uint8Array, passphrase: Uin
   pbkdf2Sha512(sodium, words, salt, ITERATIONS, part.pair, part.masterSeed, part);
 }
 
-/** The words with one space between them, in `part.mnemonic`. */
+/**
+ * The words with one space between them, in `part.mnemonic`. Where each begins and ends is in no array: it would stay
+ * behind on V8's heap, and how long the words are tells a part of what they are.
+ */
 function joinWords(sodium: Sodium, text: Uint8Array, part: WorkMemory): Uint8Array {
   const malformed = (value: string): QvError => new QvError('mnemonic_malformed', { value });
-  const ranges = [...wordRanges(text)];
-  if (!COUNTS.includes(ranges.length)) throw malformed(`${ranges.length} words; there have to be ${COUNTS.join(', ')}`);
+  const count = countWords(text);
+  if (!COUNTS.includes(count)) throw malformed(`${count} words; there have to be ${COUNTS.join(', ')}`);
   const { mnemonic, entropy } = part;
-  let length = 0;
   const unknown: number[] = [];
+  let length = 0;
+  let end = 0;
   entropy.fill(0);
-  for (const [position, { start, end }] of ranges.entries()) {
+  for (let position = 0; position < count; position++) {
+    const start = wordStart(text, end);
+    end = wordEnd(text, start);
     const word = text.subarray(start, end);
     const index = wordIndex(word);
-    if (index === undefined) {
-      unknown.push(position + 1);
-      continue;
+    if (index === undefined) unknown.push(position + 1);
+    else if (unknown.length === 0) {
+      writeBits(entropy, position * BITS_PER_WORD, index);
+      if (position > 0) mnemonic[length++] = SPACE;
+      mnemonic.set(word, length);
+      length += word.length;
     }
-    writeBits(entropy, position * BITS_PER_WORD, index);
-    if (position > 0) mnemonic[length++] = SPACE;
-    mnemonic.set(word, length);
-    length += word.length;
   }
   if (unknown.length > 0)
-    throw malformed(`not in BIP-39's English list, in lower case: word ${unknown.join(', ')} of ${ranges.length}`);
-  if (!checksumHolds(sodium, ranges.length, part)) throw new QvError('mnemonic_checksum_invalid');
+    throw malformed(`not in BIP-39's English list, in lower case: word ${unknown.join(', ')} of ${count}`);
+  if (!checksumHolds(sodium, count, part)) throw new QvError('mnemonic_checksum_invalid');
   return mnemonic.subarray(0, length);
 }
 
-function* wordRanges(text: Uint8Array): Generator<{ start: number; end: number }> {
-  let start = 0;
-  for (let at = 0; at <= text.length; at++) {
-    const byte = text[at];
-    // Space, and the five controls from tab to carriage return.
-    const isSpace = byte === undefined || byte === SPACE || (byte >= 0x09 && byte <= 0x0d);
-    if (!isSpace) continue;
-    if (at > start) yield { start, end: at };
-    start = at + 1;
-  }
+function countWords(text: Uint8Array): number {
+  let count = 0;
+  for (let at = wordStart(text, 0); at < text.length; at = wordStart(text, wordEnd(text, at))) count++;
+  return count;
+}
+
+function wordStart(text: Uint8Array, from: number): number {
+  let at = from;
+  while (at < text.length && isSpace(text[at] ?? 0)) at++;
+  return at;
+}
+
+function wordEnd(text: Uint8Array, from: number): number {
+  let at = from;
+  while (at < text.length && !isSpace(text[at] ?? 0)) at++;
+  return at;
+}
+
+/** Space, and the five controls from tab to carriage return. */
+function isSpace(byte: number): boolean {
+  return byte === SPACE || (byte >= 0x09 && byte <= 0x0d);
 }
 
 /** Eleven bits, the highest first, at a bit of a buffer that has zeros there. */

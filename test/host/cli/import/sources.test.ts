@@ -78,10 +78,11 @@ describe('a private file', () => {
     const pipe = join(folder.path, 'pipe');
     execFileSync('mkfifo', ['-m', '600', pipe]);
     const missing = join(folder.path, 'missing');
+    const noFile = 'not a regular file; a pipe is read as a descriptor';
     for (const [path, value] of [
-      [directory, 'not a regular file'],
-      [pipe, 'not a regular file'],
-      ['/dev/zero', 'not a regular file'],
+      [directory, noFile],
+      [pipe, noFile],
+      ['/dev/zero', noFile],
       [missing, 'ENOENT'],
     ] as const) {
       const { facts } = await expectCode(readSeed({ key: { file: path } }), 'input_unreadable');

@@ -102,6 +102,7 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
   held.state = state;
   held.sealed = sealed;
   held.lastEnable = { statement, reply };
+  held.imported = undefined;
   return reply;
 }
 

@@ -20,8 +20,8 @@ export interface Held {
   lastEnable: { readonly statement: Uint8Array; readonly reply: ReplyOf<'policyEnable'> } | undefined;
   /** How it came here; undefined for a wallet that was created or imported here. */
   readonly taken: Taken | undefined;
-  /** What the host was given of a wallet whose key was imported here. */
-  readonly imported: WalletBlobs | undefined;
+  /** What the host was given of a wallet whose key was imported here, until it has a policy. */
+  imported: WalletBlobs | undefined;
 }
 
 /** A wallet that was held and is not any more. */
@@ -99,8 +99,7 @@ export class Holdings {
     const held = this.#held.get(wallet);
     if (held === undefined) return undefined;
     const { imported, state } = held;
-    if (imported === undefined || state.epoch > 0 || state.owner !== owner)
-      throw new QvError('wallet_exists', { path: 'wallet' });
+    if (imported === undefined || state.owner !== owner) throw new QvError('wallet_exists', { path: 'wallet' });
     return imported;
   }
 

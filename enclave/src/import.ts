@@ -2,6 +2,9 @@
  * Importing a key that exists outside: its owner seals the seed to this boot's import key, which the attestation
  * names, together with the SHA-256 of the statement that he signs. From there on it is a creation. Nothing in here can
  * undo that the key was outside: whoever kept a copy signs without this enclave, and certificate and leaf say so.
+ *
+ * The box is libsodium's (X25519, XSalsa20-Poly1305) and not HPKE's (RFC 9180): libsodium is what touches secrets here
+ * anyway, and opens it from the message straight into guarded memory, with no further package in the enclave.
  */
 import { equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { createClient, ownerFromSigner } from '@quantumvault/host/client/client.ts';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
+import { address } from '@quantumvault/shared/brands.ts';
 import { concatBytes, fromBase64, toBase64 } from '@quantumvault/shared/bytes.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import nacl from 'tweetnacl';
@@ -59,6 +60,7 @@ describe('qv import', () => {
       imported: true,
       kmsKeyArn: stack.kmsKeyArn,
       warnings: [expect.stringContaining('UNSAFE')],
+      statement: expect.stringContaining(`Wallet: ${key.address}\n`),
     });
     await expectSigns(key);
     // The same key again: refused, and nothing about the wallet has changed.
@@ -67,6 +69,15 @@ describe('qv import', () => {
     const facts = (await (await fetch(`${stack.url}/v1/wallets/${key.address}`)).json()) as { epoch: number };
     expect(facts.epoch).toBe(1);
     await expectAudited(operatorsOf(stack));
+  });
+
+  it('brings a mnemonic in, at the path that wallets use', async () => {
+    // The best-known of all mnemonics, and the address that wallets show for it.
+    const written = `${'abandon '.repeat(11)}about\n`;
+    const wallet = address('HAgk14JpMQLgt6rVgv7cBQFJWFto5Dqxi472uT3DKpqk');
+    const key = { ...outsideKey(), address: wallet };
+    const answer = await qvImport(stack, { key, owner, requester: requester.address, written });
+    expect(answer).toMatchObject({ ok: true, wallet });
   });
 
   it('takes the signature of an owner whose key is elsewhere', async () => {

@@ -83,7 +83,6 @@ describe('an import that is repeated', () => {
     expect(new Holdings(boot).unusedImport(wallet, owner)).toBeUndefined();
     expect(withImport().unusedImport(wallet, owner)).toBe(imported);
     await expectCode(() => withImport().unusedImport(wallet, party().address), 'wallet_exists');
-    await expectCode(() => withImport({ epoch: 1 }).unusedImport(wallet, owner), 'wallet_exists');
     await expectCode(() => holding().unusedImport(wallet, owner), 'wallet_exists');
   });
 

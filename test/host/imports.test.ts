@@ -126,6 +126,18 @@ describe('importing a wallet', () => {
     expect(host.enclave.count('walletImport')).toBe(asked);
   });
 
+  it('is stored by the same request once the database takes it', async () => {
+    const body = host.importing();
+    const unlock = host.lockDatabase();
+    try {
+      await expectProblem(await post(body), 'store_unavailable');
+    } finally {
+      unlock();
+    }
+    expect((await post(body)).status).toBe(201);
+    expect(host.rows('wallets').filter((row) => row['wallet'] === body.wallet)).toHaveLength(1);
+  });
+
   it("passes on the enclave's refusal and stores nothing", async () => {
     const rows = host.rows('wallets').length;
     host.enclave.handlers.walletImport = () => {

@@ -16,7 +16,10 @@ export interface QvImport {
   readonly key: OutsideKey;
   readonly owner: OutsideKey;
   readonly requester: Address;
+  /** Further arguments. */
   readonly more?: readonly string[];
+  /** What the key's descriptor yields; default a keypair file of the Solana CLI. */
+  readonly written?: string;
   /** Handed the statement; what it returns goes to standard input. Then the owner is named by address alone. */
   readonly signElsewhere?: (statement: string) => string;
 }
@@ -29,19 +32,23 @@ export interface QvAnswer {
 }
 
 /** As `solana-keygen` writes it. */
-export function keypairFile(stack: Stack, { seed, address }: OutsideKey): string {
+function keypairFile(
+  stack: Stack,
+  { seed, address }: OutsideKey,
+  text = JSON.stringify([...seed, ...addressBytes(address)]),
+): string {
   const path = join(stack.dir, `${address}.json`);
-  writeFileSync(path, JSON.stringify([...seed, ...addressBytes(address)]), { mode: 0o600 });
+  writeFileSync(path, text, { mode: 0o600 });
   return path;
 }
 
 export async function qvImport(stack: Stack, wanted: QvImport): Promise<QvAnswer> {
-  const { key, owner, requester, more = [], signElsewhere } = wanted;
+  const { key, owner, requester, more = [], written, signElsewhere } = wanted;
   const pcrs = join(stack.dir, 'import-pcrs.json');
   const root = join(stack.dir, 'import-root.pem');
   writeFileSync(pcrs, JSON.stringify(measurements(stack.pcrs)));
   writeFileSync(root, stack.nsmRootPem);
-  const file = openSync(keypairFile(stack, key), 'r');
+  const file = openSync(keypairFile(stack, key, written), 'r');
   const whose = signElsewhere === undefined ? ['--owner-key', keypairFile(stack, owner)] : ['--owner', owner.address];
   const child = spawn(
     process.execPath,

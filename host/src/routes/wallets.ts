@@ -142,9 +142,11 @@ async function importWallet(deps: AppDeps, request: RequestOf<'walletImport'>): 
   const text = renderImportStatement({ ...request, importBeforeMs: importBefore });
   if (!isSignedByOwner(signature, text, owner, verifyEd25519)) throw new QvError('statement_signature_invalid');
   const statement = { owner, nonce, hash: sha256(utf8(text)) };
+  const isTaken = (await deps.store.getWallet(wallet)) !== undefined;
+  // Looked up behind that: the row may be this statement's own, which has come twice at once.
   const known = await knownReply(deps, statement);
   if (known !== undefined) return known;
-  if ((await deps.store.getWallet(wallet)) !== undefined) throw new QvError('wallet_exists', { path: 'wallet' });
+  if (isTaken) throw new QvError('wallet_exists', { path: 'wallet' });
   return await newWallet(deps, statement, {
     ask: (options) => deps.enclave.request('walletImport', request, options),
     ifTaken: 'wallet_exists',

@@ -67,10 +67,22 @@ export const importKey: Command = {
     });
     // Nothing secret is read for an enclave that nobody would seal to.
     await client.attestation();
-    const imported = await withOwner(args, output, (owner) =>
-      client.importWallet({ owner, wallet, requesters, seal: (target) => readAndSeal(key, target) }),
+    let statement = '';
+    const imported = await withOwner(args, output, ({ address, signStatement }) =>
+      client.importWallet({
+        owner: {
+          address,
+          signStatement: (text) => {
+            statement = text;
+            return signStatement(text);
+          },
+        },
+        wallet,
+        requesters,
+        seal: (target) => readAndSeal(key, target),
+      }),
     );
-    return resultOf(imported, warnings);
+    return resultOf(imported, statement, warnings);
   },
 };
 
@@ -92,7 +104,11 @@ function requesterOptions(args: Arguments): readonly Address[] {
   return requesters;
 }
 
-function resultOf({ boot, certificate, evidence }: CreatedWallet, warnings: readonly string[]): Result {
+function resultOf(
+  { boot, certificate, evidence }: CreatedWallet,
+  statement: string,
+  warnings: readonly string[],
+): Result {
   const { wallet, owner, requesters, kmsKeyArn } = certificate;
   return {
     exit: 'ok',
@@ -104,6 +120,7 @@ function resultOf({ boot, certificate, evidence }: CreatedWallet, warnings: read
       image: boot.pcrSet.name,
       kmsKeyArn,
       imported: true,
+      statement,
       warnings,
       certificate: { bytes: toBase64(evidence.certificate.bytes), signature: toBase64(evidence.certificate.signature) },
       receipt: { leaf: toBase64(evidence.receipt.leaf), signature: toBase64(evidence.receipt.signature) },
@@ -121,6 +138,8 @@ function resultOf({ boot, certificate, evidence }: CreatedWallet, warnings: read
         ],
         style,
       ),
+      'The owner signed:',
+      ...statement.split('\n').map((line) => style('dim', `  ${printable(line)}`)),
       style('yellow', 'Whoever has a copy of the key signs without this enclave.'),
     ],
   };

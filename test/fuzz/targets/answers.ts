@@ -1,7 +1,4 @@
-/** Answers of others: of the host to its clients, of instance metadata, of the admin socket, of the security module. */
-
-import type { AddressInfo } from 'node:net';
-import { createServer, type Server } from 'node:net';
+/** Answers of others: of the host to its clients, of the admin socket, of the security module. */
 import { Nsm } from '@quantumvault/enclave/nsm.ts';
 import type { AdminCommand } from '@quantumvault/host/admin-protocol.ts';
 import { readAdminReply } from '@quantumvault/host/cli/admin-replies.ts';
@@ -9,20 +6,17 @@ import { requestAttestation } from '@quantumvault/host/client/attestation.ts';
 import { type Connection, exchange } from '@quantumvault/host/client/http.ts';
 import { panic } from '@quantumvault/host/client/panic.ts';
 import { readSigned, type SigningContext } from '@quantumvault/host/client/signing.ts';
-import { InstanceRoleCredentials } from '@quantumvault/host/instance-role/credentials.ts';
-import { silentLog } from '@quantumvault/host/log.ts';
 import { formatPanicCode } from '@quantumvault/host/remote-freeze/panic-code.ts';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
 import { concatBytes, fromBase64, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { type CborValue, encodeCbor } from '@quantumvault/shared/cbor.ts';
-import { ERRORS, type ErrorCode, isErrorCode } from '@quantumvault/shared/errors.ts';
+import { ERRORS, type ErrorCode } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeTransaction, messageHash } from '@quantumvault/shared/solana/transaction.ts';
 import { corpus } from '../../shared/policy/cases.ts';
 import { cborMutator } from '../engine/cbor-tree.ts';
 import { jsonMutator } from '../engine/json-tree.ts';
 import { must, type Target } from '../engine/target.ts';
-import { textMutator } from '../engine/text-lines.ts';
 import { behindOneByte } from './bodies.ts';
 import * as sample from './samples.ts';
 
@@ -217,110 +211,5 @@ export const securityModule: Target = {
     const { document } = await nsm.attest({}, 'own');
     must(document.length >= 1 && document.length <= LIMITS.attestationDocumentBytes, 'length of a document');
     return document;
-  },
-};
-
-const PARTS = '\u0000---\u0000';
-const FAULTS = ['metadata_unavailable', 'metadata_refused', 'metadata_invalid', 'instance_role_missing'];
-
-/** Answers to the token, the role and the credentials, one behind the other; whole, or only their bodies. */
-class MetadataServer {
-  #server: Server | undefined;
-  #answers: readonly string[] = [];
-  port = 0;
-
-  readonly open = async (): Promise<void> => {
-    const server = createServer((socket) => {
-      socket.on('error', () => socket.destroy());
-      socket.once('data', (head) => {
-        const [, path = ''] = head.toString('latin1').split(' ');
-        const index = path.includes('/api/token') ? 0 : path.endsWith('/security-credentials/') ? 1 : 2;
-        socket.end(Buffer.from(this.#answers[index] ?? '', 'latin1'));
-      });
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    this.#server = server;
-    this.port = (server.address() as AddressInfo).port;
-  };
-
-  readonly close = async (): Promise<void> => {
-    await new Promise((resolve) => this.#server?.close(resolve));
-  };
-
-  set(input: Uint8Array): void {
-    const isRaw = ((input[0] ?? 0) & 1) === 1;
-    const parts = Buffer.from(input.subarray(1)).toString('latin1').split(PARTS);
-    this.#answers = parts.map((part) =>
-      isRaw ? part : `HTTP/1.1 200 OK\r\ncontent-length: ${part.length}\r\nconnection: close\r\n\r\n${part}`,
-    );
-  }
-}
-
-const metadata = new MetadataServer();
-
-export const instanceMetadata: Target = {
-  name: 'instance-metadata',
-  covers: [
-    'host/src/instance-role/credentials.ts#InstanceRoleCredentials',
-    'host/src/instance-role/metadata.ts#withMetadata',
-  ],
-  seeds: () => {
-    const credentials = JSON.stringify({
-      Code: 'Success',
-      AccessKeyId: 'ASIA',
-      SecretAccessKey: 's/+',
-      Token: 't==',
-      Expiration: '2026-11-22T18:00:00Z',
-    });
-    const whole = (body: string): string => `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
-    return {
-      bodies: concatBytes(Uint8Array.of(0), utf8(['token', 'role', credentials].join(PARTS))),
-      whole: concatBytes(Uint8Array.of(1), utf8(['token', 'role', credentials].map(whole).join(PARTS))),
-      chunked: concatBytes(
-        Uint8Array.of(1),
-        utf8(
-          [
-            whole('t'),
-            'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nrole\r\n0\r\n\r\n',
-            whole(credentials),
-          ].join(PARTS),
-        ),
-      ),
-      missing: concatBytes(
-        Uint8Array.of(1),
-        utf8([whole('t'), 'HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n'].join(PARTS)),
-      ),
-    };
-  },
-  mutators: [textMutator],
-  dictionary: [
-    'HTTP/1.1 401 \r\n',
-    'HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/\r\n',
-    'content-length: 99999999\r\n',
-    '\r\n\r\n',
-    PARTS,
-  ].map(utf8),
-  maxBytes: 4_096,
-  codes: [],
-  executions: 60,
-  open: metadata.open,
-  close: metadata.close,
-  async run(input) {
-    metadata.set(input);
-    const endpoint = { host: '127.0.0.1', port: metadata.port };
-    const source = new InstanceRoleCredentials(silentLog, { endpoint, now: () => sample.time, pause: () => 3_600_000 });
-    await source.refresh();
-    const { fault, current } = source;
-    const parts = current && [current.body.accessKeyId, current.body.secretAccessKey, current.body.sessionToken];
-    const copies = parts?.map((part) => new TextDecoder().decode(part));
-    source.close();
-    must(fault === undefined || (isErrorCode(fault) && FAULTS.includes(fault)), `another fault: ${fault}`);
-    must((fault === undefined) === (current !== undefined), 'credentials and a fault');
-    must(copies?.every((part) => /^[\x21-\x7e]+$/.test(part)) ?? true, 'a part that no header holds');
-    must(
-      parts?.every((part) => part === undefined || part.every((byte) => byte === 0)) ?? true,
-      'not wiped when it was closed',
-    );
-    return [fault, copies];
   },
 };

@@ -1,6 +1,6 @@
 /** All targets. */
 import type { Target } from '../engine/target.ts';
-import { adminReplies, hostAnswers, instanceMetadata, securityModule } from './answers.ts';
+import { adminReplies, hostAnswers, securityModule } from './answers.ts';
 import {
   attestationDocument,
   attestationVerify,
@@ -9,31 +9,25 @@ import {
   documentEncodings,
   pcrSets,
 } from './attestation.ts';
+import { auditSeen } from './audit.ts';
 import { alerts, signBodies, webhookHeaders } from './bodies.ts';
 import { cbor } from './cbor.ts';
 import { cms } from './cms.ts';
+import { enclaveConfig, hostConfig } from './configs.ts';
 import { enclaveConnection } from './connection.ts';
 import { eif, eifSignature, signingCertificate } from './eif.ts';
 import { leaves, packed, states, structs } from './evidence.ts';
-import {
-  chainFile,
-  credentialsFile,
-  enclaveConfig,
-  freezeMarkers,
-  hostConfig,
-  operatorsFile,
-  secretsFile,
-  successionFiles,
-  tokensFile,
-} from './files.ts';
+import { credentialsFile, freezeMarkers, operatorsFile, secretsFile, tokensFile } from './files.ts';
 import { frameStream, frames } from './frames.ts';
 import { http } from './http.ts';
 import { json } from './json.ts';
 import { agentReplies, agentRequests, replies, requests } from './messages.ts';
+import { instanceMetadata } from './metadata.ts';
 import { ownerEnvelopes, policyCanonical, policyDocuments } from './policies.ts';
 import { instructionData, judged, messagesOfSolana, transactions } from './solana.ts';
+import { chainFile, successionFiles } from './succession.ts';
 import { base58, encodings, panicCodes, requestHeaders, shortTexts, verifierKeys } from './text.ts';
-import { auditSeen, checkpoints, notes, receiptFiles, tiles, witnessRequests } from './tlog.ts';
+import { checkpoints, notes, receiptFiles, tiles, witnessRequests } from './tlog.ts';
 
 export const TARGETS: readonly Target[] = [
   frames,

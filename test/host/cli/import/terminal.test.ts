@@ -1,5 +1,6 @@
 /** Keys typed at a terminal: never shown, and the terminal afterwards as it was, however it ended. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { ReadSeedOptions } from '@quantumvault/host/cli/import/read-key.ts';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
@@ -8,6 +9,7 @@ import { noteCode } from '../../../support/codes-seen.ts';
 import { requireProgram } from '../../../support/requires.ts';
 import { until } from '../../../support/temporary.ts';
 import { masterSeedOf, mnemonicOf, nodesOf, pairOf } from './oracle.ts';
+import { Traces } from './traces.ts';
 
 const READER = join(import.meta.dirname, 'reader.ts');
 const KEY_PROMPT = 'Key (what you type is not shown): ';
@@ -30,7 +32,7 @@ class Terminal {
   shown = '';
   readonly #child: ChildProcess;
 
-  constructor(options: ReadSeedOptions, input = '') {
+  constructor(options: ReadSeedOptions & { pause?: true }, input = '') {
     const reader = `sh -c 'echo "pid=$$"; exec "$NODE" "$READER" "$OPTIONS"' ${input}`;
     this.#child = spawn('script', ['-qec', `stty -a; ${reader}; echo "exit=$?"; stty -a; echo end`, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
@@ -55,7 +57,7 @@ class Terminal {
   }
 
   signal(name: NodeJS.Signals): void {
-    process.kill(Number(/pid=(\d+)/.exec(this.shown)?.[1]), name);
+    process.kill(this.readerPid, name);
   }
 
   /** Closes the terminal: its window, say. */
@@ -135,6 +137,24 @@ describe.runIf(script !== undefined && stty !== undefined)('a terminal', () => {
     expect(exit).toBe(0);
     expect(terminal.shown).not.toMatch(/zqxj/);
     expect(terminal.shown).not.toContain(mnemonic.split(' ')[0]);
+  });
+
+  it('leaves nothing in memory of what was typed but the seed, and then not that', async () => {
+    const entropy = randomBytes(16);
+    const words = mnemonicOf(entropy);
+    const traces = new Traces().mnemonic(words, entropy, passphrase, [44, 501, 0, 0]);
+    const terminal = new Terminal({ key: 'terminal', passphrase: 'terminal', pause: true });
+    await terminal.type(KEY_PROMPT, words, '\r');
+    await terminal.type('Passphrase: ', ...passphrase, '\r');
+    await until('it has read', () => terminal.shown.includes('"step":"read"'));
+    const found = await traces.in(terminal.readerPid);
+    expect(found.filter(({ where }) => where !== 'guarded')).toEqual([]);
+    expect(found.map(({ what }) => what)).toContain('key at depth 4: raw, whole');
+    await terminal.type('"step":"read"', '\n');
+    await until('it has wiped', () => terminal.shown.includes('"step":"wiped"'));
+    expect(await traces.in(terminal.readerPid)).toEqual([]);
+    await terminal.type('"step":"wiped"', '\n');
+    expect((await terminal.ended()).said).toEqual([{ step: 'read', address: addressOf(words, passphrase) }]);
   });
 
   it.each([

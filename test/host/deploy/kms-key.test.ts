@@ -23,9 +23,9 @@ import {
   ReEncryptCommand,
   ScheduleKeyDeletionCommand,
 } from '@aws-sdk/client-kms';
-import { keyPolicy, unusedKeyPolicy } from '@quantumvault/host/cli/key-policy.ts';
+import { keyPolicy } from '@quantumvault/host/cli/key-policy.ts';
 import { toHex, utf8 } from '@quantumvault/shared/bytes.ts';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Principal } from '../../stack/kms/sigv4.ts';
 import { createSimulatedRoot } from '../../stack/nsm/root.ts';
 import type { SimulatedNsm } from '../../stack/nsm/simulated-nsm.ts';
@@ -41,36 +41,29 @@ import {
   testPcr,
 } from '../../stack/support.ts';
 import { type JsonRecord, propertiesOf, readTemplate } from './cloudformation.ts';
+import {
+  BREAK_GLASS,
+  expectDenied,
+  hexes,
+  INSTANCE_ACCOUNT,
+  INSTANCE_ADMIN,
+  INSTANCE_ROLE,
+  INSTANCE_ROOT,
+  KEYS_ACCOUNT,
+  KEYS_ADMIN,
+  KEYS_ROOT,
+  NAMESAKE,
+  NEW,
+  OLD,
+  OTHER,
+  policyOf,
+  principal,
+} from './kms-key-kit.ts';
 
-const KEYS_ACCOUNT = '111122223333';
-const INSTANCE_ACCOUNT = '444455556666';
-const BREAK_GLASS_ROLE = `arn:aws:iam::${KEYS_ACCOUNT}:role/qv-break-glass`;
-const INSTANCE_ROLE = `arn:aws:iam::${INSTANCE_ACCOUNT}:role/qv-instance`;
-const [OLD, NEW, OTHER] = [testPcr(0xa0), testPcr(0xb0), testPcr(0xc0)];
 const CONTEXT = { 'qv:purpose': 'execution-key', 'qv:wallet': 'wallet', 'qv:owner': 'owner', 'qv:v': '1' };
 const key = recipientKey();
 const root = createSimulatedRoot();
 
-const keyTemplate = readTemplate('kms-key.json');
-const policyOf = (AllowedPcr0s: string, InstanceRoleArn = INSTANCE_ROLE): JsonRecord =>
-  propertiesOf(keyTemplate, 'Key', {
-    parameters: { BreakGlassRoleArn: BREAK_GLASS_ROLE, InstanceRoleArn, AllowedPcr0s },
-  })['KeyPolicy'] as JsonRecord;
-const hexes = (...pcr0s: readonly Uint8Array[]): string => pcr0s.map(toHex).join(',');
-
-const principal = (arn: string, identityPolicy?: string): Principal => ({
-  accessKeyId: `AKIA${arn.replace(/[^A-Za-z0-9]/g, '').toUpperCase()}`,
-  secretAccessKey: `secret of ${arn}`,
-  arn,
-  ...(identityPolicy === undefined ? {} : { identityPolicy }),
-});
-const BREAK_GLASS = principal(`arn:aws:sts::${KEYS_ACCOUNT}:assumed-role/qv-break-glass/ann`);
-const KEYS_ADMIN = principal(`arn:aws:iam::${KEYS_ACCOUNT}:user/admin`);
-const KEYS_ROOT = principal(`arn:aws:iam::${KEYS_ACCOUNT}:root`);
-const INSTANCE_ADMIN = principal(`arn:aws:iam::${INSTANCE_ACCOUNT}:user/admin`);
-const INSTANCE_ROOT = principal(`arn:aws:iam::${INSTANCE_ACCOUNT}:root`);
-/** The role's name in another account. */
-const NAMESAKE = principal('arn:aws:sts::999999999999:assumed-role/qv-instance/i-0123456789abcdef0');
 let INSTANCE: Principal;
 
 let local: TestKms;
@@ -99,20 +92,6 @@ const dataKey = (Recipient?: Recipient): GenerateDataKeyCommand =>
   });
 const decrypt = (CiphertextBlob: Uint8Array, Recipient?: Recipient): DecryptCommand =>
   new DecryptCommand({ KeyId: keyArn, CiphertextBlob, EncryptionContext: CONTEXT, ...(Recipient && { Recipient }) });
-
-/** Denied, in AWS's form: the name, the status, who and what. */
-async function expectDenied(
-  call: Promise<unknown>,
-  how: 'denied' | 'not allowed' | 'either' = 'either',
-): Promise<void> {
-  const error = await refusal(call);
-  expect(error).toMatchObject({ name: 'AccessDeniedException', $metadata: { httpStatusCode: 400 } });
-  expect(error.message).toMatch(
-    /^User: arn:aws:\S+ is not authorized to perform: kms:\w+ on resource: arn:aws:kms:\S+/,
-  );
-  if (how === 'denied') expect(error.message).toContain('with an explicit deny in a resource-based policy');
-  if (how === 'not allowed') expect(error.message).toContain('no resource-based policy allows');
-}
 
 beforeAll(async () => {
   for (const [image, debug] of [
@@ -146,40 +125,6 @@ beforeAll(async () => {
   local.kms.principals = [BREAK_GLASS, INSTANCE, ...others];
 });
 afterAll(() => local.close());
-
-describe('the template and qv init write the same policy', () => {
-  test('before an image is measured', () => {
-    expect(policyOf('', '')).toEqual(unusedKeyPolicy(BREAK_GLASS_ROLE));
-  });
-
-  test.each([[[OLD]], [[OLD, NEW]]])('for %#', (images) => {
-    const input = { breakGlassArn: BREAK_GLASS_ROLE, instanceRoleArn: INSTANCE_ROLE };
-    expect(policyOf(hexes(...images))).toEqual(keyPolicy({ ...input, pcr0s: images.map(toHex) }));
-  });
-
-  test.each([
-    ['zeros', '00'.repeat(48)],
-    ['zeros behind an image', `${hexes(OLD)},${'00'.repeat(48)}`],
-    ['upper case', hexes(OLD).toUpperCase()],
-    ['a space', `${hexes(OLD)}, ${hexes(NEW)}`],
-    ['too short', 'ab'.repeat(47)],
-    ['a wildcard', '*'],
-  ])('%s are no PCR0 to the template', (_name, pcr0s) => {
-    expect(() => policyOf(pcr0s)).toThrow('AllowedPcr0s');
-  });
-
-  test.each([`arn:aws:iam::${INSTANCE_ACCOUNT}:root`, '*', INSTANCE_ACCOUNT])('%s is no instance role', (role) => {
-    expect(() => policyOf(hexes(OLD), role)).toThrow('InstanceRoleArn');
-  });
-
-  test('no statement allows the account, everybody, or every action', () => {
-    const allows = (policyOf(hexes(OLD))['Statement'] as readonly JsonRecord[]).filter(
-      ({ Effect }) => Effect === 'Allow',
-    );
-    expect(allows.map(({ Principal }) => Principal)).toEqual([{ AWS: BREAK_GLASS_ROLE }, { AWS: INSTANCE_ROLE }]);
-    expect(JSON.stringify(allows)).not.toMatch(/root|kms:\*|"\*":|NotAction|NotPrincipal/);
-  });
-});
 
 describe('before an image is allowed', () => {
   it('nobody uses the key', async () => {

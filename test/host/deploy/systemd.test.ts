@@ -125,6 +125,19 @@ describe('the enclave’s unit', () => {
 describe('the host’s unit', () => {
   const settings = settingsOf('qv-host@.service');
 
+  it('cannot look into other processes, keep keys in the kernel, or become somebody else', () => {
+    const filter = settings.get('SystemCallFilter')?.join(' ').split(' ') ?? [];
+    const refused = ['@keyring', '@setuid', 'process_vm_readv', 'process_vm_writev', 'memfd_create'];
+    expect(refused.filter((name) => !filter.includes(name))).toEqual([]);
+    // One list that allows, one that takes away.
+    expect(filter.filter((name) => /^~|^@system-service$/.test(name))).toEqual(['@system-service', '~@privileged']);
+  });
+
+  it('names nothing secret in its environment', () => {
+    for (const name of ['Environment', 'EnvironmentFile', 'PassEnvironment'])
+      expect(settings.get(name)).toBeUndefined();
+  });
+
   it('does not end with its enclave, and comes back by itself', () => {
     for (const pull of ['Requires', 'BindsTo', 'PartOf']) expect(settings.get(pull)).toBeUndefined();
     expect(settings.get('Restart')).toEqual(['always']);

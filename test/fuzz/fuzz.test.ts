@@ -8,6 +8,8 @@ import { examine } from './engine/oracle.ts';
 import { TARGETS } from './targets/index.ts';
 
 const SEED_NUMBER = 20261123;
+/** For a machine that does much else. */
+const PATIENCE_MILLISECONDS = 180_000;
 
 describe.each(TARGETS)('$name', (target) => {
   beforeAll(() => target.open?.());
@@ -21,26 +23,34 @@ describe.each(TARGETS)('$name', (target) => {
       expect(Buffer.compare(stored.find((each) => each.name === name)?.bytes ?? new Uint8Array(), bytes), name).toBe(0);
   });
 
-  it('holds for its corpus and for what was found', async () => {
-    for (const { name, bytes } of [...readStored('corpus', target.name), ...readStored('findings', target.name)]) {
-      const outcome = await examine(target, bytes, true);
-      expect(outcome.kind === 'violation' ? outcome.what : 'holds', name).toBe('holds');
-    }
-  });
+  it(
+    'holds for its corpus and for what was found',
+    async () => {
+      for (const { name, bytes } of [...readStored('corpus', target.name), ...readStored('findings', target.name)]) {
+        const outcome = await examine(target, bytes, true);
+        expect(outcome.kind === 'violation' ? outcome.what : 'holds', name).toBe('holds');
+      }
+    },
+    PATIENCE_MILLISECONDS,
+  );
 
-  it('holds for some thousand others', async () => {
-    const corpus = readStored('corpus', target.name).map(({ bytes }) => bytes);
-    const { open: _, close: __, ...opened } = target;
-    const { findings, executions, accepted } = await fuzz(opened, {
-      seed: SEED_NUMBER,
-      executions: target.executions,
-      corpus,
-    });
-    expect(findings.map(({ what, input }) => `${what}: ${Buffer.from(input).toString('base64')}`)).toEqual([]);
-    expect(executions).toBe(target.executions);
-    // What refuses everything tests nothing behind the first check.
-    expect(accepted).toBeGreaterThan(0);
-  });
+  it(
+    'holds for some thousand others',
+    async () => {
+      const corpus = readStored('corpus', target.name).map(({ bytes }) => bytes);
+      const { open: _, close: __, ...opened } = target;
+      const { findings, executions, accepted } = await fuzz(opened, {
+        seed: SEED_NUMBER,
+        executions: target.executions,
+        corpus,
+      });
+      expect(findings.map(({ what, input }) => `${what}: ${Buffer.from(input).toString('base64')}`)).toEqual([]);
+      expect(executions).toBe(target.executions);
+      // What refuses everything tests nothing behind the first check.
+      expect(accepted).toBeGreaterThan(0);
+    },
+    PATIENCE_MILLISECONDS,
+  );
 });
 
 describe('corpus and findings', () => {

@@ -1,5 +1,6 @@
 /** What the enclave depends on, failing: KMS, credentials, the kms-agent, the module; and the stop button meanwhile. */
 import { readFileSync } from 'node:fs';
+import { agentFlags } from '@quantumvault/enclave/node-flags.ts';
 import { addressBytes } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
@@ -177,7 +178,8 @@ describe('the kms-agent', () => {
     expect(readFileSync(`/proc/${agent}/environ`, 'latin1')).toBe('HOME=/nonexistent\0');
     const words = readFileSync(`/proc/${agent}/cmdline`, 'latin1').split('\0').slice(0, -1);
     const program = words.findIndex((word) => word.endsWith('kms-agent.cjs'));
-    expect(words.slice(1, program).every((word) => /^--[a-z0-9-]+(=throw)?$/.test(word))).toBe(true);
+    const [file = '', config = ''] = words.slice(program);
+    expect(words.slice(1, program)).toEqual(agentFlags(file, config));
     expect(words.slice(program + 1)).toEqual([expect.stringMatching(/\.json$/), expect.stringMatching(/^unix:\//)]);
   });
 });

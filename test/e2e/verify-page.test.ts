@@ -1,70 +1,21 @@
 /** The page in a real Chromium, as a saved file and from the host: verdicts, no network, light, dark and small. */
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { VERIFY_PAGE_FILE } from '@quantumvault/host/verify-page/build.ts';
 import { STEPS } from '@quantumvault/shared/attestation/checklist.ts';
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
-import { RECEIPT_STEPS } from '@quantumvault/shared/evidence/receipt-checklist.ts';
-import { formatVerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { debug, file, measurements, mutated, negativeDocument, production } from '../host/cli/documents.ts';
 import { Harness } from '../host/harness.ts';
 import { syntheticCase } from '../shared/attestation/expect.ts';
-import { Chromium, type Page, type View } from '../support/chromium.ts';
-import { type BuiltLog, Deployment } from '../support/log-builder.ts';
-import { receiptFileOf, receiptText } from '../support/receipts.ts';
-import { requireProgram } from '../support/requires.ts';
-import { temporaryFolder, until } from '../support/temporary.ts';
-import { MEASUREMENTS, pemOf } from '../support/trust-files.ts';
-
-const program = requireProgram('chromium');
-const DESKTOP: View = { width: 1024, height: 900, scheme: 'light' };
-const PHONE: View = { width: 360, height: 740, scheme: 'light' };
+import { DESKTOP, expectQuiet, PHONE, program, SavedPage, verdictAfter, verify } from './verify-page-kit.ts';
 
 describe.skipIf(program === undefined)('in Chromium', () => {
-  let browser: Chromium;
-  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-  let saved: string;
-
-  beforeAll(async () => {
-    folder = await temporaryFolder();
-    const copy = join(folder.path, 'saved.html');
-    copyFileSync(VERIFY_PAGE_FILE, copy);
-    saved = pathToFileURL(copy).href;
-    browser = new Chromium(program ?? '');
-  });
-  afterAll(async () => {
-    await browser?.close();
-    await folder?.remove();
-  });
-
-  /** Shown by Enter in a field, by the button, or by whatever else ends in an answer. */
-  async function verdictAfter(page: Page, action: () => Promise<unknown>): Promise<string> {
-    await page.evaluate(`document.querySelector('#verdict').replaceChildren()`);
-    await action();
-    await until('the page answers', () => page.evaluate(`document.querySelector('#verdict').children.length > 0`));
-    return page.text('#verdict');
-  }
-  const verify = (page: Page): Promise<string> =>
-    verdictAfter(page, () => page.evaluate(`document.querySelector('#verify').click()`));
-
-  function expectQuiet(page: Page, address: string): void {
-    expect(page.requests).toEqual([address]);
-    expect(page.problems).toEqual([]);
-  }
-
-  async function answered(document: string, pcrs: string, view = DESKTOP): Promise<[Page, string]> {
-    const page = await browser.open(saved, view);
-    await page.chooseFile('#file', document);
-    await page.type('#pcrs', pcrs);
-    return [page, await verify(page)];
-  }
+  const chromium = new SavedPage();
 
   test('a genuine document passes, with the checklist of the library', async () => {
-    const [page, verdict] = await answered(production.path, JSON.stringify(measurements(production)));
+    const [page, verdict] = await chromium.answered(production.path, JSON.stringify(measurements(production)));
     expect(verdict).toMatch(/^✓ Verified: every check passes/);
     expect(verdict).toContain('authenticity, not recency');
     const titles = await page.evaluate<string[]>(
@@ -78,60 +29,60 @@ describe.skipIf(program === undefined)('in Chromium', () => {
     expect(contents).toContain(production.vector.sidecar.module_id);
     expect(contents).toContain(production.pcr0);
     expect(contents).toContain('CN=aws.nitro-enclaves');
-    expectQuiet(page, saved);
+    expectQuiet(page, chromium.saved);
   });
 
   test('pasted base64 and hex, and PCR0 alone', async () => {
     for (const text of [toBase64(production.vector.bytes), toHex(production.vector.bytes)]) {
-      const page = await browser.open(saved, DESKTOP);
+      const page = await chromium.open();
       await page.type('#pasted', text);
       await page.type('#pcrs', production.pcr0);
       expect(await verify(page)).toMatch(/^✓ Verified/);
-      expectQuiet(page, saved);
+      expectQuiet(page, chromium.saved);
     }
   });
 
   test('a dropped document', async () => {
-    const page = await browser.open(saved, DESKTOP);
+    const page = await chromium.open();
     await page.dropFile(production.path, 200, 300);
     expect(await page.text('#chosen')).toContain('54ae0f97.bin, 4526 bytes');
     await page.type('#pcrs', production.pcr0);
     expect(await verify(page)).toMatch(/^✓ Verified/);
-    expectQuiet(page, saved);
+    expectQuiet(page, chromium.saved);
   });
 
   test('a tampered document fails, and the step says so', async () => {
-    const [page, verdict] = await answered(negativeDocument('definite-payload-bitflip'), mutated.pcr0);
+    const [page, verdict] = await chromium.answered(negativeDocument('definite-payload-bitflip'), mutated.pcr0);
     expect(verdict).toMatch(/^✗ Not verified/);
     expect(verdict).toContain('attestation_signature_invalid');
     expect(await page.text('.steps .fail')).toContain(STEPS.signature);
-    expectQuiet(page, saved);
+    expectQuiet(page, chromium.saved);
   });
 
   test('bytes that are no document: the rest is not reached, and there are no contents', async () => {
-    const [page, verdict] = await answered(negativeDocument('definite-trailing-byte'), mutated.pcr0);
+    const [page, verdict] = await chromium.answered(negativeDocument('definite-trailing-byte'), mutated.pcr0);
     expect(verdict).toContain('attestation_envelope_malformed');
     expect(await page.evaluate(`document.querySelectorAll('.not-reached').length`)).toBe(19);
     expect(await page.evaluate(`document.querySelector('#contents') === null`)).toBe(true);
   });
 
   test('another image fails', async () => {
-    const [, verdict] = await answered(production.path, 'ab'.repeat(48));
+    const [, verdict] = await chromium.answered(production.path, 'ab'.repeat(48));
     expect(verdict).toContain('attestation_pcrs_not_allowed');
   });
 
   test('a debug document fails, unless allowed, which is said loudly', async () => {
-    const [page, verdict] = await answered(debug.path, debug.pcr0);
+    const [page, verdict] = await chromium.answered(debug.path, debug.pcr0);
     expect(verdict).toContain('attestation_debug_enclave');
     await page.evaluate(`document.querySelector('#debug').click()`);
     const allowed = await verify(page);
     expect(allowed).toMatch(/^✓ Verified/);
     expect(allowed).toContain('UNSAFE: debug enclaves are accepted');
-    expectQuiet(page, saved);
+    expectQuiet(page, chromium.saved);
   });
 
   test('a nonce is compared', async () => {
-    const [page] = await answered(debug.path, debug.pcr0);
+    const [page] = await chromium.answered(debug.path, debug.pcr0);
     await page.type('#nonce', '00'.repeat(16));
     await verify(page);
     const steps = await page.evaluate<string[]>(
@@ -142,14 +93,14 @@ describe.skipIf(program === undefined)('in Chromium', () => {
 
   test('another root counts only when given, and that is said loudly', async () => {
     const { bytes, expected } = await syntheticCase();
-    const [page, verdict] = await answered(file('other', bytes), '10'.repeat(48));
+    const [page, verdict] = await chromium.answered(file('other', bytes), '10'.repeat(48));
     expect(verdict).toContain('attestation_root_untrusted');
     const der = toBase64(expected.unsafeTrustedRootDer ?? bytes).replace(/.{64}/g, '$&\n');
     await page.type('#root', `-----BEGIN CERTIFICATE-----\n${der}\n-----END CERTIFICATE-----\n`);
     const allowed = await verify(page);
     expect(allowed).toMatch(/^✓ Verified/);
     expect(allowed).toContain('UNSAFE: not AWS’s root');
-    expectQuiet(page, saved);
+    expectQuiet(page, chromium.saved);
   });
 
   test.each([
@@ -161,7 +112,7 @@ describe.skipIf(program === undefined)('in Chromium', () => {
     ['#root', 'no certificate', 'attestation_certificate_malformed'],
     ['#pasted', 'no document', 'attestation_encoding_unknown'],
   ])('%s: "%s" is unusable, no verdict', async (field, text, code) => {
-    const page = await browser.open(saved, DESKTOP);
+    const page = await chromium.open();
     if (field !== '#pasted') await page.type('#pasted', toBase64(production.vector.bytes));
     if (field !== '#pcrs') await page.type('#pcrs', production.pcr0);
     await page.type(field, text);
@@ -172,138 +123,12 @@ describe.skipIf(program === undefined)('in Chromium', () => {
   });
 
   test('a huge file is refused unread', async () => {
-    const [, verdict] = await answered(file('huge', new Uint8Array(300 * 1024)), production.pcr0);
+    const [, verdict] = await chromium.answered(file('huge', new Uint8Array(300 * 1024)), production.pcr0);
     expect(verdict).toContain('body_too_large');
   });
 
-  describe('receipts', () => {
-    let deployment: Deployment;
-    let log: BuiltLog;
-    let receipt: string;
-    let witnesses: string;
-
-    beforeAll(async () => {
-      deployment = new Deployment({ witnesses: 2 });
-      log = await deployment.start();
-      const wallet = log.wallet();
-      wallet.sign({ requestId: 'order-4711' });
-      wallet.deny('sol.window');
-      receipt = receiptText(await receiptFileOf(log, 3));
-      witnesses = deployment.witnesses.map(({ key }) => formatVerifierKey(key)).join('\n');
-    });
-
-    async function asked(text: string, options: { pcrs?: string; witnesses?: string } = {}): Promise<[Page, string]> {
-      const page = await browser.open(saved, DESKTOP);
-      await page.type('#pasted', text);
-      await page.type('#pcrs', options.pcrs ?? MEASUREMENTS);
-      await page.type('#root', pemOf(deployment.root.certificateDer));
-      await page.type('#witnesses', options.witnesses ?? witnesses);
-      return [page, await verify(page)];
-    }
-    const failed = (page: Page): Promise<string[]> =>
-      page.evaluate(
-        `[...document.querySelectorAll('.steps .fail .title')].map((title) => title.lastChild.textContent)`,
-      );
-
-    test('a good one: both checklists, and what was decided', async () => {
-      const [page, verdict] = await asked(receipt);
-      expect(verdict).toMatch(/^✓ Verified: every check passes/);
-      expect(verdict).toContain('the witnesses have seen');
-      expect(verdict).toContain('UNSAFE: not AWS’s root');
-      const titles = await page.evaluate<string[]>(
-        `[...document.querySelectorAll('.steps .title')].map((title) => title.lastChild.textContent)`,
-      );
-      expect(titles).toEqual([...Object.values(RECEIPT_STEPS), ...Object.values(STEPS)]);
-      const leaf = await page.text('#leaf');
-      expect(leaf).toContain('signed: a transaction was signed');
-      expect(leaf).toContain('order-4711');
-      expect(leaf).toContain('1000 lamports');
-      expect(await page.text('#details')).toContain('witness-1.example.com');
-      expectQuiet(page, saved);
-    });
-
-    test('dropped as a file, without witnesses', async () => {
-      const page = await browser.open(saved, DESKTOP);
-      await page.dropFile(file('receipt.json', receipt), 200, 300);
-      await page.type('#pcrs', MEASUREMENTS);
-      await page.type('#root', pemOf(deployment.root.certificateDer));
-      const verdict = await verify(page);
-      expect(verdict).toMatch(/^✓ Verified/);
-      expect(verdict).toContain('Without witnesses');
-      expectQuiet(page, saved);
-    });
-
-    test('a tampered one fails, and nothing of it is told', async () => {
-      const good = await receiptFileOf(log, 3);
-      const leaf = Uint8Array.from(good.receipt.leaf);
-      const at = leaf.length - 1;
-      leaf[at] = (leaf[at] ?? 0) ^ 1;
-      const [page, verdict] = await asked(receiptText({ ...good, receipt: { ...good.receipt, leaf } }));
-      expect(verdict).toMatch(/^✗ Not verified/);
-      expect(verdict).toContain('evidence_signature_invalid');
-      expect(await failed(page)).toEqual([RECEIPT_STEPS['leaf-signature'], RECEIPT_STEPS.inclusion]);
-      expect(await page.evaluate(`document.querySelector('#leaf') === null`)).toBe(true);
-      expectQuiet(page, saved);
-    });
-
-    test('another image', async () => {
-      const [page, verdict] = await asked(receipt, { pcrs: 'ab'.repeat(48) });
-      expect(verdict).toContain('attestation_pcrs_not_allowed');
-      expect(await failed(page)).toEqual([RECEIPT_STEPS.attestation, STEPS.pcrs]);
-    });
-
-    test('too few witnesses, and fewer asked for', async () => {
-      const [page, verdict] = await asked(receiptText(await receiptFileOf(log, 3, { witnesses: 1 })));
-      expect(verdict).toContain('witnesses_too_few');
-      await page.type('#threshold', '1');
-      expect(await verify(page)).toMatch(/^✓ Verified/);
-      expectQuiet(page, saved);
-    });
-
-    test.each([
-      ['#pasted', '{}', 'receipt_malformed'],
-      ['#witnesses', 'none', 'log_key_malformed'],
-      ['#threshold', '3', 'attestation_expectations_invalid'],
-      ['#threshold', 'x', 'attestation_expectations_invalid'],
-      ['#nonce', '00'.repeat(16), 'attestation_expectations_invalid'],
-    ])('%s: "%s" is unusable, no verdict', async (field, text, code) => {
-      const page = await browser.open(saved, DESKTOP);
-      if (field !== '#pasted') await page.type('#pasted', receipt);
-      await page.type('#pcrs', MEASUREMENTS);
-      await page.type(field, text);
-      const verdict = await verify(page);
-      expect(verdict).toMatch(/^No verdict/);
-      expect(verdict).toContain(code);
-      expect(await page.text('#details')).toBe('');
-    });
-
-    test('only showing gives no verdict', async () => {
-      const page = await browser.open(saved, DESKTOP);
-      await page.type('#pasted', receiptText(await receiptFileOf(log, 4)));
-      const verdict = await verdictAfter(page, () => page.evaluate(`document.querySelector('#inspect').click()`));
-      expect(verdict).toMatch(/^No verdict/);
-      expect(await page.text('#leaf')).toContain('sol.window');
-      expect(await page.evaluate(`document.querySelector('.steps') === null`)).toBe(true);
-      expectQuiet(page, saved);
-    });
-
-    test.each([1024, 320])('%i px wide: nothing sticks out', async (width) => {
-      const page = await browser.open(saved, { ...PHONE, width });
-      await page.type('#pasted', receipt);
-      await page.type('#pcrs', MEASUREMENTS);
-      await page.type('#root', pemOf(deployment.root.certificateDer));
-      await page.type('#witnesses', witnesses);
-      expect(await verify(page)).toMatch(/^✓ Verified/);
-      const overflow = `document.documentElement.scrollWidth - document.documentElement.clientWidth`;
-      expect(await page.evaluate(overflow)).toBe(0);
-      const shot = join(process.env['QV_SCREENSHOTS'] ?? folder.path, `receipt-${width}.png`);
-      await page.screenshot(shot);
-      expect(statSync(shot).size).toBeGreaterThan(10_000);
-    });
-  });
-
   test('only showing needs no measurements, and gives no verdict', async () => {
-    const page = await browser.open(saved, DESKTOP);
+    const page = await chromium.open();
     await page.chooseFile('#file', negativeDocument('definite-payload-bitflip'));
     const verdict = await verdictAfter(page, () => page.evaluate(`document.querySelector('#inspect').click()`));
     expect(verdict).toMatch(/^No verdict/);
@@ -316,14 +141,14 @@ describe.skipIf(program === undefined)('in Chromium', () => {
     const { bytes } = await syntheticCase({
       fields: (fields) => fields.set('module_id', Uint8Array.of(0x78, name.length, ...Buffer.from(name))),
     });
-    const [page] = await answered(file('markup', bytes), '10'.repeat(48));
+    const [page] = await chromium.answered(file('markup', bytes), '10'.repeat(48));
     expect(await page.evaluate(`document.querySelector('#contents').textContent.includes('<img src=x')`)).toBe(true);
     expect(await page.evaluate(`document.images.length`)).toBe(0);
-    expectQuiet(page, saved);
+    expectQuiet(page, chromium.saved);
   });
 
   test('the keyboard alone is enough, and the answer is announced', async () => {
-    const page = await browser.open(saved, DESKTOP);
+    const page = await chromium.open();
     const focused = (): Promise<string> => page.evaluate('document.activeElement.id || document.activeElement.tagName');
     const order: string[] = [];
     for (let count = 0; count < 6; count++) {
@@ -343,7 +168,7 @@ describe.skipIf(program === undefined)('in Chromium', () => {
   describe.each(['light', 'dark'] as const)('%s', (scheme) => {
     test.each([1024, 430, 360, 320])('%i px wide: nothing sticks out', async (width) => {
       // QV_SCREENSHOTS keeps the pictures for people to look at.
-      const shots = process.env['QV_SCREENSHOTS'] ?? folder.path;
+      const shots = process.env['QV_SCREENSHOTS'] ?? chromium.folder.path;
       mkdirSync(shots, { recursive: true });
       const view = { ...PHONE, width, scheme };
       const overflow = `document.documentElement.scrollWidth - document.documentElement.clientWidth`;
@@ -352,7 +177,7 @@ describe.skipIf(program === undefined)('in Chromium', () => {
         ['debug', debug.path, debug.pcr0],
       ] as const;
       for (const [name, path, pcrs] of cases) {
-        const [page] = await answered(path, pcrs, view);
+        const [page] = await chromium.answered(path, pcrs, view);
         await page.evaluate(`for (const box of document.querySelectorAll('details')) box.open = true`);
         expect(await page.evaluate(overflow)).toBe(0);
         const shot = join(shots, `${name}-${scheme}-${width}.png`);
@@ -362,7 +187,7 @@ describe.skipIf(program === undefined)('in Chromium', () => {
     });
 
     test('text stands out from what is behind it', async () => {
-      const [page] = await answered(debug.path, debug.pcr0, { ...DESKTOP, scheme });
+      const [page] = await chromium.answered(debug.path, debug.pcr0, { ...DESKTOP, scheme });
       const worst = await page.evaluate<{ ratio: number; text: string }>(WORST_CONTRAST);
       expect(worst.ratio, worst.text).toBeGreaterThanOrEqual(4.5);
     });
@@ -377,7 +202,7 @@ describe.skipIf(program === undefined)('in Chromium', () => {
 
     test('the same page, asking for nothing else', async () => {
       const address = `${harness.host.url}/verify`;
-      const page = await browser.open(address, DESKTOP);
+      const page = await chromium.browser.open(address, DESKTOP);
       await page.chooseFile('#file', production.path);
       await page.type('#pcrs', production.pcr0);
       expect(await verify(page)).toMatch(/^✓ Verified/);
@@ -386,7 +211,7 @@ describe.skipIf(program === undefined)('in Chromium', () => {
 
     test('over plain HTTP from elsewhere it says that it cannot verify', async () => {
       const address = `${harness.host.url.replace('127.0.0.1', 'plain.test')}/verify`;
-      const page = await browser.open(address, DESKTOP);
+      const page = await chromium.browser.open(address, DESKTOP);
       expect(await page.text('#insecure')).toContain('plain HTTP');
       expect(await page.evaluate(`document.querySelector('#verify').disabled`)).toBe(true);
     });
@@ -400,7 +225,7 @@ describe.skipIf(program === undefined)('in Chromium', () => {
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const at = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const page = await browser.open(saved, DESKTOP);
+    const page = await chromium.open();
     const outcomes = await page.evaluate(`Promise.allSettled([
       fetch('http://${at}/'),
       new Promise((done, fail) => { const image = new Image(); image.onerror = fail; image.src = 'http://${at}/'; }),

@@ -116,6 +116,9 @@ describe('a keypair file', () => {
   });
 
   it('tells the place that is wrong, and not what stands there', () => {
+    expect(expectRefused(`[${numbers.join(',')},7,7]`, 'key_malformed').facts.value).toBe(
+      'an array of more than 64 numbers',
+    );
     expect(expectRefused(with_(16, '99317'), 'key_malformed').facts.value).toBe(
       'number 17 of the array is not a whole number from 0 to 255',
     );
@@ -342,6 +345,11 @@ describe('a path', () => {
 });
 
 describe('bytes of no form', () => {
+  it('are told from keys that are wrong', () => {
+    const refusal = expectRefused(Uint8Array.of(0xff, 1, 2), 'key_malformed');
+    expect(refusal.facts.value).toBe('neither text nor 32 or 64 bytes');
+  });
+
   it('are refused, whatever they are', () => {
     for (const key of ['', ' \n', '0x', 'zqxj0zqxj0zqxj', '-----BEGIN PRIVATE KEY-----', '\ufeff[1,2]'])
       expectRefused(key, 'key_malformed');

@@ -4,11 +4,13 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Writable } from 'node:stream';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
 import { describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../../../support/temporary.ts';
 import { masterSeedOf, mnemonicOf, nodesOf, pairOf, WORDS } from './oracle.ts';
 import { type Found, Traces, windows } from './traces.ts';
 
@@ -92,6 +94,15 @@ describe('a key that was read', () => {
   ])('from %s is its seed alone, and then gone', async (_, formOf) => {
     const seed = randomBytes(32);
     expectHeldThenGone(await examine(formOf(seed), {}, keyOf(seed)), pairOf(seed).address, 'seed');
+  });
+
+  it('from a private file is its seed alone, and then gone', async () => {
+    const seed = randomBytes(32);
+    const folder = await temporaryFolder();
+    const file = join(folder.path, 'id.json');
+    writeFileSync(file, jsonOf(pairOf(seed).pair), { mode: 0o600 });
+    expectHeldThenGone(await examine('', { key: { file } }, keyOf(seed)), pairOf(seed).address, 'seed');
+    await folder.remove();
   });
 
   it('is found where somebody keeps it: the search finds what there is', async () => {

@@ -1,6 +1,17 @@
 /** Where keys are read from: descriptors, private files; how much; and what is refused before a byte is read. */
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { type OwnedSeed, type ReadSeedOptions, readSeed } from '@quantumvault/host/cli/import/read-key.ts';
@@ -115,6 +126,25 @@ describe('a descriptor', () => {
       expect(await addressFrom({ key: { descriptor } })).toBe(fromMnemonic());
       writer.kill();
     });
+  });
+
+  it("is none of Node's own, which somebody may name by mistake: reading those would never end", async () => {
+    const links = readdirSync('/proc/self/fd').flatMap((name) => {
+      try {
+        return [[Number(name), readlinkSync(`/proc/self/fd/${name}`)] as const];
+      } catch {
+        // The one of the listing itself.
+        return [];
+      }
+    });
+    const own = links.filter(
+      ([at, link]) => link.startsWith('pipe:') && links.some(([b, l]) => b !== at && l === link),
+    );
+    expect(own.length).toBeGreaterThan(0);
+    for (const [descriptor] of own) {
+      const { facts } = await expectCode(readSeed({ key: { descriptor } }), 'input_unreadable');
+      expect(facts).toEqual({ path: `descriptor ${descriptor}`, value: 'not open' });
+    }
   });
 
   it('has to be open, readable, and no terminal or device', async () => {

@@ -2,12 +2,13 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { toBase64 } from '@quantumvault/shared/bytes.ts';
+import { fromBase64, toBase64 } from '@quantumvault/shared/bytes.ts';
 import { parsePolicy, policyBytes } from '@quantumvault/shared/policy/policy.ts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Contract, type Sent } from '../host/openapi/contract.ts';
 import { type Stack, startStack } from '../stack/stack.ts';
 import { creationJson, enablingJson, signingRequest } from '../support/http-requests.ts';
+import { importInto, importing, importJson, outsideKey } from '../support/import-kit.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { creation, party, policyDocument, transfer, wireOf } from '../support/wallet-kit.ts';
 
@@ -92,6 +93,20 @@ it('a wallet and its policies', async () => {
   await call('enablePolicy', { path: `/v1/wallets/${wallet}/policy`, body: again }, 409);
 });
 
+it('a key that exists outside', async () => {
+  const path = `/v1/attestation?nonce=${'ab'.repeat(16)}`;
+  const { document } = await call<{ document: string }>('getAttestation', { path });
+  const facts = { deployment: stack.deployment, owner, requesters: [requester.address] };
+  const wanted = importing({ ...facts, key: outsideKey(), ...importInto(fromBase64(document)) });
+  const sent = { path: '/v1/wallets/import', body: importJson(wanted) };
+  expect((await call<{ wallet: string }>('importWallet', sent, 201)).wallet).toBe(wanted.wallet);
+  const sealed = toBase64(new Uint8Array(wanted.sealed.length));
+  const nonce = 'cd'.repeat(16);
+  await call('importWallet', { ...sent, body: { ...importJson(wanted), nonce } }, 401);
+  const another = importing({ ...facts, key: outsideKey(), boot: wanted.boot, importKey: wanted.importKey });
+  await call('importWallet', { ...sent, body: { ...importJson(another), sealed } }, 403);
+});
+
 it('signatures, verdicts and denials', async () => {
   const request = signed([1_000n]);
   await call('sign', request);
@@ -128,7 +143,8 @@ it('evidence and reads', async () => {
     headers,
   });
   const kinds = new Set(decisions.map(({ kind }) => kind));
-  for (const kind of ['boot', 'wallet-created', 'policy-enabled', 'signed', 'denied']) expect(kinds).toContain(kind);
+  for (const kind of ['boot', 'wallet-created', 'wallet-imported', 'policy-enabled', 'signed', 'denied'])
+    expect(kinds).toContain(kind);
   await call('getReadiness', { path: '/readyz' });
 });
 

@@ -8,11 +8,10 @@ import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import type { Log } from '@quantumvault/host/log.ts';
 import { fromBase58 } from '@quantumvault/shared/base58.ts';
 import { type Address, addressOf, signature as toSignature } from '@quantumvault/shared/brands.ts';
-import { concatBytes, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { concatBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
-import { IMPORT_PURPOSE, renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
+import { renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
-import { formatTime } from '@quantumvault/shared/rfc3339.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
@@ -21,7 +20,14 @@ import { KmsAdmin } from '../stack/kms/admin.ts';
 import { readRecords, type SealedRecord } from '../stack/kms/record.ts';
 import { type Stack, type StackOptions, startStack } from '../stack/stack.ts';
 import { type HttpKit, type HttpWallet, httpKit } from '../support/http-kit.ts';
-import { type ImportInto, importInto, importing, type OutsideKey, outsideKey } from '../support/import-kit.ts';
+import {
+  type ImportInto,
+  importInto,
+  importing,
+  importJson,
+  type OutsideKey,
+  outsideKey,
+} from '../support/import-kit.ts';
 import { creation, type Party, party, signing, transfer } from '../support/wallet-kit.ts';
 import { readMemory } from './process-memory.ts';
 import type { Row } from './secrets.ts';
@@ -228,16 +234,6 @@ export class Appliance {
     const request = signing(own.requester, facts as Parameters<typeof signing>[1]);
     return this.enclave.request('sign', request);
   }
-}
-
-/** The body of POST /v1/wallets/import. */
-function importJson(request: ReturnType<typeof importing>): Record<string, unknown> {
-  const { deployment, owner, wallet, requesters, boot, nonce, importKey, importBefore, signature, sealed } = request;
-  return {
-    ...{ purpose: IMPORT_PURPOSE, deployment, owner, wallet, requesters, boot },
-    ...{ nonce: toHex(nonce), importKey: toHex(importKey), importBefore: formatTime(importBefore) },
-    ...{ signature: toBase64(signature), sealed: toBase64(sealed) },
-  };
 }
 
 /** Signs by Node's crypto: a thousand signatures of tweetnacl take longer than everything else. */

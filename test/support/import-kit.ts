@@ -3,11 +3,12 @@
 import { blake2b } from '@noble/hashes/blake2.js';
 import { decodeAttestationDocument } from '@quantumvault/shared/attestation/document.ts';
 import { type Address, addressOf, type BootId, signature } from '@quantumvault/shared/brands.ts';
-import { concatBytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { concatBytes, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { userDataCodec } from '@quantumvault/shared/evidence/user-data.ts';
-import { renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
+import { IMPORT_PURPOSE, renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
 import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { formatTime } from '@quantumvault/shared/rfc3339.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import nacl from 'tweetnacl';
 import { type Party, secondsFromNow } from './wallet-kit.ts';
@@ -73,5 +74,19 @@ export function importing(
     ...facts,
     signature: change.signature ?? owner.sign(statement),
     sealed: change.sealed ?? sealedBox(concatBytes(sha256(statement), key.seed), facts.importKey),
+  };
+}
+
+/** The body of POST /v1/wallets/import. */
+export function importJson(request: RequestOf<'walletImport'>): Record<string, unknown> {
+  const { nonce, importKey, importBefore, signature, sealed, ...texts } = request;
+  return {
+    purpose: IMPORT_PURPOSE,
+    ...texts,
+    nonce: toHex(nonce),
+    importKey: toHex(importKey),
+    importBefore: formatTime(importBefore),
+    signature: toBase64(signature),
+    sealed: toBase64(sealed),
   };
 }

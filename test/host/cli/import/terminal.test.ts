@@ -34,7 +34,10 @@ class Terminal {
 
   constructor(options: ReadSeedOptions & { pause?: true }, input = '') {
     const reader = `sh -c 'echo "pid=$$"; exec "$NODE" "$READER" "$OPTIONS"' ${input}`;
-    this.#child = spawn('script', ['-qec', `stty -a; ${reader}; echo "exit=$?"; stty -a; echo end`, '/dev/null'], {
+    // What is left over is what a shell would take for its next commands: read until half a second has brought nothing.
+    const left = 'stty raw -echo min 0 time 5; left=$(cat); stty $saved; echo "left=[$left]"';
+    const line = `saved=$(stty -g); stty -a; ${reader}; echo "exit=$?"; stty -a; ${left}; echo end`;
+    this.#child = spawn('script', ['-qec', line, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: {
         PATH: process.env['PATH'],
@@ -74,9 +77,10 @@ class Terminal {
     await until('the reader has ended', () => /\r\nend\r\n$/.test(this.shown));
     const said = [...this.shown.matchAll(/\{"step":"read".*\}/g)].map(([json]) => JSON.parse(json));
     for (const { code } of said) if (code !== undefined) noteCode(code);
-    const [before, after] = [...this.shown.matchAll(/speed[\s\S]*?(?=\r\n(?:pid=|end\r\n))/g)].map(([text]) => text);
+    const [before, after] = [...this.shown.matchAll(/speed[\s\S]*?(?=\r\n(?:pid=|left=))/g)].map(([text]) => text);
     expect(before).toMatch(/[ ;]icanon[\s\S]* echo /);
     expect(after).toBe(before);
+    expect(this.shown).toContain('left=[]');
     return { said, exit: Number(/exit=(\d+)/.exec(this.shown)?.[1]) };
   }
 }

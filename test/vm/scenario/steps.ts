@@ -6,6 +6,7 @@ import { ERRORS, isErrorCode } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { untilReady } from '../../stack/stack.ts';
 import { throwawayKey } from '../../stack/throwaway.ts';
+import { imageNodeFlags } from '../../support/image-command.ts';
 import type { Check } from '../checks.ts';
 import { FOREIGN_PARENT_CID, STANDS_IN, vsockAddresses } from './layout.ts';
 import { type Burst, burst, neverReads } from './peer.ts';
@@ -205,7 +206,7 @@ async function foreignParent({ stack }: Scene): Promise<string> {
   writeFileSync(configFile, JSON.stringify({ ...first, parentCid: FOREIGN_PARENT_CID }));
   const { data, control, tunnel } = vsockAddresses(1);
   const nsm = `unix:${join(stack.dir, 'nsm.sock')}`;
-  await stack.start('foreign', [stack.bundle.vault, configFile, nsm, data, control, tunnel]);
+  await stack.start('foreign', [...imageNodeFlags(), stack.bundle.vault, configFile, nsm, data, control, tunnel]);
   for (const address of [data, control]) {
     const { answered, hungUp, refused } = await burst(address, 3);
     assert(answered === 0 && Object.keys(refused).length === 0, `it answered on ${address}`);

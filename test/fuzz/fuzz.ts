@@ -36,7 +36,10 @@ const { values, positionals } = parseArgs({
 
 const names = Object.keys(WHERE);
 const unknown = positionals.filter((name) => !names.includes(name));
-if (unknown.length > 0) throw new Error(`no such target: ${unknown.join(', ')}; --list shows all`);
+if (unknown.length > 0) {
+  console.error(`no such target: ${unknown.join(', ')}; --list shows all`);
+  process.exit(2);
+}
 const chosen = positionals.length === 0 ? names : positionals;
 const [only = '', ...more] = chosen;
 

@@ -23,6 +23,7 @@ export const KEY_OPTIONS: Readonly<Record<string, OptionSpec>> = {
 export const KEY_DETAILS: readonly string[] = [
   'The key is a keypair file of the Solana CLI, 32 or 64 bytes as they are or in base58, or a mnemonic of',
   'BIP-39 (English). It never stands on the command line or in the environment, where others can read it.',
+  'Of open descriptors npx passes on 0 alone; node_modules/.bin/qv takes any.',
 ];
 
 const wrong = (value: string): QvError => new QvError('usage_invalid', { value });

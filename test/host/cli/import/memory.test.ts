@@ -124,7 +124,8 @@ describe('the stack', () => {
     for (let run = 0; run < 3; run++) expect(await after()).toEqual([]);
   });
 
-  it('would keep the seed, were it not overwritten', async () => {
+  // What stays there is up to the compiler: this says that there is something to overwrite, where that was seen.
+  it.runIf(process.arch === 'x64')('would keep the seed, were it not overwritten', async () => {
     const found: Found[] = [];
     for (let run = 0; run < 5 && found.length === 0; run++) found.push(...(await after('bare')));
     expect(found.map(({ where }) => where)).toContain('[stack] rw-p');

@@ -98,7 +98,16 @@ describe('qv import', () => {
     expect(await qvImport(stack, none)).toMatchObject({ exit: 2, error: { code: 'base58_malformed' } });
   });
 
-  it('reads no key for an image that is not expected, nor sends one that is another wallet’s', async () => {
+  it('reads no key for an image that is not expected', async () => {
+    // What is on the descriptor would be refused as well, were it looked at.
+    const wanted = { key: outsideKey(), owner, requester: requester.address, written: '[1, 2, 3]' };
+    expect(await qvImport(stack, wanted)).toMatchObject({ exit: 2, error: { code: 'key_malformed' } });
+    const images = ['--pcr0', 'ab'.repeat(48)];
+    const refused = await qvImport(stack, { ...wanted, images });
+    expect(refused).toMatchObject({ exit: 1, error: { code: 'attestation_pcrs_not_allowed' } });
+  });
+
+  it('believes no other KMS key, no broken pair, and no two owners', async () => {
     const key = outsideKey();
     const other = await run(key, ['--pcr0', 'ab'.repeat(48), '--kms-key', `${stack.kmsKeyArn}0`]);
     // Of several allowed images one fits; then the key service's key does not.
@@ -277,6 +286,7 @@ describe('a crash', () => {
     await restartHost();
     expect(await run(key)).toMatchObject({ ok: true, wallet: key.address });
     await expectSigns(key);
+    await expectAudited(operatorsOf(stack));
   }, 60_000);
 
   it('after the row was written, before the answer arrived: it says that the key is there, and it signs', async () => {

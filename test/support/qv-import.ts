@@ -16,6 +16,8 @@ export interface QvImport {
   readonly key: OutsideKey;
   readonly owner: OutsideKey;
   readonly requester: Address;
+  /** Which images are believed, in place of the stack's. */
+  readonly images?: readonly string[];
   /** Further arguments. */
   readonly more?: readonly string[];
   /** What the key's descriptor yields; default a keypair file of the Solana CLI. */
@@ -43,7 +45,7 @@ function keypairFile(
 }
 
 export async function qvImport(stack: Stack, wanted: QvImport): Promise<QvAnswer> {
-  const { key, owner, requester, more = [], written, signElsewhere } = wanted;
+  const { key, owner, requester, images, more = [], written, signElsewhere } = wanted;
   const pcrs = join(stack.dir, 'import-pcrs.json');
   const root = join(stack.dir, 'import-root.pem');
   writeFileSync(pcrs, JSON.stringify(measurements(stack.pcrs)));
@@ -55,7 +57,7 @@ export async function qvImport(stack: Stack, wanted: QvImport): Promise<QvAnswer
     [
       ...[QV, 'import', '--json', '--url', stack.url, '--deployment', stack.deployment, ...whose],
       ...['--wallet', key.address, '--requester', requester, '--key-fd', '3'],
-      ...['--pcrs', pcrs, '--unsafe-trusted-root', root, ...more],
+      ...[...(images ?? ['--pcrs', pcrs]), '--unsafe-trusted-root', root, ...more],
     ],
     { stdio: ['pipe', 'pipe', 'pipe', file], env: { PATH: process.env['PATH'], NODE_NO_WARNINGS: '1' } },
   );

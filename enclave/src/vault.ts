@@ -274,18 +274,23 @@ export class Vault {
     const slot = this.#freeSlots.pop();
     if (slot === undefined) throw new QvError('overloaded', { path: 'pendingWalletCreations' });
     const publicKey = new Uint8Array(32);
-    this.#pending.open((pending) => {
-      const seed = pendingSeed(pending, slot);
-      fill(seed);
-      this.#work.open((memory) => {
-        try {
-          this.#sodium.crypto_sign_seed_keypair(publicKey, layout(memory).secretKey, seed);
-        } finally {
-          sodium.sodium_memzero(memory);
-        }
+    try {
+      this.#pending.open((pending) => {
+        const seed = pendingSeed(pending, slot);
+        fill(seed);
+        this.#work.open((memory) => {
+          try {
+            this.#sodium.crypto_sign_seed_keypair(publicKey, layout(memory).secretKey, seed);
+          } finally {
+            sodium.sodium_memzero(memory);
+          }
+        });
       });
-    });
-    return { slot, wallet: addressOf(publicKey) };
+      return { slot, wallet: addressOf(publicKey) };
+    } catch (error) {
+      this.endWallet(slot);
+      throw error;
+    }
   }
 
   /** Ends a creation, successful or not: wipes the slot. */

@@ -115,7 +115,14 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
   const kms = new Kms(config.kms.keyArn, recipients, options.startAgent);
   const log = new Log(vault, attester.boot, config.logOrigin);
   const freeze = new Freeze();
-  const kept = new KeptKeys(vault, config.unwrappedKeys, monotonicMs, (wallet) => freeze.stopsWallet(wallet));
+  const holdings = new Holdings(attester.boot);
+  const kept = new KeptKeys(
+    vault,
+    config.unwrappedKeys,
+    monotonicMs,
+    // Whoever asks for a wallet that is not held here, or has left, does not get its key into memory for longer.
+    (wallet) => holdings.get(wallet) !== undefined && !freeze.stopsWallet(wallet),
+  );
   const unwrapper = new Unwrapper(vault, kms, kept, (wallet, code) => recordKeyFailure(log, time, code, wallet));
   return {
     config,
@@ -126,7 +133,7 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
     recipients,
     kept,
     unwrapper,
-    holdings: new Holdings(attester.boot),
+    holdings,
     log,
     freeze,
     witnesses: new Witnesses(config.witnesses, log.key),

@@ -23,24 +23,25 @@ export class KeptKeys {
   readonly #vault: Vault;
   readonly #timeToLiveMs: number;
   readonly #monotonicMs: () => number;
-  readonly #isFrozen: (wallet: Address) => boolean;
+  readonly #isInUse: (wallet: Address) => boolean;
   /** In the order in which they end, which is that of their births. */
   readonly #kept = new Map<Address, Kept>();
   readonly #freeSlots: number[];
   #forgotten = 0;
   #timer: NodeJS.Timeout | undefined;
 
+  /** @param isInUse whether the wallet is held here and not frozen: of no other is a key kept */
   constructor(
     vault: Vault,
     keepFor: KeepFor | undefined,
     monotonicMs: () => number,
-    isFrozen: (wallet: Address) => boolean,
+    isInUse: (wallet: Address) => boolean,
   ) {
     this.#vault = vault;
     this.#timeToLiveMs = (keepFor?.timeToLiveSeconds ?? 0) * 1000;
     this.#freeSlots = Array.from({ length: keepFor?.count ?? 0 }, (_, slot) => slot);
     this.#monotonicMs = monotonicMs;
-    this.#isFrozen = isFrozen;
+    this.#isInUse = isInUse;
   }
 
   get size(): number {
@@ -64,7 +65,7 @@ export class KeptKeys {
    * @throws whatever `open` throws; then nothing is kept
    */
   keep(wallet: Address, key: string, asOf: number, open: (slot: number | undefined) => void): void {
-    const mayKeep = asOf === this.#forgotten && !this.#isFrozen(wallet);
+    const mayKeep = asOf === this.#forgotten && this.#isInUse(wallet);
     const slot = mayKeep ? this.#takeSlot(wallet) : undefined;
     if (slot === undefined) {
       open(undefined);

@@ -1,11 +1,14 @@
 /** Keys that stay unwrapped for a while: what they save, what ends them, and that nothing else opens by them. */
-import type { BootId } from '@quantumvault/shared/brands.ts';
+import { type BootId, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
 import { toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { walletScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
-import { renderResumeStatement } from '@quantumvault/shared/evidence/succession.ts';
+import { releaseOrderCodec, renderResumeStatement } from '@quantumvault/shared/evidence/succession.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import nacl from 'tweetnacl';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
+import { operators, signedBy } from '../support/operator-keys.ts';
 import { until } from '../support/temporary.ts';
 
 const COUNT = 3;
@@ -79,6 +82,22 @@ describe('a key that is kept', () => {
     await host.data.request('resume', { scope, freezeId, signatures: [{ key: wallet.owner.address, signature }] });
     expect(await asked(() => sign(wallet))).toBe(1n);
     expect(await asked(() => sign(wallet))).toBe(0n);
+  });
+
+  it('ends when its wallet leaves, and is not kept for who asks on', async () => {
+    const wallet = await host.openWallet();
+    expect(await asked(() => sign(wallet))).toBe(0n);
+    const { boot = '' as BootId } = await host.data.request('status', {});
+    const order = encodeAs(releaseOrderCodec, {
+      deployment: host.backend.deployment,
+      predecessor: boot,
+      successor: bootIdOf(nacl.randomBytes(32)),
+      notAfter: timeMs(Date.now() + 3_600_000),
+    });
+    const signatures = signedBy(order, ...operators(host.backend.dir).slice(0, 1));
+    await host.data.request('release', { order: { bytes: order, signatures }, wallet: wallet.address });
+    const refused = () => expectCode(sign(wallet), 'wallet_held_elsewhere');
+    expect([await asked(refused), await asked(refused)]).toEqual([1n, 1n]);
   });
 
   it('ends with a freeze of the fleet, and of a requester', async () => {

@@ -25,7 +25,7 @@ describe('kept keys', () => {
 
   function keys({ timeToLiveSeconds = 10, count = 2, frozen = new Set<Address>() } = {}) {
     const slots = new Slots();
-    const kept = new KeptKeys(slots.vault, { timeToLiveSeconds, count }, now, (one) => frozen.has(one));
+    const kept = new KeptKeys(slots.vault, { timeToLiveSeconds, count }, now, (one) => !frozen.has(one));
     const keep = (one: Address, key = `${one} key`): void => kept.keep(one, key, kept.asOfNow(), slots.fill);
     return { slots, kept, keep, frozen };
   }
@@ -110,7 +110,7 @@ describe('kept keys', () => {
 
   it('are none where the configuration has none', () => {
     const slots = new Slots();
-    const kept = new KeptKeys(slots.vault, undefined, now, () => false);
+    const kept = new KeptKeys(slots.vault, undefined, now, () => true);
     let given: number | undefined = -1;
     kept.keep(A, 'A key', kept.asOfNow(), (slot) => {
       given = slot;

@@ -54,6 +54,8 @@ export class Outbox {
   readonly #onEmpty: () => void;
   readonly #waiting: Framed[] = [];
   #leaving: Framed | undefined;
+  /** The frame on its way that holds a secret. */
+  #secretFrame: Secret | undefined;
 
   constructor(stream: Duplex, isStopped: (subject: Subject) => boolean, onEmpty: () => void) {
     this.#stream = stream;
@@ -61,6 +63,8 @@ export class Outbox {
     this.#onEmpty = onEmpty;
     stream.once('close', () => {
       for (const { secret } of this.#waiting) secret?.wipe();
+      // A stream that ends in the middle of a write need not say so to whoever wrote.
+      this.#secretFrame?.wipe();
     });
   }
 
@@ -125,6 +129,7 @@ export class Outbox {
 
   #writeSecret(pieces: readonly Uint8Array[], secret: Secret): void {
     const frame = framed(pieces, secret);
+    this.#secretFrame = frame;
     frame.use((bytes) =>
       // secret-rule: the one key that leaves, to the host that asked for it
       this.#stream.write(bytes, (error) => {

@@ -89,6 +89,18 @@ describe('a reply with a secret in it', () => {
     for (const secret of [first, second, third]) await expectCode(() => secret.use(() => 0), 'secret_exposed');
   });
 
+  it('is wiped in its frame, too, when the peer goes in the middle of taking it', async () => {
+    const { peer, outbox } = start();
+    const written: Uint8Array[] = [];
+    peer.onWrite = (chunk) => written.push(chunk);
+    outbox.send({ payload: place('key:'), secret: secretOf('abc') });
+    expect(Buffer.from(written[0] ?? []).toString('latin1')).toContain('key:abc');
+    // The write is never answered.
+    peer.destroy();
+    await tick();
+    expect([...(written[0] ?? [])]).toEqual(Array(4 + 7).fill(0));
+  });
+
   it('without a place for it is not sent', async () => {
     const { outbox } = start();
     const secret = secretOf('abc');

@@ -69,7 +69,10 @@ export class Creations {
     const reply = establish(context, beginning);
     this.#byNonce.set(key, { statementHash, reply, forgetAt: before });
     // A failed creation left nothing behind and may be tried again.
-    reply.catch(() => this.#byNonce.delete(key));
+    reply.catch(() => {
+      // Its time may have run out meanwhile, and the nonce stand for another statement.
+      if (this.#byNonce.get(key)?.reply === reply) this.#byNonce.delete(key);
+    });
     return reply;
   }
 }

@@ -42,7 +42,8 @@ export class Recipients {
    * @throws QvError nsm_failed, overloaded, and whatever `call` throws
    */
   async with<T>(call: (attested: AttestedRecipient) => Promise<T>): Promise<T> {
-    const attested = await this.#young();
+    // Counted in the turn in which it is found: nothing can replace and drop it in between.
+    const attested = this.#young() ?? (await this.replace());
     attested.users++;
     try {
       return await call(attested);
@@ -52,11 +53,10 @@ export class Recipients {
     }
   }
 
-  async #young(): Promise<AttestedRecipient> {
+  #young(): AttestedRecipient | undefined {
     const current = this.#current;
     const age = current === undefined ? Number.POSITIVE_INFINITY : this.#monotonicMs() - current.bornAtMs;
-    if (current !== undefined && age < LIMITS.recipientKeyMaxAgeSeconds * 1000) return current;
-    return this.replace();
+    return age < LIMITS.recipientKeyMaxAgeSeconds * 1000 ? current : undefined;
   }
 
   /** Makes the next pair. Calls under way may finish with the old one; nothing new is asked for it. */

@@ -48,6 +48,9 @@ static const int NEVER[] = {
     SYS_fsopen,        SYS_fsmount,          SYS_swapon,            SYS_swapoff,       SYS_reboot,
     SYS_acct,          SYS_syslog,           SYS_personality,       SYS_memfd_create,  SYS_open_by_handle_at,
     SYS_quotactl,      SYS_mknodat,
+#ifdef SYS_memfd_secret
+    SYS_memfd_secret,
+#endif
 #ifdef SYS_kexec_file_load
     SYS_kexec_file_load,
 #endif
@@ -66,10 +69,15 @@ static const int NEVER_OF_AGENT[] = {
     SYS_linkat,        SYS_symlinkat,        SYS_renameat,          SYS_renameat2,     SYS_fchmodat,
     SYS_fchownat,      SYS_fallocate,        SYS_setxattr,          SYS_utimensat,     SYS_shmget,
     SYS_msgget,        SYS_semget,           SYS_clock_settime,     SYS_settimeofday,  SYS_io_uring_enter,
+    SYS_fchmod,        SYS_fchown,           SYS_ftruncate,         SYS_lsetxattr,     SYS_fsetxattr,
+    SYS_removexattr,   SYS_lremovexattr,     SYS_fremovexattr,      SYS_mq_open,       SYS_mq_unlink,
+#ifdef SYS_fchmodat2
+    SYS_fchmodat2,
+#endif
 #ifdef SYS_fork
     SYS_fork,          SYS_vfork,            SYS_creat,             SYS_mkdir,         SYS_rmdir,
     SYS_unlink,        SYS_link,             SYS_symlink,           SYS_rename,        SYS_chmod,
-    SYS_chown,         SYS_lchown,
+    SYS_chown,         SYS_lchown,           SYS_utime,             SYS_utimes,        SYS_futimesat,
 #endif
 };
 

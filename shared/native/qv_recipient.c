@@ -56,6 +56,52 @@ static void on_collected(napi_env env, void *data, void *hint) {
   free(data);
 }
 
+/* ---- what calls leave behind ---- */
+
+/*
+ * Vector registers are nobody's to restore, so code that used them for keys leaves the keys in them; V8 copies them to
+ * the heap when it drops optimised code. On x86-64 the upper sixteen of AVX-512 are cleared by vzeroall not.
+ */
+static void wipe_registers(void) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f"))
+    __asm__ volatile(
+        "vzeroall\n"
+        ".irp i,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+        "vpxorq %%zmm\\i,%%zmm\\i,%%zmm\\i\n"
+        ".endr\n" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+              "xmm12", "xmm13", "xmm14", "xmm15");
+  else if (__builtin_cpu_supports("avx"))
+    __asm__ volatile("vzeroall" ::
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                           "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+  else
+    __asm__ volatile(
+        ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n"
+        "pxor %%xmm\\i,%%xmm\\i\n"
+        ".endr\n" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+              "xmm12", "xmm13", "xmm14", "xmm15");
+#elif defined(__aarch64__)
+  /* v8 to v15 are the caller's in their lower halves: whoever used them has restored those. */
+  __asm__ volatile(
+      ".irp i,0,1,2,3,4,5,6,7,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+      "movi v\\i\\().2d, #0\n"
+      ".endr\n" ::
+          : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",
+            "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+#else
+#error "no registers are wiped on this processor"
+#endif
+}
+
+/* Not inlined, so that its array lies below every frame that is still in use. */
+static __attribute__((noinline)) void wipe_below(size_t size) {
+  uint8_t stack[size];
+  explicit_bzero(stack, size);
+}
+
 /* ---- making one ---- */
 
 struct generation {
@@ -69,6 +115,9 @@ static void generation_run(napi_env env, void *data) {
   (void)env;
   call->recipient->pair = EVP_RSA_gen(RSA_BITS);
   ERR_clear_error();
+  /* A worker's stack has the primes' traces, and other work comes to it. */
+  wipe_below(STACK_BYTES_MAX);
+  wipe_registers();
 }
 
 static void generation_done(napi_env env, napi_status status, void *data) {
@@ -198,50 +247,6 @@ static napi_value qv_recipient_drop(napi_env env, napi_callback_info info) {
   if (!take_arguments(env, info, 1, &value) || (recipient = take_recipient(env, value)) == NULL) return NULL;
   recipient_free(recipient);
   return NULL;
-}
-
-/*
- * Vector registers are nobody's to restore, so code that used them for keys leaves the keys in them; V8 copies them to
- * the heap when it drops optimised code. On x86-64 the upper sixteen of AVX-512 are cleared by vzeroall not.
- */
-static void wipe_registers(void) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f"))
-    __asm__ volatile(
-        "vzeroall\n"
-        ".irp i,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-        "vpxorq %%zmm\\i,%%zmm\\i,%%zmm\\i\n"
-        ".endr\n" ::
-            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-              "xmm12", "xmm13", "xmm14", "xmm15");
-  else if (__builtin_cpu_supports("avx"))
-    __asm__ volatile("vzeroall" ::
-                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-                           "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-  else
-    __asm__ volatile(
-        ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n"
-        "pxor %%xmm\\i,%%xmm\\i\n"
-        ".endr\n" ::
-            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-              "xmm12", "xmm13", "xmm14", "xmm15");
-#elif defined(__aarch64__)
-  /* v8 to v15 are the caller's in their lower halves: whoever used them has restored those. */
-  __asm__ volatile(
-      ".irp i,0,1,2,3,4,5,6,7,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-      "movi v\\i\\().2d, #0\n"
-      ".endr\n" ::
-          : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",
-            "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
-#else
-#error "no registers are wiped on this processor"
-#endif
-}
-
-/* Not inlined, so that its array lies below every frame that is still in use. */
-static __attribute__((noinline)) void wipe_below(size_t size) {
-  uint8_t stack[size];
-  explicit_bzero(stack, size);
 }
 
 /* wipeTraces(stackBytes): what calls before this one left in registers, and on the stack below it. */

@@ -23,5 +23,6 @@ export const OF_BOTH = [
 export const OF_AGENT = [
   ...['execve', 'execveat', 'clone', 'bind', 'listen', 'accept4', 'openat', 'openat2', 'mkdirat', 'unlinkat'],
   ...['renameat2', 'linkat', 'symlinkat', 'fchmodat', 'truncate', 'mmap', 'shmget', 'clock_settime', 'io_uring_enter'],
+  ...['fchmod', 'fchown', 'ftruncate', 'fsetxattr', 'removexattr', 'mq_open'],
 ];
-export const OF_AGENT_ON_X64 = ['fork', 'vfork', 'open', 'creat', 'unlink', 'mkdir'];
+export const OF_AGENT_ON_X64 = ['fork', 'vfork', 'open', 'creat', 'unlink', 'mkdir', 'utime', 'futimesat'];

@@ -45,9 +45,10 @@ static napi_value numbers(napi_env env) {
   NUMBER(execveat) NUMBER(clone) NUMBER(clone3) NUMBER(bind) NUMBER(listen) NUMBER(accept4) NUMBER(openat)
   NUMBER(openat2) NUMBER(mkdirat) NUMBER(unlinkat) NUMBER(renameat2) NUMBER(linkat) NUMBER(symlinkat)
   NUMBER(fchmodat) NUMBER(truncate) NUMBER(mmap) NUMBER(mprotect) NUMBER(shmget) NUMBER(getpid) NUMBER(prctl)
-  NUMBER(prlimit64) NUMBER(clock_settime) NUMBER(seccomp)
+  NUMBER(prlimit64) NUMBER(clock_settime) NUMBER(seccomp) NUMBER(fchmod) NUMBER(fchown) NUMBER(ftruncate)
+  NUMBER(fsetxattr) NUMBER(removexattr) NUMBER(mq_open)
 #ifdef SYS_fork
-  NUMBER(fork) NUMBER(vfork) NUMBER(open) NUMBER(creat) NUMBER(unlink) NUMBER(mkdir)
+  NUMBER(fork) NUMBER(vfork) NUMBER(open) NUMBER(creat) NUMBER(unlink) NUMBER(mkdir) NUMBER(utime) NUMBER(futimesat)
 #endif
   return table;
 }

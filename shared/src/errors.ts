@@ -340,6 +340,9 @@ export const ERRORS = {
   response_malformed: row(502, 'The host’s answer is not of the documented form.'),
   lease_conflict: row(409, 'This operator’s journal holds a lease of the same wallet to another successor.'),
   journal_malformed: row(400, 'The file is no journal of leases, or was damaged; the path names the line.'),
+  backup_unknown: row(404, 'The folder has no backup, or none of that number.'),
+  backup_damaged: row(409, 'The backup is not as it was written, or holds what no host writes; the path names it.'),
+  restore_not_empty: row(409, 'A database is there already, or what SQLite keeps beside one: nothing is replaced.'),
   freeze_not_held: row(503, 'The freeze does not hold everywhere; what does hold is listed.'),
 
   // Keys that their owner imports, read on his own machine. No value ever has a byte of them.

@@ -387,6 +387,16 @@ export const LIMITS = {
   /** A stored reply is repeated for this long (design 6). */
   replyKeepSeconds: 24 * 3600,
 
+  // Backups of the database.
+  /** What one changed page costs: smaller parts are many files, larger ones repeat more of what did not change. */
+  backupPartBytes: 256 * 1024,
+  /** 16 TiB. */
+  backupParts: 64 * 1024 * 1024,
+  /** Mostly the checkpoints: one of each boot, some with many cosignatures. */
+  backupManifestBytes: 64 * 1024 * 1024,
+  /** For another process's lock, which a reader hardly ever meets. */
+  backupBusyMilliseconds: 5_000,
+
   // Webhooks.
   webhookSources: 64,
   /** Beside each other, while one is replaced by the next. */

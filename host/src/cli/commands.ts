@@ -1,5 +1,7 @@
 /** Every command of qv. A new one is a file under `commands/` and a line here. */
 import type { Command } from './command.ts';
+import { backup } from './commands/backup.ts';
+import { backupVerify } from './commands/backup-verify.ts';
 import { completion } from './commands/completion.ts';
 import { doctor } from './commands/doctor.ts';
 import { help } from './commands/help.ts';
@@ -27,6 +29,7 @@ import { policyStatement } from './commands/policy-statement.ts';
 import { releaseApply } from './commands/release-apply.ts';
 import { releaseOrder } from './commands/release-order.ts';
 import { releaseTake } from './commands/release-take.ts';
+import { restore } from './commands/restore.ts';
 import { resume } from './commands/resume.ts';
 import { resumeStatement } from './commands/resume-statement.ts';
 import { status } from './commands/status.ts';
@@ -46,6 +49,9 @@ export const COMMANDS: readonly Command[] = [
   status,
   doctor,
   metrics,
+  backup,
+  backupVerify,
+  restore,
   releaseOrder,
   releaseApply,
   releaseTake,

@@ -23,14 +23,15 @@ export function checkFiles(facts: Facts): readonly Finding[] {
   ];
 }
 
-interface SecretFile {
+export interface SecretFile {
   readonly field: string;
   readonly path: string;
   readonly maxBytes: number;
   readonly isJson: boolean;
 }
 
-function secretFilesOf(config: HostConfig): readonly SecretFile[] {
+/** Files that the configuration names and that hold secrets. */
+export function secretFilesOf(config: HostConfig): readonly SecretFile[] {
   const { credentials, operatorsFile, apiTokensFile, webhooks, alerts, tls } = config;
   return [
     ...('file' in credentials ? [json('credentialsFile', credentials.file, LIMITS.credentialsBytes)] : []),

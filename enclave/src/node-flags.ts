@@ -45,11 +45,14 @@ const STEERING = /^(NODE_|LD_|OPENSSL_|SSL_|GCONV_|MALLOC_|UV_)/;
 
 /**
  * The command is what the image's configuration says, and nothing beside it steers Node.
- * @throws Error naming the flag that is missing, or the variable
+ * @throws Error naming the flag that is missing or too much, or the variable
  */
 export function requireCommand(given: readonly string[] = process.execArgv, names = environmentNames()): void {
   const missing = NODE_FLAGS.find((flag) => !given.includes(flag));
   if (missing !== undefined) throw new Error(`Node was started without ${missing}`);
+  // A later flag can take an earlier one back.
+  const other = given.find((flag) => !NODE_FLAGS.includes(flag));
+  if (other !== undefined) throw new Error(`Node was started with ${JSON.stringify(other)}`);
   const steering = names.find((name) => STEERING.test(name));
   if (steering !== undefined) throw new Error(`${JSON.stringify(steering)} in the environment`);
 }

@@ -50,6 +50,10 @@ describe.skipIf(compiler === undefined)('the production bundle', () => {
         const others = NODE_FLAGS.filter((each) => each !== flag);
         return { done: start(others), stderr: `enclave: Node was started without ${flag}\n` };
       }),
+      ...['--no-disallow-code-generation-from-strings', '--inspect=127.0.0.1:0'].map((flag) => {
+        const stderr = expect.stringContaining(`enclave: Node was started with "${flag}"\n`);
+        return { done: start([...NODE_FLAGS, flag]), stderr };
+      }),
       ...['NODE_OPTIONS', 'LD_LIBRARY_PATH', 'OPENSSL_CONF', 'UV_THREADPOOL_SIZE'].map((name) => {
         return { done: start(NODE_FLAGS, { [name]: '' }), stderr: `enclave: "${name}" in the environment\n` };
       }),

@@ -136,6 +136,10 @@ static void only_threads(struct filter *filter) {
   load(filter, FIELD(nr));
 }
 
+/* Two instructions for each call of the lists; what stands beside them has fewer than 64. */
+#define COUNT(list) (sizeof(list) / sizeof(list)[0])
+_Static_assert(2 * (COUNT(NEVER) + COUNT(NEVER_OF_AGENT)) + 64 <= FILTER_MAX, "room for the filter");
+
 static void fill(struct filter *filter, int role) {
   load(filter, FIELD(arch));
   add(filter, BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
@@ -146,12 +150,11 @@ static void fill(struct filter *filter, int role) {
   add(filter, BPF_JMP | BPF_JSET | BPF_K, 0x40000000, 0, 1);
   answer(filter, REFUSE(ENOSYS));
 #endif
-  for (size_t i = 0; i < sizeof NEVER / sizeof NEVER[0]; i++) refuse(filter, NEVER[i], EPERM);
+  for (size_t i = 0; i < COUNT(NEVER); i++) refuse(filter, NEVER[i], EPERM);
   only_local_sockets(filter, SYS_socket);
   if (role == ROLE_AGENT) {
     const unsigned writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
-    for (size_t i = 0; i < sizeof NEVER_OF_AGENT / sizeof NEVER_OF_AGENT[0]; i++)
-      refuse(filter, NEVER_OF_AGENT[i], EPERM);
+    for (size_t i = 0; i < COUNT(NEVER_OF_AGENT); i++) refuse(filter, NEVER_OF_AGENT[i], EPERM);
     only_threads(filter);
     refuse_bits(filter, SYS_openat, 2, writing);
 #ifdef SYS_open

@@ -26,8 +26,9 @@ import { Nsm, type NsmDevice } from './nsm.ts';
 import { CONTROL } from './phases.ts';
 import { Recipients } from './recipient.ts';
 import { leaseShow, release } from './release.ts';
+import { retireWallet } from './retire.ts';
 import { createRowKey, unwrapRowKey } from './row-key.ts';
-import { Connections, type Handlers, InFlight, serve } from './server.ts';
+import { Connections, type Handlers, InFlight, type Stop, serve } from './server.ts';
 import { sign, signBatch } from './sign.ts';
 import { take } from './take.ts';
 import { TrustedTime } from './time.ts';
@@ -121,7 +122,7 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
     config.unwrappedKeys,
     monotonicMs,
     // Whoever asks for a wallet that is not held here, or has left, does not get its key into memory for longer.
-    (wallet) => holdings.get(wallet) !== undefined && !freeze.stopsWallet(wallet),
+    (wallet) => holdings.get(wallet) !== undefined && !holdings.isRetired(wallet) && !freeze.stopsWallet(wallet),
   );
   const unwrapper = new Unwrapper(vault, kms, kept, (wallet, code) => recordKeyFailure(log, time, code, wallet));
   return {
@@ -189,6 +190,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     walletCreate: (request) => createWallet(context, creations, request),
     walletImport: (request) => importWallet(context, creations, request),
     policyEnable: (request) => enablePolicy(context, request),
+    walletRetire: (request) => retireWallet(context, request),
     sign: (request) => sign(context, request),
     signBatch: (request) => signBatch(context, request),
     freeze: (request) => freeze(context, request),
@@ -228,14 +230,12 @@ function status(context: Context, phase: Phase): ReplyOf<'status'> {
   };
 }
 
-function listen(
-  options: BootOptions,
-  { freeze: latch, outboxes }: Context,
-  handlers: Handlers,
-  phase: () => Phase,
-): Promise<Listener[]> {
-  const isStopped = (subject: Subject): boolean => latch.scopeOf(subject) !== undefined;
-  const shared = { phase, handlers, isStopped, outboxes, log: options.log };
+function listen(options: BootOptions, context: Context, handlers: Handlers, phase: () => Phase): Promise<Listener[]> {
+  const stopOf = (subject: Subject): Stop | undefined => {
+    if (context.freeze.scopeOf(subject) !== undefined) return 'frozen';
+    return context.holdings.isRetired(subject.wallet) ? 'wallet_retired' : undefined;
+  };
+  const shared = { phase, handlers, stopOf, outboxes: context.outboxes, log: options.log };
   const all = Object.keys(handlers) as MessageName[];
   const open = (address: TransportAddress, names: readonly MessageName[]): Promise<Listener> => {
     const inFlight = new InFlight();

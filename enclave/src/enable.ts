@@ -28,7 +28,7 @@ interface Draft {
 
 /**
  * @throws QvError policy_*, wallet_owner_mismatch, statement_expired, statement_signature_invalid, kms_*,
- * key_blob_invalid, state_invalid, state_ahead, wallet_held_elsewhere, time_untrusted
+ * key_blob_invalid, state_invalid, state_ahead, wallet_held_elsewhere, wallet_retired, time_untrusted
  */
 export async function enablePolicy(context: Context, request: Request): Promise<Enabled> {
   const policy = policyFromBytes(request.policy);
@@ -58,6 +58,8 @@ export async function enablePolicy(context: Context, request: Request): Promise<
 function enable(context: Context, request: Request, draft: Draft, keys: WalletKeys): Enabled {
   const { policy, statement } = draft;
   const held = context.holdings.compare(keys, request.blobs, policy.wallet, policy.owner);
+  // Before a repeat is answered: what it enabled counts no more.
+  context.holdings.requireLive(policy.wallet);
   const last = held.lastEnable;
   if (last !== undefined && equalBytes(last.statement, statement)) return { ...last.reply, state: held.sealed };
   requireSuccession(held, policy, request.previousHash);

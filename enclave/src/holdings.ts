@@ -20,6 +20,8 @@ export interface Held {
   lastEnable: { readonly statement: Uint8Array; readonly reply: ReplyOf<'policyEnable'> } | undefined;
   /** How it came here; undefined for a wallet that was created or imported here. */
   readonly taken: Taken | undefined;
+  /** Its end, likewise. */
+  lastRetire: { readonly statement: Uint8Array; readonly reply: ReplyOf<'walletRetire'> } | undefined;
   /** What the host was given of a wallet whose key was imported here, until it has a policy. */
   imported: WalletBlobs | undefined;
 }
@@ -29,6 +31,7 @@ interface Gone {
   /** It left with this: no state as old as it counts here again, and its successor has no use for an older one. */
   readonly sealed: Held['sealed'];
   readonly given: Given | undefined;
+  readonly isRetired: boolean;
 }
 
 /** A hand-over, so that its repeat gets the same reply. */
@@ -67,6 +70,17 @@ export class Holdings {
     return (this.#held.get(wallet) ?? this.#gone.get(wallet))?.sealed;
   }
 
+  /** Also of one that left: what it was signed before must not leave any more either. */
+  isRetired(wallet: Address): boolean {
+    const held = this.#held.get(wallet);
+    return held === undefined ? this.#gone.get(wallet)?.isRetired === true : held.state.retiredAt !== undefined;
+  }
+
+  /** @throws QvError wallet_retired */
+  requireLive(wallet: Address): void {
+    if (this.isRetired(wallet)) throw new QvError('wallet_retired', { path: 'wallet' });
+  }
+
   /** Makes sure a wallet that is being created or imported will find room. @throws QvError wallets_full */
   reserve(): { release: () => void } {
     // Those that left count, too: what is forgotten of them could be rolled back.
@@ -82,6 +96,7 @@ export class Holdings {
       sealed,
       requests: new RequestMemory(this.#remembered),
       lastEnable: undefined,
+      lastRetire: undefined,
       taken: how.taken,
       imported: how.imported,
     });
@@ -107,7 +122,7 @@ export class Holdings {
   give(wallet: Address, given: Given | undefined): void {
     const held = this.#held.get(wallet);
     if (held === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
-    this.#gone.set(wallet, { sealed: held.sealed, given });
+    this.#gone.set(wallet, { sealed: held.sealed, given, isRetired: held.state.retiredAt !== undefined });
     held.requests.forgetAll();
     this.#held.delete(wallet);
   }
@@ -131,7 +146,7 @@ export class Holdings {
 
   /**
    * Authenticates the row's sealed state and compares it with what this boot knows.
-   * @throws QvError wallet_keys_mismatch, state_invalid, wallet_held_elsewhere, state_ahead
+   * @throws QvError wallet_keys_mismatch, state_invalid, wallet_held_elsewhere, wallet_retired, state_ahead
    */
   compare(keys: WalletKeys, blobs: WalletBlobs, wallet: Address, owner: Address): Held {
     const plaintext = keys.openState(blobs.sealedState, stateAssociated(wallet, owner));
@@ -141,7 +156,11 @@ export class Holdings {
     }
     const stored = decodeState(plaintext);
     if (stored.wallet !== wallet || stored.owner !== owner) throw new QvError('state_invalid');
-    if (stored.holder !== this.#boot) throw new QvError('wallet_held_elsewhere');
+    if (stored.holder !== this.#boot) {
+      // Nobody signs for it, so that its holder is not worth looking for.
+      if (stored.retiredAt !== undefined) throw new QvError('wallet_retired', { path: 'wallet' });
+      throw new QvError('wallet_held_elsewhere');
+    }
     const held = this.#held.get(wallet);
     // Given away: the row still has the state that it left with.
     if (held === undefined && this.#gone.has(wallet)) throw new QvError('wallet_held_elsewhere');

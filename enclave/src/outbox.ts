@@ -39,7 +39,7 @@ export interface Outgoing {
   /** What its last bytes, zeros so far, are to be. */
   readonly secret?: Secret;
   /** What leaves instead once the subject is stopped. */
-  readonly guarded?: { readonly subject: Subject; readonly refusal: Uint8Array };
+  readonly guarded?: { readonly subject: Subject; readonly refusal: () => Uint8Array };
 }
 
 interface Framed {
@@ -95,7 +95,10 @@ export class Outbox {
     this.#next();
   }
 
-  /** After a freeze: a signature that is half out must not be completed, and no frame can be taken back. */
+  /**
+   * After a freeze, or the end of a wallet: a signature that is half out must not be completed, and no frame can be
+   * taken back.
+   */
   purge(): void {
     const subject = this.#leaving?.guarded?.subject;
     if (subject !== undefined && this.#isStopped(subject)) this.#stream.destroy();
@@ -111,7 +114,7 @@ export class Outbox {
     }
     const { guarded, secret } = next;
     const isStopped = guarded !== undefined && this.#isStopped(guarded.subject);
-    const pieces = isStopped ? framePieces(guarded.refusal) : next.pieces;
+    const pieces = isStopped ? framePieces(guarded.refusal()) : next.pieces;
     this.#leaving = isStopped ? { ...next, pieces, guarded: undefined } : next;
     if (secret !== undefined) {
       this.#writeSecret(pieces, secret);

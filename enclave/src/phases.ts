@@ -23,6 +23,7 @@ const WITH_KMS = [
   'walletCreate',
   'walletImport',
   'policyEnable',
+  'walletRetire',
   'stateGet',
   'release',
   'take',

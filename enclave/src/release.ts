@@ -17,7 +17,11 @@ import { decodeAs, encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { Context } from './context.ts';
 import { requireOperators } from './operators.ts';
 
-/** @throws QvError operators_too_few, succession_mismatch, succession_expired, wallet_unknown, time_untrusted */
+/**
+ * A retired wallet stays: a successor would have no use for it.
+ * @throws QvError operators_too_few, succession_mismatch, succession_expired, wallet_unknown, wallet_retired,
+ * time_untrusted
+ */
 export function release(context: Context, { order: signed, wallet }: RequestOf<'release'>): ReplyOf<'release'> {
   const order = readOrder(context, signed, wallet);
   const given = context.holdings.given(wallet);
@@ -25,6 +29,7 @@ export function release(context: Context, { order: signed, wallet }: RequestOf<'
   if (given !== undefined && given.successor === order.successor) return given.reply;
   const held = context.holdings.get(wallet);
   if (held === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
+  context.holdings.requireLive(wallet);
   const time = context.time.now();
   const { version } = held.state;
   const { successor } = order;

@@ -27,12 +27,16 @@ export type Handlers = {
   readonly [N in MessageName]: (request: RequestOf<N>) => Answer<N> | Promise<Answer<N>>;
 };
 
+/** A freeze, or the end of its wallet. */
+export type Stop = 'frozen' | 'wallet_retired';
+
 export interface Served {
   readonly phase: () => Phase;
   readonly handlers: Handlers;
   /** What this listener serves; on the control connection only the stop button. */
   readonly names: readonly MessageName[];
-  readonly isStopped: (subject: Subject) => boolean;
+  /** What keeps a signature from leaving. */
+  readonly stopOf: (subject: Subject) => Stop | undefined;
   /** Of all connections, for the freeze. */
   readonly outboxes: Set<Outbox>;
   readonly log: (line: string) => void;
@@ -125,7 +129,7 @@ export function serve(connection: Connection, inFlight: InFlight, served: Served
   const endIfDone = (): void => {
     if (peerEnded && connection.underWay === 0 && outbox.isEmpty) stream.end();
   };
-  const outbox = new Outbox(stream, served.isStopped, endIfDone);
+  const outbox = new Outbox(stream, (subject) => served.stopOf(subject) !== undefined, endIfDone);
   served.outboxes.add(outbox);
   stream.once('close', () => served.outboxes.delete(outbox));
   const onFrame = (payload: Uint8Array): void => {
@@ -148,7 +152,7 @@ export function serve(connection: Connection, inFlight: InFlight, served: Served
         // Whoever does not read gets no more of what would have to wait for him in memory.
         if (outbox.isFull) throw new QvError('overloaded', { path: 'outbox' });
         const handle = served.handlers[name] as (request: unknown) => unknown;
-        outbox.send(outgoing(id, name, await handle(body())));
+        outbox.send(outgoing(id, name, await handle(body()), served.stopOf));
       } catch (error) {
         outbox.send({ payload: encodeRefusal(id, toRefusal(error, name, served.log)) });
       } finally {
@@ -165,12 +169,12 @@ export function serve(connection: Connection, inFlight: InFlight, served: Served
   stream.on('error', (error) => served.log(`connection: ${codeOf(error)}`));
 }
 
-function outgoing(id: number, name: MessageName, answer: unknown): Outgoing {
+function outgoing(id: number, name: MessageName, answer: unknown, stopOf: Served['stopOf']): Outgoing {
   if (answer instanceof WithSecret)
     return { payload: encodeReply(id, name, answer.reply as never), secret: answer.secret };
   if (!(answer instanceof Guarded)) return { payload: encodeReply(id, name, answer as never) };
   const { reply, subject } = answer;
-  const refusal = encodeRefusal(id, { code: 'frozen' });
+  const refusal = (): Uint8Array => encodeRefusal(id, { code: stopOf(subject) ?? 'frozen' });
   return { payload: encodeReply(id, name, reply as never), guarded: { subject, refusal } };
 }
 

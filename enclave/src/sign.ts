@@ -29,7 +29,7 @@ export class Denial extends QvError {
 }
 
 /**
- * @throws QvError frozen, time_untrusted, policy_*, request_*, purpose_mismatch, audience_mismatch, wallet_mismatch,
+ * @throws QvError frozen, wallet_retired, time_untrusted, policy_*, request_*, purpose_mismatch, audience_mismatch, wallet_mismatch,
  * transaction_*, kms_*, key_blob_invalid, state_*, policy_mac_invalid, policy_not_current, sealed_seed_invalid;
  * Denial
  */
@@ -123,8 +123,9 @@ async function decideOnce(
   }
   if (decision.signed !== undefined) {
     await context.witnesses.cover(decision.signed.last, subject);
-    // Witnesses take their time: a freeze that came meanwhile holds the signatures back for good.
+    // Witnesses take their time: a freeze or the wallet’s end that came meanwhile holds the signatures back for good.
     context.freeze.requireOpen(subject);
+    context.holdings.requireLive(policy.wallet);
   }
   return decision;
 }

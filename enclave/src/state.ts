@@ -46,6 +46,8 @@ export const stateCodec = purposeStruct('qv/state/v1', {
   signals: field(11, bytes(8, LIMITS.packedSignalBytes)),
   /** When a lease took the wallet over: until a window's length has passed since, it counts as full (design 8). */
   fullAt: maybe(12, time),
+  /** When its owner retired it: it signs nothing from then on, whoever holds it. */
+  retiredAt: maybe(13, time),
 });
 
 /** A state as memory holds it. */

@@ -96,6 +96,7 @@ export const ERRORS = {
 
   // Wallets, policies and rows.
   wallet_unknown: row(404, 'No such wallet.'),
+  wallet_retired: row(410, 'Its owner has retired this wallet: it signs nothing any more, for good.'),
   wallet_without_policy: row(409, 'No policy has been enabled for this wallet.'),
   wallet_mismatch: row(422, 'The wallet named is not the wallet of the policy.'),
   wallet_owner_mismatch: row(403, 'The policy names another owner than the wallet has.'),
@@ -296,6 +297,7 @@ export const ERRORS = {
   log_window_exceeded: row(403, 'The transactions of a window moved more than the policy allows.'),
   log_rate_exceeded: row(403, 'More signatures were made in a time than the policy allows.'),
   log_signed_frozen: row(403, 'A signature was made while a freeze of its scope held.'),
+  log_signed_retired: row(403, 'A signature was made, or a policy enabled, for a wallet that was retired before.'),
   log_freeze_lost: row(403, 'A boot continues an older state of another one, and leaves out a freeze.'),
   log_resume_invalid: row(403, 'A freeze was resumed that does not hold, or another one than is named.'),
   log_repeat_false: row(

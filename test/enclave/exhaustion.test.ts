@@ -112,7 +112,7 @@ describe('a peer that asks and does not read', () => {
       phase: () => 'serving',
       handlers: { checkpoint } as unknown as Handlers,
       names: ['checkpoint'],
-      isStopped: () => false,
+      stopOf: () => undefined,
       outboxes: new Set(),
       log: silent,
     });

@@ -55,7 +55,7 @@ function start() {
 const plain = (text: string): Outgoing => ({ payload: utf8(text) });
 const signature = (text: string, of = subject): Outgoing => ({
   payload: utf8(text),
-  guarded: { subject: of, refusal: utf8(`frozen ${text}`) },
+  guarded: { subject: of, refusal: () => utf8(`frozen ${text}`) },
 });
 
 describe('a reply with a secret in it', () => {

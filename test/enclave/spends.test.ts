@@ -110,6 +110,7 @@ describe('the largest state', () => {
       firstRequesters: Array.from({ length: LIMITS.requesters }, () => party().address),
       logPosition: 1n,
       spent: state,
+      retiredAt: timeMs(1e12),
     });
     // A nonce of 24 bytes and a tag of 16 come on top.
     expect(encoded.length + 40).toBeLessThanOrEqual(LIMITS.sealedStateBytes);

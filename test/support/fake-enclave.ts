@@ -25,6 +25,7 @@ import {
   type Leaf,
   leafHash,
   type Receipt,
+  retireAckCodec,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
 import { resumeAckCodec } from '@quantumvault/shared/evidence/succession.ts';
@@ -249,6 +250,16 @@ export class FakeEnclave {
         enableReceipt: { bytes, signature: this.sign(bytes) },
         receipt,
       };
+    },
+    walletRetire: ({ deployment, wallet, owner, nonce, policyHash }) => {
+      const version = ++this.stateVersion;
+      const policy = policyHash === undefined ? {} : { policyHash };
+      const receipt = this.leaf({ kind: 'retired', wallet, actor: owner, stateVersion: version, ...policy });
+      const { time } = decodeLeaf(receipt.leaf);
+      const facts = { deployment, boot: this.boot, wallet, owner, nonce, time, ...policy };
+      const bytes = encodeAs(retireAckCodec, { ...facts, leafHash: leafHash(receipt.leaf) });
+      const state = { blob: new Uint8Array(90).fill(8), version };
+      return { state, ack: { bytes, signature: this.sign(bytes) }, receipt };
     },
     sign: ({ id, body }) => {
       const amounts = { lamportsOut: 1_000_000n, feeLamports: 5_000n };

@@ -290,6 +290,19 @@ export function recordImport(log: BuiltLog, wallet: BuiltWallet, change: Partial
   return log.record({ ...facts, ...change });
 }
 
+/** The leaf with which its owner ends a wallet. */
+export function recordRetired(wallet: BuiltWallet, change: Partial<LeafFacts> = {}): Leaf {
+  wallet.version++;
+  return wallet.log.record({
+    kind: 'retired',
+    wallet: wallet.address,
+    actor: wallet.owner,
+    stateVersion: wallet.version,
+    ...(wallet.policyHash && { policyHash: wallet.policyHash }),
+    ...change,
+  });
+}
+
 export type PolicyChange = Readonly<Record<string, unknown>>;
 
 export interface SignFacts {

@@ -100,6 +100,7 @@ const DECISIONS: Readonly<Record<LeafKind, string>> = {
   release: 'a wallet was released to another boot',
   lease: 'operators moved wallets from a boot that is gone',
   'wallet-imported': 'a key that existed outside became a wallet',
+  retired: 'a wallet was retired for good',
 };
 
 /** Whose signature caused it. */
@@ -107,6 +108,7 @@ const ACTORS: Partial<Readonly<Record<LeafKind, string>>> = {
   'wallet-created': 'Owner',
   'wallet-imported': 'Owner',
   'policy-enabled': 'Owner',
+  retired: 'Owner',
   signed: 'Requester',
   denied: 'Requester',
 };

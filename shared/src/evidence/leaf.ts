@@ -49,6 +49,7 @@ export const LEAF_KINDS = [
   'release',
   'lease',
   'wallet-imported',
+  'retired',
 ] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
 
@@ -78,7 +79,7 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   time: field(4, time),
   kind: field(5, oneOf(...LEAF_KINDS)),
   wallet: maybe(6, publicKey),
-  /** The owner (creation, import, enabling) or the requester (signing) whose signature caused this. */
+  /** The owner (creation, import, enabling, retiring) or the requester (signing) whose signature caused this. */
   actor: maybe(7, publicKey),
   requestId: maybe(8, text(LIMITS.requestIdCharacters, REQUEST_ID)),
   /** SHA-256 of the Solana message that was judged. */
@@ -176,6 +177,20 @@ export const enableReceiptCodec = purposeStruct('qv/policy-enabled/v1', {
   leafHash: field(8, fixed<Hash>(32)),
 });
 export type EnableReceipt = Infer<typeof enableReceiptCodec>;
+
+/** The enclave's word to its owner that a wallet signs nothing any more, for good. */
+export const retireAckCodec = purposeStruct('qv/wallet-retired/v1', {
+  deployment: field(1, text(64, FACT)),
+  boot: field(2, bootId),
+  wallet: field(3, publicKey),
+  owner: field(4, publicKey),
+  nonce: field(5, fixed(16)),
+  time: field(6, time),
+  /** Of the last policy; absent when the wallet never had one. */
+  policyHash: maybe(7, fixed<Hash>(32)),
+  leafHash: field(8, fixed<Hash>(32)),
+});
+export type RetireAck = Infer<typeof retireAckCodec>;
 
 /** The enclave's word that a freeze holds. */
 export const freezeAckCodec = purposeStruct('qv/freeze-ack/v1', {

@@ -21,6 +21,8 @@ import {
   type LeafKind,
   leafHash,
   type Receipt,
+  type RetireAck,
+  retireAckCodec,
   type SignedBytes,
   type VerifyEd25519,
   type WalletCertificate,
@@ -188,6 +190,46 @@ export function verifyEnableReceipt(
   requireEqual('enableReceipt.previousHash', content.previousHash, expected.previousHash);
   const leaf = { boot, kind: 'policy-enabled', wallet, actor: owner, policyHash } as const;
   requireEqual('enableReceipt.leafHash', content.leafHash, verifyReceipt(receipt, leaf, verifyEd25519).leafHash);
+  return content;
+}
+
+export interface RetireExpectations {
+  readonly deployment: string;
+  readonly boot: BootId;
+  readonly wallet: Address;
+  readonly owner: Address;
+  /** Undefined for a wallet that never had a policy. */
+  readonly policyHash: Hash | undefined;
+  /** The nonce of the owner's own statement. */
+  readonly nonce: Uint8Array;
+}
+
+/**
+ * The boot's word that it signs nothing for this wallet any more, by this very statement.
+ * @throws QvError evidence_signature_invalid, evidence_mismatch, cbor_malformed, message_malformed
+ */
+export function verifyRetireAck(
+  ack: SignedBytes,
+  receipt: Receipt,
+  expected: RetireExpectations,
+  verifyEd25519: VerifyEd25519,
+): RetireAck {
+  const { boot, wallet, owner } = expected;
+  const content = open(retireAckCodec, ack, boot, verifyEd25519, 'retireAck');
+  requireEqual('retireAck.deployment', content.deployment, expected.deployment);
+  requireEqual('retireAck.boot', content.boot, boot);
+  requireEqual('retireAck.wallet', content.wallet, wallet);
+  requireEqual('retireAck.owner', content.owner, owner);
+  requireEqual('retireAck.nonce', content.nonce, expected.nonce);
+  requireEqual('retireAck.policyHash', content.policyHash, expected.policyHash);
+  const { leaf, leafHash: hash } = verifyReceipt(
+    receipt,
+    { boot, kind: 'retired', wallet, actor: owner },
+    verifyEd25519,
+  );
+  requireEqual('leaf.policyHash', leaf.policyHash, expected.policyHash);
+  requireEqual('leaf.time', leaf.time, content.time);
+  requireEqual('retireAck.leafHash', content.leafHash, hash);
   return content;
 }
 

@@ -23,6 +23,7 @@ import { policyWarnings } from './warnings.ts';
 export const ENABLE_PURPOSE = 'qv/enable-policy/v1';
 export const CREATE_PURPOSE = 'qv/create-wallet/v1';
 export const IMPORT_PURPOSE = 'qv/import-wallet/v1';
+export const RETIRE_PURPOSE = 'qv/retire-wallet/v1';
 
 export interface PolicyStatement {
   readonly policy: Policy;
@@ -57,6 +58,19 @@ export interface ImportStatement {
   readonly boot: BootId;
   readonly importKey: Uint8Array;
   readonly importBeforeMs: TimeMs;
+}
+
+export interface RetireStatement {
+  readonly deployment: string;
+  readonly wallet: Address;
+  readonly owner: Address;
+  /** Of the policy that is enabled; undefined for a wallet that has none. */
+  readonly policyHash: Hash | undefined;
+  /** The enclave boot that holds the wallet. */
+  readonly boot: BootId;
+  /** 16 bytes. */
+  readonly nonce: Uint8Array;
+  readonly retireBeforeMs: TimeMs;
 }
 
 type Entries = readonly Parameters<typeof cborOf>[0][];
@@ -124,8 +138,35 @@ export function renderImportStatement(statement: ImportStatement): string {
   return listed.length <= LIMITS.statementBytes ? listed : [...head, `Requesters: ${hashed(requesters)}`].join('\n');
 }
 
-function requireFirst(nonce: Uint8Array, requesters: readonly Address[]): void {
+/**
+ * What the owner of a wallet signs to end it. It says what cannot be taken back, because nothing else will ask again.
+ * @throws QvError field_malformed for a nonce, policy hash or deployment of the wrong form
+ */
+export function renderRetireStatement(statement: RetireStatement): string {
+  const { deployment, wallet, owner, policyHash, boot, nonce, retireBeforeMs } = statement;
+  requireNonce(nonce);
+  if (policyHash !== undefined && policyHash.length !== 32)
+    throw new QvError('field_malformed', { path: 'policyHash' });
+  return [
+    `${RETIRE_PURPOSE}: retire this wallet for good`,
+    `Deployment: ${checkedDeployment(deployment)}`,
+    `Wallet: ${wallet}`,
+    `Owner: ${owner}`,
+    `Policy: ${policyHash === undefined ? 'none' : toHex(policyHash)}`,
+    `Boot: ${boot}`,
+    `Nonce: ${toHex(nonce)}`,
+    `Retire before: ${formatTime(retireBeforeMs)}`,
+    'It never signs again: what is left in the wallet stays there for good.',
+    'Copies of its ciphertext elsewhere cannot be destroyed.',
+  ].join('\n');
+}
+
+function requireNonce(nonce: Uint8Array): void {
   if (nonce.length !== 16) throw new QvError('field_malformed', { path: 'nonce' });
+}
+
+function requireFirst(nonce: Uint8Array, requesters: readonly Address[]): void {
+  requireNonce(nonce);
   if (requesters.length < 1 || requesters.length > LIMITS.requesters || new Set(requesters).size !== requesters.length)
     throw new QvError('field_malformed', { path: 'requesters' });
 }

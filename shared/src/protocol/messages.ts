@@ -140,6 +140,26 @@ export const MESSAGES = {
       receipt: field(3, receiptCodec),
     }),
   },
+  /** Ends a wallet for good, by its owner's statement. The same statement answers the same again. */
+  walletRetire: {
+    kind: 24,
+    request: struct({
+      deployment: field(0, text(64, FACT)),
+      wallet: field(1, publicKey),
+      owner: field(2, publicKey),
+      policyHash: maybe(3, fixed<Hash>(32)),
+      boot: field(4, bootId),
+      nonce: field(5, fixed(16)),
+      retireBefore: field(6, time),
+      signature: field(7, fixed<Signature>(64)),
+      blobs: field(8, walletBlobs),
+    }),
+    reply: struct({
+      state: field(0, sealedState),
+      ack: field(1, signedBytesCodec),
+      receipt: field(2, receiptCodec),
+    }),
+  },
   sign: {
     kind: 8,
     request: struct({ ...signing(LIMITS.requestBodyBytes), blobs: field(5, walletBlobs) }),

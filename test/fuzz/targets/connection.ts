@@ -94,7 +94,7 @@ export const enclaveConnection: Target = {
       phase: () => 'serving',
       handlers,
       names: NAMES,
-      isStopped: () => false,
+      stopOf: () => undefined,
       outboxes: new Set(),
       log: (line) => logged.push(line),
     });

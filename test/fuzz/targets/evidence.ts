@@ -12,6 +12,7 @@ import {
   type Leaf,
   leafHash,
   receiptCodec,
+  retireAckCodec,
   signedBytesCodec,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
@@ -90,6 +91,17 @@ export const leaves: Target = {
       kind: 'lease',
       wallet,
       predecessor: { boot: otherBoot, checkpoint: note },
+    }),
+    retired: encodeLeaf({
+      boot,
+      sequence: 6n,
+      previous: hash,
+      time,
+      kind: 'retired',
+      wallet,
+      actor: owner,
+      policyHash: hash,
+      stateVersion: 10n,
     }),
   }),
   mutators: [cborMutator()],
@@ -177,6 +189,16 @@ const STRUCTS: Readonly<Record<string, Struct>> = {
   receipt: of(receiptCodec, sample.receipt),
   'signed-bytes': of(signedBytesCodec, sample.signedBytes),
   'operator-signed': of(operatorSigned, sample.operatorSigned),
+  retire: of(retireAckCodec, {
+    deployment,
+    boot,
+    wallet,
+    owner,
+    nonce: sample.filled(16, 1),
+    time,
+    policyHash: hash,
+    leafHash: hash,
+  }),
 };
 const LISTED = Object.values(STRUCTS);
 const WITHOUT_PURPOSE: readonly unknown[] = [STRUCTS['receipt'], STRUCTS['signed-bytes'], STRUCTS['operator-signed']];
@@ -258,6 +280,7 @@ export const states: Target = {
     full: encodeState({ ...state, spent: { ...spent, fullAt: time } }),
     empty: encodeState({ ...state, epoch: 0, spent: { spends: [], signals: [], signalFloor: timeMs(0) } }),
     spends: encodeState(state),
+    retired: encodeState({ ...state, retiredAt: time }),
   }),
   mutators: [cborMutator()],
   maxBytes: LIMITS.sealedStateBytes,

@@ -7,6 +7,7 @@ import {
   type Leaf,
   leafHash,
   type Receipt,
+  type retireAckCodec,
   type SignedBytes,
   type VerifyEd25519,
   type walletCertificateCodec,
@@ -93,6 +94,24 @@ export const enableReceipt: Infer<typeof enableReceiptCodec> = {
   policyHash: HASH,
   previousHash: OTHER_HASH,
   leafHash: leafHash(encodeLeaf(enabledLeaf)),
+};
+export const retiredLeaf: Leaf = {
+  ...leafBase,
+  kind: 'retired',
+  wallet: WALLET,
+  actor: OWNER,
+  policyHash: HASH,
+  stateVersion: 3n,
+};
+export const retireAck: Infer<typeof retireAckCodec> = {
+  deployment: 'test',
+  boot: BOOT,
+  wallet: WALLET,
+  owner: OWNER,
+  nonce: NONCE,
+  time: TIME,
+  policyHash: HASH,
+  leafHash: leafHash(encodeLeaf(retiredLeaf)),
 };
 export const freezeAck: Infer<typeof freezeAckCodec> = {
   deployment: 'test',

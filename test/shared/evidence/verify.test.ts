@@ -9,6 +9,7 @@ import {
   type Leaf,
   leafHash,
   type Receipt,
+  retireAckCodec,
   type SignedBytes,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
@@ -19,11 +20,13 @@ import {
   type FreezeExpectations,
   type LeafExpectations,
   type ResumeExpectations,
+  type RetireExpectations,
   verifyCertificate,
   verifyEnableReceipt,
   verifyFreezeAck,
   verifyReceipt,
   verifyResumeAck,
+  verifyRetireAck,
 } from '@quantumvault/shared/evidence/verify.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { describe, expect, test } from 'vitest';
@@ -45,6 +48,8 @@ import {
   receiptOf,
   resumeAck,
   resumedLeaf,
+  retireAck,
+  retiredLeaf,
   STRANGER,
   signed,
   signedLeaf,
@@ -251,6 +256,51 @@ describe('verifyEnableReceipt', () => {
     statement: signed(enableReceiptCodec, enableReceipt),
     leaf: enabledLeaf,
   });
+});
+
+describe('verifyRetireAck', () => {
+  const expected: RetireExpectations = {
+    deployment: 'test',
+    boot: BOOT,
+    wallet: WALLET,
+    owner: OWNER,
+    policyHash: HASH,
+    nonce: NONCE,
+  };
+  const verify = (statement: SignedBytes, receipt: Receipt) =>
+    verifyRetireAck(statement, receipt, expected, verifyEd25519);
+
+  test('gives what was retired', () => {
+    expect(verify(signed(retireAckCodec, retireAck), receiptOf(retiredLeaf))).toEqual(retireAck);
+  });
+
+  test.each<[Partial<typeof retireAck>, string]>([
+    [{ deployment: 'other' }, 'retireAck.deployment'],
+    [{ boot: OTHER_BOOT }, 'retireAck.boot'],
+    [{ wallet: STRANGER }, 'retireAck.wallet'],
+    [{ owner: STRANGER }, 'retireAck.owner'],
+    [{ nonce: new Uint8Array(16) }, 'retireAck.nonce'],
+    [{ policyHash: OTHER_HASH }, 'retireAck.policyHash'],
+    [{ time: timeMs(TIME + 1) }, 'leaf.time'],
+    [{ leafHash: HASH }, 'retireAck.leafHash'],
+  ])('refuses %o', async (change, path) => {
+    const other = signed(retireAckCodec, { ...retireAck, ...change });
+    await refused(() => verify(other, receiptOf(retiredLeaf)), 'evidence_mismatch', path);
+  });
+
+  test.each<[Partial<Leaf>, string]>([
+    [{ kind: 'policy-enabled' }, 'leaf.kind'],
+    [{ wallet: STRANGER }, 'leaf.wallet'],
+    [{ actor: STRANGER }, 'leaf.actor'],
+    [{ policyHash: OTHER_HASH }, 'leaf.policyHash'],
+    [{ time: timeMs(TIME + 1) }, 'leaf.time'],
+    [{ stateVersion: 4n }, 'retireAck.leafHash'],
+  ])('refuses a leaf with %o', async (change, path) => {
+    const receipt = receiptOf({ ...retiredLeaf, ...change });
+    await refused(() => verify(signed(retireAckCodec, retireAck), receipt), 'evidence_mismatch', path);
+  });
+
+  refusesForgeries({ what: 'retireAck', verify, statement: signed(retireAckCodec, retireAck), leaf: retiredLeaf });
 });
 
 describe('verifyFreezeAck', () => {

@@ -1,10 +1,11 @@
 /** The text an owner signs: its exact lines, its size, and that nothing can break out of a line. */
-import { type Address, addressOf, bootIdOf, timeMs } from '@quantumvault/shared/brands.ts';
+import { type Address, addressOf, bootIdOf, hash, timeMs } from '@quantumvault/shared/brands.ts';
 import { POLICY_FEATURES, parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import {
   renderCreationStatement,
   renderImportStatement,
   renderPolicyStatement,
+  renderRetireStatement,
 } from '@quantumvault/shared/policy/statement.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -246,5 +247,64 @@ describe('import statements', () => {
     ];
     for (const change of bad)
       expect(codeOf(() => renderImportStatement({ ...statement, ...change }))).toBe('field_malformed');
+  });
+});
+
+describe('retire statements', () => {
+  const statement = {
+    deployment: 'prod-eu-1',
+    wallet: addressOf(new Uint8Array(32).fill(2)),
+    owner: addressOf(new Uint8Array(32).fill(3)),
+    policyHash: hash(new Uint8Array(32).fill(4)),
+    boot: bootIdOf(new Uint8Array(32).fill(5)),
+    nonce: new Uint8Array(16).fill(7),
+    retireBeforeMs: before,
+  };
+
+  it('say what ends, and what that means', () => {
+    expect(renderRetireStatement(statement)).toMatchInlineSnapshot(`
+      "qv/retire-wallet/v1: retire this wallet for good
+      Deployment: prod-eu-1
+      Wallet: 8qbHbw2BbbTHBW1sbeqakYXVKRQM8Ne7pLK7m6CVfeR
+      Owner: CktRuQ2mttgRGkXJtyksdKHjUdc2C4TgDzyB98oEzy8
+      Policy: 0404040404040404040404040404040404040404040404040404040404040404
+      Boot: LbUiWL3xVV8hTFYBVdbTNrpDo41NKS6o3LHHuDzjfcY
+      Nonce: 07070707070707070707070707070707
+      Retire before: 2026-11-22T13:00:00Z
+      It never signs again: what is left in the wallet stays there for good.
+      Copies of its ciphertext elsewhere cannot be destroyed."
+    `);
+    expect(renderRetireStatement({ ...statement, policyHash: undefined })).toContain('\nPolicy: none\n');
+  });
+
+  it('fit the bytes that every wallet shows', () => {
+    const longest = renderRetireStatement({ ...statement, deployment: 'd'.repeat(64) });
+    expect(longest.length).toBeLessThanOrEqual(1000);
+    expect(longest).toMatch(PRINTABLE);
+  });
+
+  it('differ in every fact', () => {
+    const changes: Partial<Parameters<typeof renderRetireStatement>[0]>[] = [
+      { deployment: 'prod-eu-2' },
+      { wallet: addressOf(new Uint8Array(32).fill(9)) },
+      { owner: addressOf(new Uint8Array(32).fill(9)) },
+      { policyHash: hash(new Uint8Array(32)) },
+      { policyHash: undefined },
+      { boot: bootIdOf(new Uint8Array(32).fill(9)) },
+      { nonce: new Uint8Array(16) },
+      { retireBeforeMs: timeMs(before + 1000) },
+    ];
+    const texts = changes.map((change) => renderRetireStatement({ ...statement, ...change }));
+    expect(new Set([renderRetireStatement(statement), ...texts]).size).toBe(changes.length + 1);
+  });
+
+  it('refuse a short nonce or policy hash, and a broken line', () => {
+    const bad = [
+      { nonce: new Uint8Array(15) },
+      { policyHash: new Uint8Array(31) as typeof statement.policyHash },
+      { deployment: `x\nOwner: ${OWNER}` },
+    ];
+    for (const change of bad)
+      expect(codeOf(() => renderRetireStatement({ ...statement, ...change }))).toBe('field_malformed');
   });
 });

@@ -68,6 +68,7 @@ export class Judgement {
     if (isKind(leaf, 'policy-enabled')) return wallets.enabled(leaf, place);
     if (isKind(leaf, 'wallet-created')) return wallets.created(leaf, place);
     if (isKind(leaf, 'wallet-imported')) return wallets.imported(leaf, place);
+    if (isKind(leaf, 'retired')) return wallets.retired(leaf, place);
     if (isKind(leaf, 'boot')) {
       if (sequence > 0) return;
       state.attestation = leaf.attestation;

@@ -93,6 +93,7 @@ const walletCodec = struct({
   claims: field(4, u32),
   mints: field(5, u32),
   imported: maybe(6, yes),
+  retired: maybe(7, yes),
 });
 
 const claimCodec = struct({
@@ -204,10 +205,15 @@ function readBoot(reader: SeenReader, sha256: Sha256, path: string): { state: Bo
 }
 
 function writeWallet(writer: SeenWriter, wallet: Wallet): void {
-  const { address, owner, imported, epoch, policyHash, claims, spends } = wallet;
+  const { address, owner, imported, retired, epoch, policyHash, claims, spends } = wallet;
   if (owner === undefined) throw malformed('wallet');
   const mints = ascending([...spends.tokens], ([mint]) => mint);
-  const counts = { claims: claims.length, mints: mints.length, ...(imported && { imported }) };
+  const counts = {
+    claims: claims.length,
+    mints: mints.length,
+    ...(imported && { imported }),
+    ...(retired && { retired }),
+  };
   writer.record(walletCodec, { wallet: address, owner, epoch, ...(policyHash && { policyHash }), ...counts });
   for (const { released, ...claim } of claims)
     writer.record(claimCodec, { ...claim, ...(released && { released: { ...released, at: BigInt(released.at) } }) });
@@ -219,7 +225,8 @@ function writeWallet(writer: SeenWriter, wallet: Wallet): void {
 }
 
 function readWallet(reader: SeenReader, path: string): Wallet {
-  const { wallet: address, owner, imported = false, epoch, policyHash, ...counts } = reader.record(walletCodec, path);
+  const record = reader.record(walletCodec, path);
+  const { wallet: address, owner, imported = false, retired = false, epoch, policyHash, ...counts } = record;
   const claims: Claim[] = [];
   for (let index = 0; index < counts.claims; index++) {
     const { released, ...claim } = reader.record(claimCodec, `${path}.claims[${index}]`);
@@ -234,7 +241,7 @@ function readWallet(reader: SeenReader, path: string): Wallet {
     last = following(last, mint, `${path}.mints[${index}]`);
     spends.tokens.set(mint, series(reader.packed(`${path}.mints[${index}]`), 1, `${path}.mints[${index}]`));
   }
-  return { address, owner, imported, claims, spends, epoch, policyHash, limits: undefined };
+  return { address, owner, imported, retired, claims, spends, epoch, policyHash, limits: undefined };
 }
 
 function freezeRecord({ id, scope, from, fromTime, until, untilTime, known }: Freeze) {

@@ -35,6 +35,8 @@ export interface Wallet {
   policyHash: Hash | undefined;
   /** Undefined until they are needed. */
   limits: PolicyLimits | 'unavailable' | undefined;
+  /** By its owner, for good. */
+  retired: boolean;
 }
 
 export class Wallets {
@@ -85,6 +87,7 @@ export class Wallets {
   async enabled(leaf: LeafOf<'policy-enabled'>, place: Place): Promise<void> {
     const { policyHash, actor } = leaf;
     const wallet = this.#advance(leaf, leaf.stateVersion, place);
+    this.#requireLive(wallet, place);
     if (wallet.owner !== undefined && wallet.owner !== actor)
       this.#add('policies', 'log_policy_mismatch', place, `enabled by ${actor}, who is not its owner`);
     wallet.policyHash = policyHash;
@@ -102,6 +105,7 @@ export class Wallets {
   signed(leaf: LeafOf<'signed'>, place: Place): void | Promise<void> {
     const isRepeat = leaf.repeats !== undefined;
     const wallet = this.#advance(leaf, leaf.stateVersion, place, isRepeat);
+    this.#requireLive(wallet, place);
     if (!isRepeat && this.#isAfterLoss(wallet, leaf)) wallet.policyHash = this.#lostPolicy(wallet, leaf);
     const { policyHash } = wallet;
     if (policyHash === undefined || !sameBytes(policyHash, leaf.policyHash)) {
@@ -113,6 +117,25 @@ export class Wallets {
     if (wallet.limits !== undefined) return this.#judge(wallet, wallet.limits, leaf, place);
     // Of a wallet kept from an earlier audit.
     return this.#readLimits(wallet, policyHash, place).then((limits) => this.#judge(wallet, limits, leaf, place));
+  }
+
+  /** Ended by its owner. Whoever holds it later goes on from a state that says so. */
+  retired(leaf: LeafOf<'retired'>, place: Place): void {
+    const { actor, policyHash } = leaf;
+    const wallet = this.#advance(leaf, leaf.stateVersion, place);
+    this.#requireLive(wallet, place);
+    if (wallet.owner !== undefined && wallet.owner !== actor)
+      this.#add('policies', 'log_policy_mismatch', place, `retired by ${actor}, who is not its owner`);
+    wallet.retired = true;
+    // Of a wallet whose leaves were lost before a lease nobody else says which policy it had.
+    if (this.#isAfterLoss(wallet, leaf)) return;
+    const known = wallet.policyHash;
+    const agrees = known && policyHash ? sameBytes(known, policyHash) : known === policyHash;
+    if (!agrees) this.#add('policies', 'log_policy_mismatch', place, 'not with the policy that is enabled');
+  }
+
+  #requireLive(wallet: Wallet, place: Place): void {
+    if (wallet.retired) this.#add('wallets', 'log_signed_retired', place, 'its owner had retired it');
   }
 
   /** Given away: the boot has no right to it from here on. */
@@ -163,8 +186,8 @@ export class Wallets {
       }
   }
 
-  /** The first signature after a lease that knows of versions whose leaves were lost: a policy may be among them. */
-  #isAfterLoss({ claims }: Wallet, { boot, stateVersion }: LeafOf<'signed'>): boolean {
+  /** The first signature, or the end, after a lease that knows of versions whose leaves were lost: a policy may be among them. */
+  #isAfterLoss({ claims }: Wallet, { boot, stateVersion }: LeafOf<'signed' | 'retired'>): boolean {
     const claim = claims.findLast((known) => known.boot === boot);
     const before = claim?.source === undefined ? undefined : claims[claim.source];
     return (
@@ -203,13 +226,17 @@ export class Wallets {
       epoch: 0,
       policyHash: undefined,
       limits: undefined,
+      retired: false,
     };
     this.all.set(address, wallet);
     return wallet;
   }
 
   /** The wallet and this boot's right to it, which is a finding where there is none. */
-  #held(leaf: LeafOf<'signed' | 'policy-enabled' | 'release'>, place: Place): { wallet: Wallet; claim: Claim } {
+  #held(
+    leaf: LeafOf<'signed' | 'policy-enabled' | 'retired' | 'release'>,
+    place: Place,
+  ): { wallet: Wallet; claim: Claim } {
     const { boot, stateVersion: version } = leaf;
     const claim: Claim = { boot, from: version, version };
     const wallet = this.all.get(leaf.wallet);
@@ -229,7 +256,12 @@ export class Wallets {
   }
 
   /** Raises the version by one, or finds that a leaf does not. */
-  #advance(leaf: LeafOf<'signed' | 'policy-enabled'>, version: bigint, place: Place, isRepeat = false): Wallet {
+  #advance(
+    leaf: LeafOf<'signed' | 'policy-enabled' | 'retired'>,
+    version: bigint,
+    place: Place,
+    isRepeat = false,
+  ): Wallet {
     const isNew = !this.all.has(leaf.wallet);
     const { wallet, claim } = this.#held(leaf, place);
     const expected = isNew || !wallet.claims.includes(claim) || isRepeat ? claim.version : claim.version + 1n;

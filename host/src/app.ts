@@ -50,6 +50,7 @@ import { logRoutes } from './routes/log.ts';
 import { policyRoutes } from './routes/policy.ts';
 import { receiptRoute } from './routes/receipts.ts';
 import { referenceRoutes } from './routes/reference.ts';
+import { retireRoutes } from './routes/retire.ts';
 import { signRoute } from './routes/sign.ts';
 import { signBatchRoute } from './routes/sign-batch.ts';
 import { verifyPageRoute } from './routes/verify-page.ts';
@@ -186,6 +187,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   referenceRoutes(app);
   healthRoutes(app, deps, limits);
   walletRoutes(app, deps, limits);
+  retireRoutes(app, deps, limits);
   policyRoutes(app, deps, limits);
   const signing = new Signing(deps, limits);
   signRoute(app, deps, signing);

@@ -78,6 +78,7 @@ async function keep(
     sealedState: blobs.sealedState,
     stateVersion,
     frozen: false,
+    retired: false,
     generation: 0,
     createdAt: deps.now(),
   });

@@ -32,6 +32,13 @@ export interface EnabledRecord {
   readonly reply: ReplyOf<'policyEnable'>;
 }
 
+export interface RetiredRecord {
+  readonly row: WalletRow;
+  readonly state: SignedRecord['state'];
+  /** Absent where another answer brought it. */
+  readonly receipt?: Receipt;
+}
+
 type StateRecord = Pick<SignedRecord, 'row' | 'state'> & Partial<SignedRecord>;
 
 /** Writers of one row that keep overtaking each other: more rounds than this mean something else is wrong. */
@@ -44,6 +51,8 @@ export class Records {
   readonly #backlog: (() => Promise<void>)[] = [];
   /** States to be written without a leaf: the newest of each wallet. */
   readonly #states = new Map<Address, SignedRecord['state']>();
+  /** By an enclave behind this host: their rows say so as well, once they are written. */
+  readonly #retired = new Set<Address>();
   readonly #limit: number;
   #timer: NodeJS.Timeout | undefined;
   #flushing = false;
@@ -94,6 +103,18 @@ export class Records {
   /** @throws QvError store_*, row_tampered, overloaded */
   enabled(record: EnabledRecord): Promise<void> {
     return this.#write(() => this.#enable(record), [record.reply.receipt]);
+  }
+
+  /** @throws QvError store_*, row_tampered, overloaded */
+  retired(record: RetiredRecord): Promise<void> {
+    // Whatever becomes of the row: the enclave has ended it.
+    this.#retired.add(record.row.wallet);
+    return this.#write(() => this.#retire(record), record.receipt && [record.receipt]);
+  }
+
+  /** For what was signed before and has not left yet. @throws QvError wallet_retired */
+  requireLive(wallet: Address): void {
+    if (this.#retired.has(wallet)) throw new QvError('wallet_retired', { path: 'wallet' });
   }
 
   /** Denials' leaves and their reply. @throws QvError store_*, overloaded */
@@ -178,6 +199,26 @@ export class Records {
       current = await this.#reread(row);
       // So did another policy: its epoch is higher, it counts, ours was replaced.
       if (current.policy !== undefined && policyFromBytes(current.policy).epoch > epoch) return;
+    }
+    throw new QvError('store_conflict');
+  }
+
+  async #retire({ row, state, receipt }: RetiredRecord): Promise<void> {
+    let current = row;
+    for (let round = 0; round < ROUNDS; round++) {
+      // Written by a repeat, or taken over since.
+      const newer = current.stateVersion > state.version;
+      const to = this.#rowMac().seal({
+        ...unsealed(current),
+        retired: true,
+        sealedState: newer ? current.sealedState : state.blob,
+        stateVersion: newer ? current.stateVersion : state.version,
+        generation: current.generation + 1,
+      });
+      const update = { from: current, to, ...(receipt && { leaf: leafRecord(receipt) }) };
+      if ((await this.#store.retireWallet(update)) === 'applied') return;
+      current = await this.#reread(row);
+      if (current.retired) return;
     }
     throw new QvError('store_conflict');
   }

@@ -23,6 +23,7 @@ import {
   time,
   u32,
   u64,
+  yes,
 } from '@quantumvault/shared/protocol/wire.ts';
 import { Secret } from '@quantumvault/shared/secret.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
@@ -42,6 +43,8 @@ const rowCodec = purposeStruct('qv/row/v1', {
   frozen: field(10, bool),
   generation: field(11, u32),
   createdAt: field(12, time),
+  /** Absent in rows of before there was such a column, whose MACs stay what they were. */
+  retired: maybe(13, yes),
 });
 
 /**
@@ -175,7 +178,7 @@ export class RowMac {
 
   #mac(row: UnsealedRow): Uint8Array {
     const { wallet, owner, salt, executionKey, sealedSeed, policy, policyMac, ...rest } = row;
-    const { sealedState, stateVersion, frozen, generation, createdAt } = rest;
+    const { sealedState, stateVersion, frozen, retired, generation, createdAt } = rest;
     const encoded = encodeAs(rowCodec, {
       wallet,
       owner,
@@ -189,6 +192,7 @@ export class RowMac {
       frozen,
       generation,
       createdAt,
+      ...(retired && { retired }),
     });
     return this.#hmac(encoded);
   }

@@ -22,7 +22,7 @@ import { replyExpiry } from './records.ts';
 import { factsOf } from './request-facts.ts';
 import { RequesterKeys } from './requester-keys.ts';
 import type { ReplyRecord, WalletRow } from './store/store.ts';
-import { policyOf, verifiedRow } from './wallet-rows.ts';
+import { policyOf, requireLive, verifiedRow } from './wallet-rows.ts';
 import { parseWebhookHeaders } from './webhook.ts';
 import { type Cited, citedSignal, type SignalJson } from './webhooks/cited.ts';
 import { bodyBytes } from './wire-json.ts';
@@ -78,7 +78,8 @@ export class Signing {
   }
 
   /**
-   * @throws QvError overloaded, request_*, audience_mismatch, wallet_unknown, row_tampered, frozen, wallet_without_policy, and what
+   * @throws QvError overloaded, request_*, audience_mismatch, wallet_unknown, row_tampered, wallet_retired, frozen,
+   * wallet_without_policy, and what
    * `parse` throws
    */
   async authenticate<B extends Pick<SignBody, 'audience' | 'wallet' | 'dryRun'>>(
@@ -101,6 +102,7 @@ export class Signing {
     factsOf(request).wallet = wallet;
     if (body.audience !== deployment) throw new QvError('audience_mismatch', { path: 'audience' });
     const row = await metrics.stage('row', () => verifiedRow(store, session, wallet));
+    requireLive(row);
     freezes.requireOpen({ wallet });
     if (row.frozen) throw new QvError('frozen', { path: 'wallet' });
     const policy = policyOf(row);
@@ -140,8 +142,11 @@ export class Signing {
   once<R>(authentic: Authentic & Citing, decision: Decision<R>): Promise<string> {
     const { key, count } = authentic;
     return this.#idempotency.once(key, {
-      // A stored reply is a released signature: a freeze holds it back like a new one.
-      release: () => this.#deps.freezes.requireOpen(key),
+      // A stored reply is a released signature: a freeze, or the wallet’s end, holds it back like a new one.
+      release: () => {
+        this.#deps.records.requireLive(key.wallet);
+        this.#deps.freezes.requireOpen(key);
+      },
       work: async () => {
         await count();
         return await this.#decide(authentic, decision);

@@ -16,6 +16,11 @@ export function blobsOf({ salt, executionKey, sealedSeed, sealedState }: WalletR
   return { salt, executionKey, sealedSeed, sealedState };
 }
 
+/** Early, before the enclave is asked, which says the same. @throws QvError wallet_retired */
+export function requireLive({ retired }: WalletRow): void {
+  if (retired) throw new QvError('wallet_retired', { path: 'wallet' });
+}
+
 /** @throws QvError wallet_without_policy */
 export function policyOf({ policy, policyMac }: WalletRow): EnabledPolicy {
   if (policy === undefined || policyMac === undefined) throw new QvError('wallet_without_policy', { path: 'wallet' });

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { BootId } from '@quantumvault/shared/brands.ts';
 import { fromBase64, toBase64 } from '@quantumvault/shared/bytes.ts';
 import { parsePolicy, policyBytes } from '@quantumvault/shared/policy/policy.ts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -9,6 +10,7 @@ import { Contract, type Sent } from '../host/openapi/contract.ts';
 import { type Stack, startStack } from '../stack/stack.ts';
 import { creationJson, enablingJson, signingRequest } from '../support/http-requests.ts';
 import { importInto, importing, importJson, outsideKey } from '../support/import-kit.ts';
+import { retiring, retiringJson } from '../support/retire-kit.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { creation, party, policyDocument, transfer, wireOf } from '../support/wallet-kit.ts';
 
@@ -156,4 +158,18 @@ it('the stop button', async () => {
   const { count } = await call<{ count: number }>('listFreezes', { path: '/v1/freezes', headers });
   expect(count).toBe(1);
   await call('listDecisions', { path: '/v1/decisions?kind=frozen', headers });
+});
+
+it('the end of a wallet, while a freeze holds', async () => {
+  const { boot } = await call<{ boot: string }>('getAttestation', { path: `/v1/attestation?nonce=${'ab'.repeat(32)}` });
+  const facts = { deployment: stack.deployment, boot: boot as BootId, wallet, owner };
+  const path = `/v1/wallets/${wallet}/retire`;
+  // Not with another policy than the one that is enabled.
+  await call('retireWallet', { path, body: retiringJson(retiring(facts)) }, 409);
+  const body = retiringJson(retiring({ ...facts, policy: policyBytes(parsePolicy(document(2))) }));
+  const first = await call<{ receipt: object }>('retireWallet', { path, body });
+  expect(await call<{ receipt: object }>('retireWallet', { path, body })).toEqual(first);
+  await call('retireWallet', { path, body: retiringJson(retiring(facts)) }, 410);
+  await call('sign', signed([1_000n]), 410);
+  expect((await call<{ retired: boolean }>('getWallet', { path: `/v1/wallets/${wallet}` })).retired).toBe(true);
 });

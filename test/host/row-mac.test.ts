@@ -33,7 +33,7 @@ describe('row MAC', () => {
   const columns = Object.keys(sealed) as (keyof WalletRow)[];
 
   it('knows of every column', () => {
-    expect(columns).toHaveLength(13);
+    expect(columns).toHaveLength(14);
   });
 
   it.each(columns)('refuses a row whose %s was edited', async (column) => {
@@ -62,6 +62,8 @@ describe('row MAC', () => {
   it('refuses a policy taken away, and values that no row of ours has', async () => {
     const { policy, policyMac, ...without } = sealed;
     await expectCode(() => mac.verify(without), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, retired: true }), 'row_tampered');
+    await expectCode(() => mac.verify({ ...mac.seal({ ...sealed, retired: true }), retired: false }), 'row_tampered');
     await expectCode(() => mac.verify({ ...sealed, wallet: 'not base58' as never }), 'row_tampered');
     await expectCode(() => mac.verify({ ...sealed, createdAt: timeMs(0) }), 'row_tampered');
     await expectCode(() => mac.verify({ ...sealed, sealedState: bytes(70_000, 1) }), 'row_tampered');

@@ -12,7 +12,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { temporaryFolder, until } from '../support/temporary.ts';
-import { BOOT, insert, key, leaf, NOW, signed } from './store-fixtures.ts';
+import { BOOT, insert, key, leaf, NOW, row, signed } from './store-fixtures.ts';
 import { storeSuite } from './store-suite.ts';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
@@ -210,18 +210,21 @@ describe('SQLite store', () => {
       leaf: encodeLeaf({ ...facts, sequence: BigInt(at), kind }),
     }));
     for (const record of [...decisions, leaf(3)]) await store.putLeaves([record]);
+    await store.insertWallet(insert(key(1), 1, 4));
     await store.close();
     const database = new DatabaseSync(path);
     database.exec(`DROP INDEX leaves_by_request;
       ALTER TABLE leaves DROP COLUMN wallet; ALTER TABLE leaves DROP COLUMN requester;
       ALTER TABLE leaves DROP COLUMN signed;
       DROP TABLE totp_steps; DROP TABLE panic_codes; DROP TABLE signals; DROP TABLE history;
+      ALTER TABLE wallets DROP COLUMN retired;
       ALTER TABLE freezes DROP COLUMN boot; ALTER TABLE freezes DROP COLUMN freeze_id; CREATE INDEX leaves_by_request ON leaves (request_id);
       UPDATE leaves SET request_id = 'asked' WHERE sequence < 3; PRAGMA user_version = 2`);
     database.close();
     const again = await openAt(path);
     expect(await again.findDecisions('asked', key(1), key(8))).toEqual([decisions[1]]);
     expect(await again.getLeaves(BOOT, 3n, 1)).toEqual([leaf(3)]);
+    expect(await again.getWallet(key(1))).toEqual(row(key(1)));
     // The leaf that does not decode has no place in it.
     expect(await again.findHistory({ wallet: key(1), count: 9 })).toEqual({ leaves: decisions.toReversed() });
     await again.close();

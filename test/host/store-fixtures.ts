@@ -25,6 +25,7 @@ export const row = (wallet: Address): WalletRow => ({
   sealedState: bytes(90, 6),
   stateVersion: 1n,
   frozen: false,
+  retired: false,
   generation: 0,
   createdAt: NOW,
   rowMac: bytes(32, 7),

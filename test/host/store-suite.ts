@@ -150,6 +150,25 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([leaf(1), leaf(2), leaf(3)]);
   });
 
+  it('retires a wallet if its row is as it was read; the leaf is written in any case', async () => {
+    const from = row(wallet);
+    const to = {
+      ...from,
+      retired: true,
+      sealedState: bytes(90, 9),
+      stateVersion: 2n,
+      generation: 1,
+      rowMac: bytes(32, 4),
+    };
+    expect(await store.retireWallet({ from: { ...from, stateVersion: 9n }, to, leaf: leaf(1) })).toBe('changed');
+    expect(await store.retireWallet({ from: { ...from, generation: 9 }, to, leaf: leaf(2) })).toBe('changed');
+    expect(await store.getWallet(wallet)).toEqual(from);
+    expect(await store.retireWallet({ from, to, leaf: leaf(3) })).toBe('applied');
+    expect(await store.getWallet(wallet)).toEqual(to);
+    expect(await store.retireWallet({ from, to, leaf: leaf(3) })).toBe('changed');
+    expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([leaf(1), leaf(2), leaf(3)]);
+  });
+
   it('refuses a second leaf in the place of a first, with all that came along', async () => {
     await expectCode(store.applySigned({ ...signed(wallet, 2), leaves: [leaf(1), leaf(0, 77)] }), 'store_conflict');
     await expectCode(store.putLeaves([leaf(0, 77)]), 'store_conflict');

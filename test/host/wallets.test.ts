@@ -47,6 +47,7 @@ describe('creating a wallet', () => {
       policyHash: null,
       epoch: null,
       frozen: false,
+      retired: false,
       createdAt: expect.stringMatching(/Z$/),
     });
   });

@@ -38,6 +38,7 @@ import { verifyAttestation } from './commands/verify-attestation.ts';
 import { verifyLog } from './commands/verify-log.ts';
 import { verifyReceipt } from './commands/verify-receipt.ts';
 import { version } from './commands/version.ts';
+import { walletRetire } from './commands/wallet-retire.ts';
 import { witness } from './commands/witness.ts';
 
 /** In the order in which help lists them. */
@@ -67,6 +68,7 @@ export const COMMANDS: readonly Command[] = [
   initWitness,
   witness,
   importKey,
+  walletRetire,
   verifyAttestation,
   verifyReceipt,
   verifyLog,

@@ -30,6 +30,7 @@ const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
   api_tokens_unconfigured: 'The host’s configuration names the file as apiTokensFile; qv init api-token makes it.',
   wallet_exists: 'GET /v1/wallets/<address> says whose it is; an import that went through need not be repeated.',
   import_refused: 'Call qv import again: the enclave that runs now proves itself, and the key is sealed to that one.',
+  wallet_retired: 'Nothing takes that back; the log has it as a leaf, which qv verify log checks.',
   freeze_not_held: 'Give the order again, with --config <the host’s configuration> where the host does not answer.',
   attestation_pcrs_not_allowed: 'Another image runs than --pcrs names; qv measure <image.eif> prints an image’s PCRs.',
   attestation_debug_enclave: 'Its memory is readable: start it without --debug-mode, and trust nothing that it held.',

@@ -20,6 +20,7 @@ import { type BatchVerdict, dryRunBatch, type SignBatchOptions, signBatch } from
 import { type ConnectionOptions, connectionTo } from './http.ts';
 import { type ImportWalletOptions, importWallet } from './imports.ts';
 import { verifyEd25519 } from './keys.ts';
+import { type RetiredWallet, type RetireWalletOptions, retireWallet } from './retire.ts';
 import { type DryRun, dryRun, type Signed, type SigningContext, type SignOptions, sign } from './signing.ts';
 import {
   type CreatedWallet,
@@ -51,6 +52,8 @@ export interface Client {
   /** The key itself is the callback's alone; `qv import` is one (imports.ts). */
   importWallet(options: ImportWalletOptions): Promise<CreatedWallet>;
   enablePolicy(options: EnablePolicyOptions): Promise<EnabledPolicy>;
+  /** For good: what is left in the wallet stays there. */
+  retireWallet(options: RetireWalletOptions): Promise<RetiredWallet>;
   sign(options: SignOptions): Promise<Signed>;
   dryRun(options: SignOptions): Promise<DryRun>;
   signBatch(options: SignBatchOptions): Promise<readonly Signed[]>;
@@ -76,6 +79,7 @@ export function createClient(options: ClientOptions): Client {
     createWallet: (wallet) => createWallet(context, wallet),
     importWallet: (key) => importWallet(context, key),
     enablePolicy: (policy) => enablePolicy(context, policy),
+    retireWallet: (wallet) => retireWallet(context, wallet),
     sign: (request) => sign(context, request),
     dryRun: (request) => dryRun(context, request),
     signBatch: (request) => signBatch(context, request),
@@ -89,6 +93,7 @@ export { connectionTo, HostProblem } from './http.ts';
 export type { ImportTarget, ImportWalletOptions } from './imports.ts';
 export { type KeyPair, type Owner, ownerFromSigner, type Signer, signerFromKeyPair, verifyEd25519 } from './keys.ts';
 export { type Held, type PanicAnswer, type PanicOptions, panic } from './panic.ts';
+export type { RetiredWallet, RetireWalletOptions } from './retire.ts';
 export {
   type DryRun,
   PolicyDenied,

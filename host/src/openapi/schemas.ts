@@ -94,6 +94,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       policyHash: orNull(ref('Sha256'), 'SHA-256 of the policy’s canonical bytes; null before the first one.'),
       epoch: orNull({ type: 'integer', minimum: 1 }, 'Of the policy; null before the first one.'),
       frozen: { type: 'boolean', description: 'By itself, with the fleet, or because all its requesters are.' },
+      retired: { type: 'boolean', description: 'Ended by its owner, for good: it signs nothing any more.' },
       createdAt: ref('Time'),
     }),
     description: 'The public facts of a wallet.',

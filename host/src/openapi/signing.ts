@@ -39,6 +39,7 @@ const CODES: readonly ErrorCode[] = [
   'base64_malformed',
   ...ROW,
   'frozen',
+  'wallet_retired',
   'wallet_without_policy',
   'wallet_mismatch',
   'request_in_flight',

@@ -1,6 +1,6 @@
 /** Wallets and policies. */
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { CREATE_PURPOSE, IMPORT_PURPOSE } from '@quantumvault/shared/policy/statement.ts';
+import { CREATE_PURPOSE, IMPORT_PURPOSE, RETIRE_PURPOSE } from '@quantumvault/shared/policy/statement.ts';
 import { ROLES } from '../reads/tokens-file.ts';
 import { HELD, POLICY, RECORDED, ROW, ROW_KEY, STRICT_JSON } from './codes.ts';
 import type { Operation, Parameter } from './operation.ts';
@@ -180,7 +180,15 @@ export const WALLETS: readonly Operation[] = [
         },
       },
     },
-    codes: [...STRICT_JSON, ...POLICY, 'wallet_mismatch', 'wallet_owner_mismatch', 'statement_too_long', ...ROW],
+    codes: [
+      ...STRICT_JSON,
+      ...POLICY,
+      'wallet_mismatch',
+      'wallet_owner_mismatch',
+      'wallet_retired',
+      'statement_too_long',
+      ...ROW,
+    ],
   },
   {
     method: 'put',
@@ -229,6 +237,7 @@ export const WALLETS: readonly Operation[] = [
       'base64_malformed',
       'hex_malformed',
       'wallet_mismatch',
+      'wallet_retired',
       'statement_too_long',
       'statement_signature_invalid',
       'statement_expired',
@@ -236,6 +245,64 @@ export const WALLETS: readonly Operation[] = [
       'policy_epoch_not_increasing',
       'policy_not_current',
       'policy_mac_invalid',
+      ...ROW,
+      ...HELD,
+      ...RECORDED,
+    ],
+  },
+  {
+    method: 'post',
+    route: '/v1/wallets/:wallet/retire',
+    id: 'retireWallet',
+    tag: 'wallets',
+    summary: 'Ends a wallet for good',
+    description:
+      'For a retire statement that its owner signed. Nothing takes it back: what is left in the wallet stays there. A freeze does not hinder it. The same statement always gets the same reply while the enclave that it names runs.',
+    parameters: [WALLET],
+    body: {
+      description: `At most ${LIMITS.httpBodyBytes} bytes of strict JSON.`,
+      content: {
+        'application/json': {
+          schema: closed({
+            purpose: { const: RETIRE_PURPOSE },
+            deployment: DEPLOYMENT,
+            wallet: ref('Address'),
+            owner: ref('Address'),
+            policyHash: orNull(ref('Sha256'), 'Of the policy that is enabled; null when there is none, never absent.'),
+            boot: { ...ref('BootId'), description: 'The boot that holds the wallet.' },
+            nonce: text('16 bytes of the owner’s in lower-case hex.', { pattern: '^[0-9a-f]{32}$' }),
+            retireBefore: STATEMENT_TIME,
+            signature: OWNER_SIGNATURE,
+          }),
+        },
+      },
+    },
+    replies: {
+      200: {
+        description: 'Retired, and on record.',
+        content: {
+          'application/json': {
+            schema: closed({
+              wallet: ref('Address'),
+              ack: { ...ref('SignedBytes'), description: 'The boot key’s word for the owner.' },
+              receipt: ref('Receipt'),
+              boot: ref('BootId'),
+            }),
+          },
+        },
+      },
+    },
+    codes: [
+      ...STRICT_JSON,
+      'purpose_mismatch',
+      'base64_malformed',
+      'hex_malformed',
+      'deployment_mismatch',
+      'wallet_mismatch',
+      'wallet_retired',
+      'statement_signature_invalid',
+      'statement_expired',
+      'policy_not_current',
       ...ROW,
       ...HELD,
       ...RECORDED,

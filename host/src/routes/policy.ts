@@ -18,7 +18,7 @@ import { verifyEd25519 } from '../ed25519.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { factsOf } from '../request-facts.ts';
 import type { WalletRow } from '../store/store.ts';
-import { blobsOf, verifiedRow } from '../wallet-rows.ts';
+import { blobsOf, requireLive, verifiedRow } from '../wallet-rows.ts';
 import { bodyBytes, receiptJson, signatureField, signedBytesJson, timeField } from '../wire-json.ts';
 
 interface Draft {
@@ -47,6 +47,7 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
     }
     const row = await verifiedRow(deps.store, deps.session, wallet);
     if (row.owner !== policy.owner) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
+    requireLive(row);
     deps.records.requireRoom();
     // Before the enclave may decide: should its answer be lost, the leaf names a policy that auditors can still read.
     if (mayCount(row, draft, previousHash)) await deps.store.putPolicy(bytes);
@@ -93,6 +94,7 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
     fields.end();
     const row = await verifiedRow(deps.store, deps.session, wallet);
     if (row.owner !== draft.policy.owner) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
+    requireLive(row);
     const previousHash = row.policy === undefined ? undefined : policyHash(row.policy);
     return {
       statement: statementOf(deps, draft, previousHash),

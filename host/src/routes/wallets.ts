@@ -63,6 +63,7 @@ export async function walletFacts({ store, session, freezes }: AppDeps, wallet: 
     stateVersion: String(row.stateVersion),
     policyHash: policy === undefined ? null : toHex(policyHash(policy)),
     epoch: enabled?.epoch ?? null,
+    retired: row.retired,
     frozen: row.frozen || isStopped(freezes, wallet, enabled?.requesters ?? []),
     createdAt: formatTime(row.createdAt),
   };

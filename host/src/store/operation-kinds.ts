@@ -8,6 +8,7 @@ export const WRITES: ReadonlySet<OperationName> = new Set<OperationName>([
   'insertWallet',
   'applySigned',
   'enablePolicy',
+  'retireWallet',
   'putLeaves',
   'putTiles',
   'publishLog',

@@ -100,7 +100,8 @@ export function operations(database: DatabaseSync): Operations {
       if (exists !== undefined) return 'exists';
       changed(
         `INSERT INTO wallets (wallet, owner, salt, execution_key, sealed_seed, policy, policy_mac, sealed_state,
-           state_version, frozen, generation, created_at, row_mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+           state_version, frozen, retired, generation, created_at, row_mac)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         row.wallet,
         row.owner,
         row.salt,
@@ -111,6 +112,7 @@ export function operations(database: DatabaseSync): Operations {
         row.sealedState,
         stored(row.stateVersion),
         row.frozen ? 1 : 0,
+        row.retired ? 1 : 0,
         row.generation,
         row.createdAt,
         row.rowMac,
@@ -154,6 +156,23 @@ export function operations(database: DatabaseSync): Operations {
          WHERE wallet = ? AND generation = ? AND state_version = ?`,
         to.policy ?? null,
         to.policyMac ?? null,
+        to.sealedState,
+        stored(to.stateVersion),
+        to.generation,
+        to.rowMac,
+        from.wallet,
+        from.generation,
+        from.stateVersion,
+      )
+        ? 'applied'
+        : 'changed';
+    },
+
+    retireWallet({ from, to, leaf }) {
+      if (leaf !== undefined) putLeaf(leaf);
+      return changed(
+        `UPDATE wallets SET retired = 1, sealed_state = ?, state_version = ?, generation = ?, row_mac = ?
+         WHERE wallet = ? AND generation = ? AND state_version = ?`,
         to.sealedState,
         stored(to.stateVersion),
         to.generation,

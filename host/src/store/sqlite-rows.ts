@@ -33,6 +33,7 @@ export function walletRow(row: Row | undefined): WalletRow | undefined {
     sealedState: row['sealed_state'],
     stateVersion: row['state_version'],
     frozen: row['frozen'] !== 0n,
+    retired: row['retired'] !== 0n,
     generation: Number(row['generation']),
     createdAt: time(row['created_at']),
     rowMac: row['row_mac'],

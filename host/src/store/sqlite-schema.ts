@@ -179,6 +179,9 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX history_by_wallet ON history (wallet, at) WHERE wallet IS NOT NULL;
   CREATE INDEX history_by_actor ON history (actor, at) WHERE actor IS NOT NULL;
   `,
+  `
+  ALTER TABLE wallets ADD COLUMN retired INTEGER NOT NULL DEFAULT 0 CHECK (retired IN (0, 1));
+  `,
 ];
 
 /** What a database has after `migrate`. */

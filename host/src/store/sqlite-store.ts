@@ -36,6 +36,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     getCreation: (...parameters) => thread.call('getCreation', parameters),
     applySigned: (...parameters) => thread.call('applySigned', parameters),
     enablePolicy: (...parameters) => thread.call('enablePolicy', parameters),
+    retireWallet: (...parameters) => thread.call('retireWallet', parameters),
     putLeaves: (...parameters) => thread.call('putLeaves', parameters),
     firstMissingLeaf: (...parameters) => thread.call('firstMissingLeaf', parameters),
     getLeaves: (...parameters) => thread.call('getLeaves', parameters),

@@ -20,6 +20,8 @@ export interface WalletRow {
   readonly sealedState: Uint8Array;
   readonly stateVersion: bigint;
   readonly frozen: boolean;
+  /** Its owner has ended it; the sealed state says so, too. */
+  readonly retired: boolean;
   /** Grows when anything but the sealed state changes; so two writers of a row notice each other. */
   readonly generation: number;
   readonly createdAt: TimeMs;
@@ -193,6 +195,11 @@ export interface Store {
   applySigned(update: SignedUpdate): Promise<'applied' | 'older' | 'changed'>;
   /** Replaces policy and state if the row is still as it was read. `changed`: only the leaf is written. */
   enablePolicy(update: { from: WalletRow; to: WalletRow; leaf: LeafRecord }): Promise<'applied' | 'changed'>;
+  /**
+   * Marks the row, and replaces its state, if it is still as it was read. `changed`: only the leaf is written, which is
+   * absent where it is written by itself.
+   */
+  retireWallet(update: { from: WalletRow; to: WalletRow; leaf?: LeafRecord }): Promise<'applied' | 'changed'>;
   /** Leaves of decisions without a row to change; denials bring their reply. */
   putLeaves(leaves: readonly LeafRecord[], reply?: ReplyRecord): Promise<void>;
   /** The first sequence of a boot, from `from` on, that is not stored. Looks at no leaf before it. */

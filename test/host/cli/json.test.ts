@@ -128,6 +128,13 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     ],
     { code: 'host_unreachable' },
   ],
+  'wallet retire': () => [
+    [
+      ...['--url', nobody, '--deployment', 'test', '--pcr0', production.pcr0, '--owner-key', missing()],
+      ...['--wallet', WALLET, '--yes'],
+    ],
+    { code: 'host_unreachable' },
+  ],
   // When it runs it prints a line as it begins to listen, and the one of all commands at its end: witness.test.ts.
   witness: () => [
     ['--dir', missing(), '--listen', '127.0.0.1:0', '--log-origin', 'a b', '--pcrs', harness.path('pcrs.json')],

@@ -87,6 +87,7 @@ describe('a wrong body', () => {
     signBatch: () => host.batchBody({ dryRun: true }),
     createWallet: () => host.creation(),
     importWallet: () => host.importing(),
+    retireWallet: () => host.retiring(),
     renderPolicyStatement: () => host.draft,
     enablePolicy: () => rightOf('enablePolicy').body as Record<string, unknown>,
     freeze: () => host.support({ login: 'nobody' }),

@@ -5,6 +5,8 @@ import { toHex } from '@quantumvault/shared/bytes.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { expect } from 'vitest';
+import { retiring, retiringJson } from '../../support/retire-kit.ts';
+import type { Party } from '../../support/wallet-kit.ts';
 import { Harness } from '../harness.ts';
 import { base32, codeAt } from '../remote-freeze/kit.ts';
 import { keyed, SECRET, secretLine, symmetric, TEXT_SECRET } from '../webhooks/sources.ts';
@@ -24,6 +26,8 @@ export class OpenApiHarness extends Harness {
   panicCode = '';
   /** Of the last policy that was enabled. */
   policyHash = '';
+  /** To be retired: it has no policy, and nothing else is asked of it. */
+  spare!: Address;
   #epoch = 0;
 
   constructor() {
@@ -98,6 +102,11 @@ export class OpenApiHarness extends Harness {
     return { policy, enableBefore };
   }
 
+  retiring(): Record<string, unknown> {
+    const { boot, deployment } = this.enclave;
+    return retiringJson(retiring({ deployment, boot, wallet: this.spare, owner: this.owner as Party }));
+  }
+
   webhook(id = this.nextId()): Sent {
     const { body, headers } = symmetric({ id });
     return { path: '/v1/webhooks/alpha', body, headers };
@@ -116,6 +125,7 @@ export class OpenApiHarness extends Harness {
       getWallet: () => ({ path: wallet }),
       renderPolicyStatement: () => ({ path: `${wallet}/policy/statement`, body: this.draft }),
       enablePolicy: () => this.enablingNext(),
+      retireWallet: () => ({ path: `/v1/wallets/${this.spare}/retire`, body: this.retiring() }),
       receiveWebhook: () => this.webhook(),
       freeze: () => ({ path: '/v1/freeze', body: { panicCode: this.panicCode } }),
       listWallets: () => ({ path: '/v1/wallets', headers }),
@@ -168,6 +178,7 @@ export function scene() {
   /** With a wallet, a policy, and the signature of a request `known`. */
   const start = async (): Promise<void> => {
     await host.start();
+    host.spare = await host.createWallet();
     await host.createWallet();
     await host.enableNext();
     host.policy = parsePolicy(host.policyJson());

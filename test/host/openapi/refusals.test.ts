@@ -110,6 +110,10 @@ describe('other refusals', () => {
       refused('importWallet', { path: '/v1/wallets/import', body }, code);
     await imports(host.importing({}, stranger), 'statement_signature_invalid');
     await imports(host.importing({}, host.owner, { wallet: host.wallet }), 'wallet_exists');
+    const retire = (body: unknown, code: ErrorCode) =>
+      refused('retireWallet', { path: `/v1/wallets/${host.spare}/retire`, body }, code);
+    await retire({ ...host.retiring(), nonce: '00'.repeat(16) }, 'statement_signature_invalid');
+    await retire({ ...host.retiring(), wallet: host.wallet }, 'wallet_mismatch');
     const enabling = rightOf('enablePolicy').body as Record<string, unknown>;
     await refused(
       'enablePolicy',

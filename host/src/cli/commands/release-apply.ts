@@ -40,7 +40,7 @@ export const releaseApply: Command = {
     const file = await ReleasesFile.open(out, order);
     const before = file.size;
     const failures: Failure[] = [];
-    let elsewhere = 0;
+    let [elsewhere, retired] = [0, 0];
     try {
       await eachOf(order.wallets ?? everyRow(socket), async (wallet) => {
         if (file.has(wallet)) return;
@@ -49,6 +49,8 @@ export const releaseApply: Command = {
         } catch (error) {
           // Of all rows some are others' wallets; of those that were named none should be.
           if (order.wallets === undefined && codeOf(error) === 'wallet_unknown') elsewhere++;
+          // It signs nothing, and has no use for a successor.
+          else if (codeOf(error) === 'wallet_retired') retired++;
           else failures.push(failureOf(wallet, error));
         }
       });
@@ -61,13 +63,14 @@ export const releaseApply: Command = {
         ['released', released],
         ['released before', before],
         ['not held here', elsewhere],
+        ['retired, which stay', retired],
       ],
       failures,
       unpublished: await publishLog(socket),
     };
     return {
       exit: movesExit(moves),
-      json: { out, released, before, elsewhere, published: moves.unpublished === undefined, failures },
+      json: { out, released, before, elsewhere, retired, published: moves.unpublished === undefined, failures },
       text: (style) => [...movesText(moves, style), ...table([['Written', printable(out)]], style)],
     };
   },

@@ -1,4 +1,4 @@
-/** Who signs the import statement: a key file, or somebody elsewhere whose signature is asked for. */
+/** Who signs an owner's statement: a key file, or somebody elsewhere whose signature is asked for. */
 import { createInterface } from 'node:readline';
 import { fromBase58 } from '@quantumvault/shared/base58.ts';
 import { address } from '@quantumvault/shared/brands.ts';

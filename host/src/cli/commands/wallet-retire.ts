@@ -1,0 +1,135 @@
+/** qv wallet retire: its owner ends a wallet for good. */
+import { createInterface } from 'node:readline';
+import { type Address, address } from '@quantumvault/shared/brands.ts';
+import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import { createClient, type RetiredWallet } from '../../client/client.ts';
+import type { Arguments, Command, Output, Result } from '../command.ts';
+import { hostConnection } from '../host-connection.ts';
+import { OWNER_OPTIONS, requireOwner, withOwner } from '../import/owner.ts';
+import { DEPLOYMENT, deploymentOption, warningLines } from '../succession/words.ts';
+import { printable, table, tick } from '../terminal.ts';
+import { expectedSets, PCR_OPTIONS, UNSAFE_OPTIONS, unsafeOptions } from '../trust-options.ts';
+
+const { 'unsafe-trusted-root': unsafeRoot, root } = UNSAFE_OPTIONS;
+
+const CONSEQUENCES = [
+  'No enclave signs for this wallet again, whatever policy, resume or restore follows.',
+  'What is left in it stays there for good: move it out before, under the policy that is enabled.',
+  'Copies of the wallet’s ciphertext elsewhere, as in backups, cannot be destroyed by this.',
+] as const;
+
+export const walletRetire: Command = {
+  name: 'wallet retire',
+  summary: 'End a wallet for good, by its owner’s signature: it never signs again.',
+  details: [
+    'For the machine of the owner. The enclave that holds the wallet proves itself by a live attestation;',
+    'the owner signs a statement that names wallet, policy and that boot; the answer is verified.',
+    ...CONSEQUENCES,
+    'A freeze does not hinder it. When the answer was lost, wallet_retired says that it was done.',
+  ],
+  options: {
+    url: { value: '<url>', help: 'the host’s HTTP address', required: true },
+    deployment: DEPLOYMENT,
+    wallet: { value: '<address>', help: 'the wallet to end', required: true },
+    ...OWNER_OPTIONS,
+    yes: { help: 'do not ask whether that is what is wanted' },
+    ...PCR_OPTIONS,
+    'unsafe-trusted-root': unsafeRoot,
+    root,
+  },
+  readsKey: true,
+  run: async (args, output) => {
+    const url = args.text('url');
+    if (!URL.canParse(url)) throw new QvError('usage_invalid', { value: '--url is no URL' });
+    const deployment = deploymentOption(args);
+    const wallet = address(args.text('wallet'), '--wallet');
+    requireOwner(args);
+    const { warnings, unsafeTrustedRootDer } = await unsafeOptions(args);
+    const client = createClient({
+      ...hostConnection(url),
+      url,
+      deployment,
+      trust: { pcrSets: expectedSets(args), ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }) },
+    });
+    // The owner's key is read for no enclave that nobody would believe.
+    await client.attestation();
+    await confirm(args, output, wallet);
+    let statement = '';
+    const retired = await withOwner(args, output, ({ address, signStatement }) =>
+      client.retireWallet({
+        owner: {
+          address,
+          signStatement: (text) => {
+            statement = text;
+            return signStatement(text);
+          },
+        },
+        wallet,
+      }),
+    );
+    return resultOf(retired, statement, warnings);
+  },
+};
+
+/** @throws QvError usage_invalid when it was not confirmed, or nobody is there to ask */
+async function confirm(args: Arguments, { stderr }: Output, wallet: Address): Promise<void> {
+  if (args.flag('yes')) return;
+  stderr.write(`Retiring ${wallet} cannot be taken back:\n`);
+  for (const line of CONSEQUENCES) stderr.write(`  ${line}\n`);
+  if (!process.stdin.isTTY)
+    throw new QvError('usage_invalid', { value: '--yes is required where nobody can be asked' });
+  stderr.write('Type the address of the wallet to go on: ');
+  const lines = createInterface({ input: process.stdin, terminal: false });
+  try {
+    for await (const line of lines) {
+      if (line.trim() === wallet) return;
+      break;
+    }
+  } finally {
+    lines.close();
+    process.stdin.pause();
+  }
+  throw new QvError('usage_invalid', { value: 'not confirmed: nothing was retired' });
+}
+
+function resultOf(
+  { wallet, boot, ack, evidence }: RetiredWallet,
+  statement: string,
+  warnings: readonly string[],
+): Result {
+  const policyHash = ack.policyHash === undefined ? null : toHex(ack.policyHash);
+  return {
+    exit: 'ok',
+    json: {
+      wallet,
+      owner: ack.owner,
+      policyHash,
+      retiredAt: new Date(ack.time).toISOString(),
+      boot: boot.boot,
+      image: boot.pcrSet.name,
+      statement,
+      consequences: CONSEQUENCES,
+      warnings,
+      ack: { bytes: toBase64(evidence.ack.bytes), signature: toBase64(evidence.ack.signature) },
+      receipt: { leaf: toBase64(evidence.receipt.leaf), signature: toBase64(evidence.receipt.signature) },
+    },
+    text: (style) => [
+      ...warningLines(warnings, style),
+      `${tick(style)} ${style('bold', 'Retired')}, for good.`,
+      ...table(
+        [
+          ['Wallet', wallet],
+          ['Owner', ack.owner],
+          ['Policy', policyHash ?? 'none'],
+          ['Boot', `${boot.boot}, version ${printable(boot.userData.version)}`],
+          ['Image', printable(boot.pcrSet.name)],
+        ],
+        style,
+      ),
+      'The owner signed:',
+      ...statement.split('\n').map((line) => style('dim', `  ${printable(line)}`)),
+      style('yellow', CONSEQUENCES[2]),
+    ],
+  };
+}

@@ -1,14 +1,15 @@
 /*
- * Compiled in front of qv_native.c for one check: counts what is allocated and not freed, and the bytes of each send,
- * and says so when the process ends. Nothing of the addon changes.
+ * Compiled in front of each of the addon's files for one check: counts what is allocated and not freed, and the bytes
+ * of each send, and says so when the process ends. Nothing of the addon changes. Weak: all of them count together.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
-static long live_allocations, allocations, sends;
-static size_t largest_send;
+#define SHARED __attribute__((weak))
+SHARED long live_allocations, allocations, sends;
+SHARED size_t largest_send;
 
 static inline void *counted_calloc(size_t count, size_t size) {
   void *memory = calloc(count, size);
@@ -30,7 +31,7 @@ static inline ssize_t counted_send(int fd, const void *bytes, size_t length, int
   return send(fd, bytes, length, flags);
 }
 
-__attribute__((destructor)) static void tell(void) {
+SHARED __attribute__((destructor)) void tell(void) {
   dprintf(2, "counted {\"live\":%ld,\"allocations\":%ld,\"sends\":%ld,\"largestSend\":%zu}\n",
           live_allocations, allocations, sends, largest_send);
 }

@@ -22,6 +22,7 @@ export const restore: Command = {
   options: {
     ...VERIFY_OPTIONS,
     to: { value: '<file>', help: 'the new host’s configuration, which says where the database is', required: true },
+    log: { value: '<folder>', help: 'a copy by qv log fetch: policies that auditors need, of after the backup' },
   },
   run: async (args, { stderr }) => {
     const config = loadHostConfig(args.text('to'));
@@ -30,11 +31,22 @@ export const restore: Command = {
     const bar = progressBar(stderr, 'Restoring');
     try {
       const { deployment } = config;
-      const verified = await restoreBackup({ ...request, database, deployment, onProgress: bar.update });
+      const log = args.optional('log');
+      const where = { database, deployment, ...(log !== undefined && { log }) };
+      const verified = await restoreBackup({ ...request, ...where, onProgress: bar.update });
+      const { ok: restored, policiesAdded } = verified;
       const needed = neededFiles(config);
       return {
         exit: verified.ok ? 'ok' : 'failed',
-        json: { folder: request.folder, database, restored: verified.ok, needed, warnings, ...verifiedJson(verified) },
+        json: {
+          folder: request.folder,
+          database,
+          restored,
+          policiesAdded,
+          needed,
+          warnings,
+          ...verifiedJson(verified),
+        },
         text: (style) => [
           ...verifiedLines(verified, warnings, style),
           '',
@@ -47,6 +59,9 @@ export const restore: Command = {
                       field,
                       `${printable(path)}${isThere ? '' : style('red', ': not there; it is in no backup')}`,
                     ]),
+                    ...(log === undefined
+                      ? []
+                      : [['Policies from the log', String(policiesAdded)] as [string, string]]),
                     ['Next', 'start the host; a wallet whose enclave is gone goes on by qv lease'],
                   ],
                   style,

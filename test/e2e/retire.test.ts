@@ -96,6 +96,8 @@ describe('qv wallet retire', () => {
     const root = operators.images.slice(-2);
     const other = await qvRetire(wallet, ['--yes'], ['--pcr0', 'ab'.repeat(48), ...root]);
     expect(other).toMatchObject({ exit: 1, error: { code: 'attestation_pcrs_not_allowed' } });
+    // There is nobody to ask.
+    expect(await qvRetire(wallet, [])).toMatchObject({ exit: 2, error: { code: 'usage_invalid' } });
     const foreign = await kit.openWallet();
     expect(await qvRetire(foreign)).toMatchObject({ exit: 1, error: { code: 'wallet_owner_mismatch' } });
     for (const own of [wallet, foreign]) expect((await kit.sign(own)).status).toBe(200);
@@ -228,4 +230,50 @@ describe('a crash', () => {
     expect(await qvRetire(wallet)).toMatchObject({ exit: 1, error: { code: 'wallet_retired' } });
     await expectAudited(operators);
   }, 120_000);
+});
+
+describe('a crash of host and enclave', () => {
+  it('before anything was stored: the owner has no acknowledgement, nothing ended, and the next boot ends it', async () => {
+    const wallet = await openWallet();
+    const before = await operators.bootOf(stack);
+    await adminCall(stack.adminSocket, 'publish', {});
+    const release = await retiredUnstored(wallet);
+    await killHost();
+    stack.processes.enclave.kill('SIGKILL');
+    await stack.processes.enclave.exited;
+    release();
+    await stack.restartEnclave();
+    await stack.restartHost();
+    await newBoot(stack, operators, before);
+    expect(await operators.lease('after-both', before, stack)).toMatchObject({ ok: true });
+    expect(await facts(wallet)).toMatchObject({ retired: false });
+    expect((await kit.sign(wallet, later())).status).toBe(200);
+    expect(await qvRetire(wallet)).toMatchObject({ ok: true, boot: await operators.bootOf(stack) });
+    await expectProblem(await kit.sign(wallet, later()), 'wallet_retired');
+    await expectAudited(operators);
+  }, 120_000);
+});
+
+describe('a planned restart', () => {
+  it('hands over the others, and leaves the retired wallet where it is', async () => {
+    const [wallet, other] = [await openWallet(), await openWallet()];
+    expect(await qvRetire(wallet)).toMatchObject({ ok: true });
+    const second = await stack.startEnclave('enclave-2');
+    const secondHost = await stack.startHost('host-2', second);
+    await untilReady(secondHost.url);
+    const [from, to] = [await operators.bootOf(stack), await operators.bootOf(secondHost)];
+    expect(await operators.order('order', from, to, secondHost.url)).toMatchObject({ ok: true });
+    const releases = operators.file('releases');
+    const applied = await qvJson(
+      ...['release', 'apply', operators.file('order'), '--admin', stack.adminSocket, '--out', releases],
+    );
+    expect(applied).toMatchObject({ ok: true, failures: [] });
+    expect(applied['retired']).toBeGreaterThanOrEqual(1);
+    const taken = await qvJson('release', 'take', releases, '--admin', secondHost.adminSocket);
+    expect(taken).toMatchObject({ ok: true, failures: [] });
+    const there = httpKit({ url: secondHost.url, deployment: stack.deployment });
+    expect((await there.sign(other, later())).status).toBe(200);
+    for (const host of [kit, there]) await expectProblem(await host.sign(wallet, later()), 'wallet_retired');
+    await expectAudited(operators);
+  }, 60_000);
 });

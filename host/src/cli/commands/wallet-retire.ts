@@ -1,10 +1,10 @@
 /** qv wallet retire: its owner ends a wallet for good. */
-import { createInterface } from 'node:readline';
-import { type Address, address } from '@quantumvault/shared/brands.ts';
+import { address } from '@quantumvault/shared/brands.ts';
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { createClient, type RetiredWallet } from '../../client/client.ts';
-import type { Arguments, Command, Output, Result } from '../command.ts';
+import type { Command, Result } from '../command.ts';
+import { confirmByTyping } from '../confirm.ts';
 import { hostConnection } from '../host-connection.ts';
 import { OWNER_OPTIONS, requireOwner, withOwner } from '../import/owner.ts';
 import { DEPLOYMENT, deploymentOption, warningLines } from '../succession/words.ts';
@@ -54,7 +54,10 @@ export const walletRetire: Command = {
     });
     // The owner's key is read for no enclave that nobody would believe.
     await client.attestation();
-    await confirm(args, output, wallet);
+    if (!args.flag('yes')) {
+      const what = `Retiring ${wallet} cannot be taken back:`;
+      await confirmByTyping({ what, consequences: CONSEQUENCES, word: wallet }, output.stderr);
+    }
     let statement = '';
     const retired = await withOwner(args, output, ({ address, signStatement }) =>
       client.retireWallet({
@@ -71,27 +74,6 @@ export const walletRetire: Command = {
     return resultOf(retired, statement, warnings);
   },
 };
-
-/** @throws QvError usage_invalid when it was not confirmed, or nobody is there to ask */
-async function confirm(args: Arguments, { stderr }: Output, wallet: Address): Promise<void> {
-  if (args.flag('yes')) return;
-  stderr.write(`Retiring ${wallet} cannot be taken back:\n`);
-  for (const line of CONSEQUENCES) stderr.write(`  ${line}\n`);
-  if (!process.stdin.isTTY)
-    throw new QvError('usage_invalid', { value: '--yes is required where nobody can be asked' });
-  stderr.write('Type the address of the wallet to go on: ');
-  const lines = createInterface({ input: process.stdin, terminal: false });
-  try {
-    for await (const line of lines) {
-      if (line.trim() === wallet) return;
-      break;
-    }
-  } finally {
-    lines.close();
-    process.stdin.pause();
-  }
-  throw new QvError('usage_invalid', { value: 'not confirmed: nothing was retired' });
-}
 
 function resultOf(
   { wallet, boot, ack, evidence }: RetiredWallet,

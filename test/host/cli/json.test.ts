@@ -68,6 +68,12 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     { members: ['worst', 'counts', 'checks'] },
   ],
   metrics: () => [admin(), { members: ['metrics'] }],
+  backup: () => [
+    ['--config', harness.path('host.json'), '--to', made('backups')],
+    { members: ['number', 'newParts', 'wallets', 'logs'] },
+  ],
+  'backup verify': () => [['--from', missing()], { code: 'backup_unknown' }],
+  restore: () => [['--from', missing(), '--to', harness.path('host.json')], { code: 'restore_not_empty' }],
   'release order': () => [
     [
       '--from',

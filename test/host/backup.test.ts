@@ -298,7 +298,7 @@ describe('killed at any moment', () => {
     let completed = 0;
     for (let round = 0; round < ROUNDS; round++) {
       await kit.fill(10_000 + 100 * round);
-      const child = spawn(process.execPath, [CHILD, kit.database, folder, DEPLOYMENT], {
+      const child = spawn(process.execPath, [CHILD, 'backup', kit.database, folder, DEPLOYMENT], {
         stdio: ['ignore', 'pipe', 'ignore'],
       });
       const exited = new Promise((resolve) => child.once('exit', resolve));
@@ -319,6 +319,32 @@ describe('killed at any moment', () => {
     expect(files).toHaveLength(new Set(files).size);
     expect(files.length).toBeLessThanOrEqual(last.manifest.parts + last.manifest.list.length);
     expect(filesIn(folder).filter((path) => /staging|\.part$/.test(path))).toEqual([]);
+  }, 120_000);
+
+  it('a restore leaves a whole database or none, and the next one goes through', async () => {
+    const path = join(kit.dir, 'killed.db');
+    let killedBefore = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const child = spawn(process.execPath, [CHILD, 'restore', path, kit.folder, DEPLOYMENT], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+      const exited = new Promise((resolve) => child.once('exit', resolve));
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      await new Promise((resolve) => setTimeout(resolve, round < 2 ? 0 : randomInt(250)));
+      child.kill('SIGKILL');
+      await exited;
+      if (statSync(path, { throwIfNoEntry: false }) === undefined) {
+        killedBefore++;
+        continue;
+      }
+      const { manifest } = await kit.verify();
+      expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(manifest?.sha256);
+      rmSync(path);
+    }
+    expect(killedBefore).toBeGreaterThan(0);
+    const request = { folder: kit.folder, database: path, deployment: DEPLOYMENT, wallets: [] };
+    expect(await restoreBackup(request)).toMatchObject({ ok: true });
+    expect(filesIn(kit.dir).filter((file) => file.includes('.restoring'))).toEqual([]);
   }, 120_000);
 });
 

@@ -1,6 +1,6 @@
 /** A database out of a backup, where there is none. Nothing is replaced: whoever wants that moves the old one away first. */
-import { chownSync, rmSync, statSync } from 'node:fs';
-import { link } from 'node:fs/promises';
+import { chownSync, existsSync, rmSync, statSync } from 'node:fs';
+import { link, mkdir, mkdtemp } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { requireNoSqlite } from '../../store/sqlite-snapshot.ts';
@@ -34,33 +34,33 @@ export async function restoreBackup(request: RestoreRequest): Promise<RestoredBa
   requireNoSqlite(database);
   const policies = log === undefined ? [] : await readLogPolicies(log);
   const home = dirname(database);
-  const verified = await verifyBackup({ ...request, scratch: home });
-  const { manifest } = verified;
-  if (!verified.ok || manifest === undefined) return { ...verified, policiesAdded: 0 };
-  if (manifest.deployment !== deployment)
-    throw new QvError('config_invalid', { path: 'deployment', value: `the backup is of ${manifest.deployment}` });
-  const part = join(home, `.${basename(database)}.restored`);
-  remove(part);
-  let policiesAdded = 0;
+  // What one that was killed left goes with it. Of two at once, one fails, and neither takes the other's for its own.
+  const work = join(home, `.${basename(database)}.restoring`);
+  rmSync(work, { recursive: true, force: true });
+  await orUnwritable(work, () => mkdir(work, { mode: 0o700 }));
   try {
+    const verified = await verifyBackup({ ...request, scratch: work });
+    const { manifest } = verified;
+    if (!verified.ok || manifest === undefined) return { ...verified, policiesAdded: 0 };
+    if (manifest.deployment !== deployment)
+      throw new QvError('config_invalid', { path: 'deployment', value: `the backup is of ${manifest.deployment}` });
+    const own = await orUnwritable(work, () => mkdtemp(join(work, 'qv-')));
+    const part = join(own, 'database');
     await assemble(folder, manifest, part, onProgress);
-    policiesAdded = await addPolicies(part, policies);
+    const policiesAdded = await addPolicies(part, policies);
+    if (existsSync(`${part}-wal`))
+      throw new QvError('store_unavailable', { value: 'policies are not in its file yet' });
     giveToOwner(part, home);
     await orUnwritable(database, async () => {
       requireNoSqlite(database);
       // Unlike a rename it replaces nothing, should a host have been started meanwhile.
       await link(part, database);
+      await syncFolder(home);
     });
+    return { ...verified, policiesAdded };
   } finally {
-    remove(part);
+    rmSync(work, { recursive: true, force: true });
   }
-  await orUnwritable(home, () => syncFolder(home));
-  return { ...verified, policiesAdded };
-}
-
-/** With what SQLite keeps beside it. */
-function remove(part: string): void {
-  for (const suffix of ['', '-wal', '-shm']) rmSync(part + suffix, { force: true });
 }
 
 /** Called as root, the database is the host's all the same: whose folder it is in. */

@@ -1,6 +1,5 @@
 /** Backups of the SQLite store: what they hold, what they cost, and what becomes of them when something is changed. */
-import { spawn } from 'node:child_process';
-import { createHash, randomInt } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { cpSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -21,8 +20,6 @@ import {
   listBackups,
 } from './backup-kit.ts';
 import { key, leaf, NOW, row, signed } from './store-fixtures.ts';
-
-const CHILD = join(import.meta.dirname, 'backup-child.ts');
 
 let kit: BackupKit;
 beforeAll(async () => {
@@ -288,64 +285,6 @@ describe('a restore', () => {
     await expectCode(to(join(kit.dir, 'no', 'folder', 'x.db')), 'output_unwritable');
     expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
   });
-});
-
-describe('killed at any moment', () => {
-  const ROUNDS = 12;
-
-  it('a backup leaves all of those before it, and the next one goes through', async () => {
-    const folder = join(kit.dir, 'killed');
-    let completed = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      await kit.fill(10_000 + 100 * round);
-      const child = spawn(process.execPath, [CHILD, 'backup', kit.database, folder, DEPLOYMENT], {
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
-      const exited = new Promise((resolve) => child.once('exit', resolve));
-      // It has begun to work once it has told of one; in the first rounds it dies before that.
-      if (round >= 3) await new Promise((resolve) => child.stdout.once('data', resolve));
-      await new Promise((resolve) => setTimeout(resolve, round < 3 ? 100 + randomInt(300) : randomInt(60)));
-      child.kill('SIGKILL');
-      await exited;
-      const listed = await listBackups(folder).catch(() => []);
-      completed = Math.max(completed, listed.length);
-      for (const { number } of listed) expect(await kit.verify({ folder, number })).toMatchObject({ ok: true });
-    }
-    expect(completed).toBeGreaterThan(0);
-    const last = await kit.take({ folder, keep: 1 });
-    expect(await kit.verify({ folder })).toMatchObject({ ok: true, manifest: { number: last.manifest.number } });
-    // Nothing is left of those that were killed.
-    const files = filesIn(folder).filter((path) => path.includes('/parts/'));
-    expect(files).toHaveLength(new Set(files).size);
-    expect(files.length).toBeLessThanOrEqual(last.manifest.parts + last.manifest.list.length);
-    expect(filesIn(folder).filter((path) => /staging|\.part$/.test(path))).toEqual([]);
-  }, 120_000);
-
-  it('a restore leaves a whole database or none, and the next one goes through', async () => {
-    const path = join(kit.dir, 'killed.db');
-    let killedBefore = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      const child = spawn(process.execPath, [CHILD, 'restore', path, kit.folder, DEPLOYMENT], {
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
-      const exited = new Promise((resolve) => child.once('exit', resolve));
-      await new Promise((resolve) => child.stdout.once('data', resolve));
-      await new Promise((resolve) => setTimeout(resolve, round < 2 ? 0 : randomInt(250)));
-      child.kill('SIGKILL');
-      await exited;
-      if (statSync(path, { throwIfNoEntry: false }) === undefined) {
-        killedBefore++;
-        continue;
-      }
-      const { manifest } = await kit.verify();
-      expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(manifest?.sha256);
-      rmSync(path);
-    }
-    expect(killedBefore).toBeGreaterThan(0);
-    const request = { folder: kit.folder, database: path, deployment: DEPLOYMENT, wallets: [] };
-    expect(await restoreBackup(request)).toMatchObject({ ok: true });
-    expect(filesIn(kit.dir).filter((file) => file.includes('.restoring'))).toEqual([]);
-  }, 120_000);
 });
 
 let restores = 0;

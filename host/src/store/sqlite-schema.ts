@@ -187,17 +187,20 @@ const MIGRATIONS: readonly string[] = [
 /** What a database has after `migrate`. */
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
-/** @throws QvError store_unavailable when a newer release has written this file */
-export function migrate(database: DatabaseSync): void {
-  if (versionOf(database) === MIGRATIONS.length) return;
+/**
+ * @param to for tests of what earlier releases left
+ * @throws QvError store_unavailable when a newer release has written this file
+ */
+export function migrate(database: DatabaseSync, to: number = MIGRATIONS.length): void {
+  if (versionOf(database) === to) return;
   defineFunctions(database);
   database.exec('BEGIN IMMEDIATE');
   try {
     // Read again under the lock: another process may have migrated meanwhile.
     const version = versionOf(database);
-    if (version > MIGRATIONS.length) throw new QvError('store_unavailable', { value: `schema ${version} is newer` });
-    for (const migration of MIGRATIONS.slice(version)) database.exec(migration);
-    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    if (version > to) throw new QvError('store_unavailable', { value: `schema ${version} is newer` });
+    for (const migration of MIGRATIONS.slice(version, to)) database.exec(migration);
+    database.exec(`PRAGMA user_version = ${to}`);
     database.exec('COMMIT');
   } catch (error) {
     database.exec('ROLLBACK');

@@ -89,6 +89,13 @@ export async function writeManifest(root: string, manifest: Manifest): Promise<L
   return { number, sha256, name };
 }
 
+/** Manifests that were being written when their writer was killed. @throws QvError output_unwritable */
+export async function removeUnfinished(root: string): Promise<void> {
+  const folder = join(root, 'backups');
+  for (const name of await namesIn(folder))
+    if (name.endsWith('.part')) await orUnwritable(folder, () => rm(join(folder, name), { force: true }));
+}
+
 /** @throws QvError output_unwritable */
 export async function removeManifest(root: string, { name }: ListedBackup): Promise<void> {
   const folder = join(root, 'backups');

@@ -14,6 +14,7 @@ import {
   listedParts,
   readManifest,
   removeManifest,
+  removeUnfinished,
   writeManifest,
 } from './folder.ts';
 import type { Manifest } from './manifest.ts';
@@ -53,6 +54,7 @@ export function takeBackup(request: BackupRequest): Promise<TakenBackup> {
     if (newest !== undefined) await requireSameDeployment(folder, newest, deployment);
     const staging = join(folder, 'staging');
     await removeStaging(staging);
+    await removeUnfinished(folder);
     try {
       const facts = await snapshotSqlite(request.database, staging, request.onProgress);
       if (facts.deployment !== deployment)

@@ -13,7 +13,7 @@ export const restore: Command = {
   summary: 'Put a backup’s database in place for a host that has none.',
   details: [
     'Called on the new host’s machine before the host is started. The backup is verified first, in the',
-    'database’s own folder: there has to be room for it twice. A database that is there, an empty one',
+    'database’s own folder. A database that is there, an empty one',
     'too, is never replaced: stop the host and move it away, with what is called like it and ends in',
     '-wal or -shm. Secret files and certificates are not in a backup; those that the configuration names',
     'are listed. As root the database is given to the owner of its folder.',

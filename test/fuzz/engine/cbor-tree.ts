@@ -157,7 +157,8 @@ export function cborMutator(inner: readonly Mutator[] = []): Mutator {
 function change(root: Item, material: Material, inner: readonly Mutator[]): void {
   const { random, other } = material;
   const items = all(root);
-  const it = random.pick(items) ?? root;
+  // The outermost more often than its share: what holds all else is one of many items.
+  const it = random.once(4) ? root : (random.pick(items) ?? root);
   const replace = (by: Item): void => void Object.assign(it, by);
   const step = it.major === 5 ? 2 : 1;
   const place = random.below(Math.floor(it.items.length / step) + 1) * step;
@@ -216,6 +217,12 @@ function change(root: Item, material: Material, inner: readonly Mutator[]): void
       return;
     }
     default: {
+      if (step === 2 && random.once(2)) {
+        // In its place: a key that is one too many, not one that is out of order.
+        const last = it.items.at(-2)?.value ?? -1n;
+        it.items.push(item(0, last + 1n), anyItem(random));
+        return;
+      }
       const extra = step === 2 ? [item(0, BigInt(random.below(32))), anyItem(random)] : [anyItem(random)];
       it.items.splice(place, 0, ...extra);
     }

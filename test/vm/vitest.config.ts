@@ -1,4 +1,4 @@
-/** What `npm run test:vm` runs: tests that boot guests, one after the other, and nothing of `npm test`. */
+/** What `npm run test:vm` runs: tests that boot guests, two at a time, and nothing of `npm test`. */
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -6,8 +6,8 @@ export default defineConfig({
     root: `${import.meta.dirname}/../..`,
     include: ['test/vm/**/*.vm.ts'],
     pool: 'forks',
-    // A guest uses all processors of a small machine.
-    maxWorkers: 1,
+    // A guest has one processor, and a small machine two.
+    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 600_000,
   },

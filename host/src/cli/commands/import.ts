@@ -3,18 +3,15 @@ import { type Address, address } from '@quantumvault/shared/brands.ts';
 import { toBase64 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { type CreatedWallet, createClient, type ImportTarget } from '../../client/client.ts';
+import type { CreatedWallet, ImportTarget } from '../../client/client.ts';
+import { attestedHost, IMAGE_OPTIONS } from '../attested-host.ts';
 import type { Arguments, Command, Result } from '../command.ts';
-import { hostConnection } from '../host-connection.ts';
 import { KEY_DETAILS, KEY_OPTIONS, keyOptions } from '../import/key-options.ts';
 import { OWNER_OPTIONS, requireOwner, withOwner } from '../import/owner.ts';
 import { type ReadSeedOptions, readSeed } from '../import/read-key.ts';
 import { sealForImport } from '../import/seal.ts';
-import { DEPLOYMENT, deploymentOption, walletOptions, warningLines } from '../succession/words.ts';
+import { DEPLOYMENT, walletOptions, warningLines } from '../succession/words.ts';
 import { printable, table, tick } from '../terminal.ts';
-import { expectedSets, PCR_OPTIONS, UNSAFE_OPTIONS, unsafeOptions } from '../trust-options.ts';
-
-const { 'unsafe-trusted-root': unsafeRoot, root } = UNSAFE_OPTIONS;
 
 export const importKey: Command = {
   name: 'import',
@@ -39,50 +36,19 @@ export const importKey: Command = {
       multiple: true,
     },
     'kms-key': { value: '<arn>', help: 'the KMS key that the wallet has to be under' },
-    // Without --allow-debug: nobody gives a key to an enclave whose memory can be read.
-    ...PCR_OPTIONS,
-    'unsafe-trusted-root': unsafeRoot,
-    root,
+    ...IMAGE_OPTIONS,
   },
   readsKey: true,
   run: async (args, output) => {
-    const url = args.text('url');
-    if (!URL.canParse(url)) throw new QvError('usage_invalid', { value: '--url is no URL' });
-    const deployment = deploymentOption(args);
     const requesters = requesterOptions(args);
     const wallet = address(args.text('wallet'), '--wallet');
     const key = keyOptions(args);
     requireOwner(args);
-    const { warnings, unsafeTrustedRootDer } = await unsafeOptions(args);
-    const kmsKeyArn = args.optional('kms-key');
-    const client = createClient({
-      ...hostConnection(url),
-      url,
-      deployment,
-      trust: {
-        pcrSets: expectedSets(args),
-        ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }),
-        ...(kmsKeyArn !== undefined && { kmsKeyArn }),
-      },
-    });
-    // Nothing secret is read for an enclave that nobody would seal to.
-    await client.attestation();
-    let statement = '';
-    const imported = await withOwner(args, output, ({ address, signStatement }) =>
-      client.importWallet({
-        owner: {
-          address,
-          signStatement: (text) => {
-            statement = text;
-            return signStatement(text);
-          },
-        },
-        wallet,
-        requesters,
-        seal: (target) => readAndSeal(key, target),
-      }),
+    const { client, warnings } = await attestedHost(args);
+    const { result, statement } = await withOwner(args, output, (owner) =>
+      client.importWallet({ owner, wallet, requesters, seal: (target) => readAndSeal(key, target) }),
     );
-    return resultOf(imported, statement, warnings);
+    return resultOf(result, statement, warnings);
   },
 };
 

@@ -1,17 +1,13 @@
 /** qv wallet retire: its owner ends a wallet for good. */
 import { address } from '@quantumvault/shared/brands.ts';
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
-import { createClient, type RetiredWallet } from '../../client/client.ts';
+import type { RetiredWallet } from '../../client/client.ts';
+import { attestedHost, IMAGE_OPTIONS } from '../attested-host.ts';
 import type { Command, Result } from '../command.ts';
 import { confirmByTyping } from '../confirm.ts';
-import { hostConnection } from '../host-connection.ts';
 import { OWNER_OPTIONS, requireOwner, withOwner } from '../import/owner.ts';
-import { DEPLOYMENT, deploymentOption, warningLines } from '../succession/words.ts';
+import { DEPLOYMENT, warningLines } from '../succession/words.ts';
 import { printable, table, tick } from '../terminal.ts';
-import { expectedSets, PCR_OPTIONS, UNSAFE_OPTIONS, unsafeOptions } from '../trust-options.ts';
-
-const { 'unsafe-trusted-root': unsafeRoot, root } = UNSAFE_OPTIONS;
 
 const CONSEQUENCES = [
   'No enclave signs for this wallet again, whatever policy, resume or restore follows.',
@@ -34,44 +30,19 @@ export const walletRetire: Command = {
     wallet: { value: '<address>', help: 'the wallet to end', required: true },
     ...OWNER_OPTIONS,
     yes: { help: 'do not ask whether that is what is wanted' },
-    ...PCR_OPTIONS,
-    'unsafe-trusted-root': unsafeRoot,
-    root,
+    ...IMAGE_OPTIONS,
   },
   readsKey: true,
   run: async (args, output) => {
-    const url = args.text('url');
-    if (!URL.canParse(url)) throw new QvError('usage_invalid', { value: '--url is no URL' });
-    const deployment = deploymentOption(args);
     const wallet = address(args.text('wallet'), '--wallet');
     requireOwner(args);
-    const { warnings, unsafeTrustedRootDer } = await unsafeOptions(args);
-    const client = createClient({
-      ...hostConnection(url),
-      url,
-      deployment,
-      trust: { pcrSets: expectedSets(args), ...(unsafeTrustedRootDer && { unsafeTrustedRootDer }) },
-    });
-    // The owner's key is read for no enclave that nobody would believe.
-    await client.attestation();
+    const { client, warnings } = await attestedHost(args);
     if (!args.flag('yes')) {
       const what = `Retiring ${wallet} cannot be taken back:`;
       await confirmByTyping({ what, consequences: CONSEQUENCES, word: wallet }, output.stderr);
     }
-    let statement = '';
-    const retired = await withOwner(args, output, ({ address, signStatement }) =>
-      client.retireWallet({
-        owner: {
-          address,
-          signStatement: (text) => {
-            statement = text;
-            return signStatement(text);
-          },
-        },
-        wallet,
-      }),
-    );
-    return resultOf(retired, statement, warnings);
+    const { result, statement } = await withOwner(args, output, (owner) => client.retireWallet({ owner, wallet }));
+    return resultOf(result, statement, warnings);
   },
 };
 

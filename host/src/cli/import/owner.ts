@@ -32,16 +32,28 @@ export function requireOwner(args: Arguments): void {
     throw wrong('descriptor 0 is where the owner’s signature is read; use another one');
 }
 
-/** The owner for the length of one call; a key that was read for it is wiped. */
-export async function withOwner<T>(args: Arguments, output: Output, use: (owner: Owner) => Promise<T>): Promise<T> {
+/** The owner for the length of one call, and the text that he signed; a key that was read for it is wiped. */
+export async function withOwner<T>(
+  args: Arguments,
+  output: Output,
+  use: (owner: Owner) => Promise<T>,
+): Promise<{ result: T; statement: string }> {
+  let statement = '';
+  const noting =
+    (sign: (text: string) => Promise<Uint8Array>) =>
+    (text: string): Promise<Uint8Array> => {
+      statement = text;
+      return sign(text);
+    };
   const file = args.optional('owner-key');
   if (file === undefined) {
-    const signStatement = (text: string): Promise<Uint8Array> => askSignature(text, output);
-    return await use({ address: address(args.text('owner'), '--owner'), signStatement });
+    const signStatement = noting((text) => askSignature(text, output));
+    return { result: await use({ address: address(args.text('owner'), '--owner'), signStatement }), statement };
   }
   const seed = await readSeed({ key: { file } });
   try {
-    return await use({ address: seed.address, signStatement: (text) => signWith(seed, utf8(text)) });
+    const signStatement = noting((text) => signWith(seed, utf8(text)));
+    return { result: await use({ address: seed.address, signStatement }), statement };
   } finally {
     seed.wipe();
   }

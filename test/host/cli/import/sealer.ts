@@ -13,7 +13,7 @@ import { sha256 } from '@quantumvault/shared/sha256.ts';
 const { ownerKey, statement, importKey } = JSON.parse(process.argv[2] ?? '') as Record<string, string>;
 const args = new Arguments(new Map([['owner-key', [ownerKey ?? '']]]), []);
 
-const line = await withOwner(args, process, async (owner) => {
+const { result } = await withOwner(args, process, async (owner) => {
   const signature = toHex(await owner.signStatement(statement ?? ''));
   const seed = await readSeed({ key: { descriptor: 3 } });
   try {
@@ -24,5 +24,5 @@ const line = await withOwner(args, process, async (owner) => {
     seed.wipe();
   }
 });
-writeSync(1, `${JSON.stringify(line)}\n`);
+writeSync(1, `${JSON.stringify(result)}\n`);
 readSync(0, new Uint8Array(1));

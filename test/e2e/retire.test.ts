@@ -1,12 +1,17 @@
 /** `qv wallet retire` against a whole appliance, with the network and the machines in between failing and lying. */
+
 import { writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { createClient, ownerFromSigner } from '@quantumvault/host/client/client.ts';
+import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
+import type { Log } from '@quantumvault/host/log.ts';
 import { address, addressBytes } from '@quantumvault/shared/brands.ts';
 import { fromBase64, toBase64 } from '@quantumvault/shared/bytes.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
+import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { qvJson } from '../host/cli/call.ts';
 import { pcrSetOf } from '../stack/scenario.ts';
@@ -169,6 +174,9 @@ describe('a host that lies', () => {
 });
 
 /** Keeps every other writer out until the answer is called. */
+const silent = (): void => undefined;
+const log = { info: silent, warn: silent, error: silent, debug: silent } as unknown as Log;
+
 function lockDatabase(): () => void {
   const database = new DatabaseSync(stack.databaseFile, { timeout: 5_000 });
   database.exec('BEGIN IMMEDIATE');
@@ -178,7 +186,17 @@ function lockDatabase(): () => void {
   };
 }
 
-const leaves = async (): Promise<number> => Number((await adminCall(stack.adminSocket, 'status', {})).enclave?.leaves);
+/** Of the enclave's own log, as it is now: what the host last heard of it may be a second old. */
+async function leaves(): Promise<bigint> {
+  const address = parseTransportAddress(stack.enclaveAddresses.data);
+  const enclave = new EnclaveClient({ address, transport: unixTransport, log });
+  enclave.connect();
+  try {
+    return (await enclave.request('status', {})).leaves;
+  } finally {
+    enclave.close();
+  }
+}
 
 /** Resolves when the enclave has ended the wallet and no database knows. */
 async function retiredUnstored(wallet: HttpWallet): Promise<() => void> {

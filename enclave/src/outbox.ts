@@ -79,14 +79,22 @@ export class Outbox {
   }
 
   /** @throws QvError frame_malformed when it is larger than a frame; then nothing is sent */
-  send({ payload, guarded, secret }: Outgoing): void {
+  send(reply: Outgoing): void {
+    try {
+      this.#take(reply);
+    } catch (error) {
+      reply.secret?.wipe();
+      throw error;
+    }
+  }
+
+  #take({ payload, guarded, secret }: Outgoing): void {
     const pieces = framePieces(payload);
     if (this.#stream.destroyed) {
       secret?.wipe();
       return;
     }
     if (secret !== undefined && payload.subarray(-secret.length).some((byte) => byte !== 0)) {
-      secret.wipe();
       throw new Error('a reply without a place for its secret');
     }
     this.#waiting.push({ pieces, guarded, secret });

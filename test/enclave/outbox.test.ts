@@ -108,6 +108,14 @@ describe('a reply with a secret in it', () => {
     await expectCode(() => secret.use(() => 0), 'secret_exposed');
     expect(outbox.isEmpty).toBe(true);
   });
+
+  it('in a reply that fits no frame is wiped', async () => {
+    const { outbox } = start();
+    const secret = secretOf('abc');
+    await expectCode(() => outbox.send({ payload: new Uint8Array(LIMITS.frameBytes + 1), secret }), 'frame_malformed');
+    await expectCode(() => secret.use(() => 0), 'secret_exposed');
+    expect(outbox.isEmpty).toBe(true);
+  });
 });
 
 describe('replies on their way out', () => {

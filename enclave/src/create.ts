@@ -11,15 +11,15 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { renderCreationStatement } from '@quantumvault/shared/policy/statement.ts';
-import type { NewWallet, WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
+import type { NewWallet, WalletBlobs, WalletKeyBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import type { Context } from './context.ts';
-import { encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
+import { newExecutionKey } from './execution-key.ts';
+import { encodeState, stateAssociated, type WalletState } from './state.ts';
 import { requireTimely } from './timely.ts';
-import { executionKeyContext } from './unwrap.ts';
-import { type PendingWallet, randomBytes, verifyEd25519, type WalletKeys } from './vault.ts';
+import { type PendingWallet, verifyEd25519, type WalletKeys } from './vault.ts';
 
 const FIRST_VERSION = 1n;
 
@@ -115,25 +115,20 @@ export async function createWallet(
 
 async function establish(context: Context, beginning: Beginning): Promise<NewWallet> {
   const { owner, before, beforeName, standing } = beginning;
-  const { vault, kms, holdings } = context;
+  const { vault, holdings } = context;
   const room = holdings.reserve();
   try {
     const { slot, wallet } = beginning.begin();
     try {
       const known = standing(wallet);
       if (known !== undefined) return certify(context, beginning, wallet, known, context.time.now());
-      const keyContext = executionKeyContext(wallet, owner);
-      return await kms.generateDataKey(keyContext, (recipient, envelope, executionKey) => {
-        const salt = randomBytes(LIMITS.saltBytes);
+      return await newExecutionKey(context, wallet, owner, slot, (keys, keyBlobs) => {
         const now = context.time.now();
         requireTimely(before, now, beforeName);
         // From here on nothing waits: keys, seals, leaf and certificate come out of one synchronous call.
         const meanwhile = standing(wallet);
         if (meanwhile !== undefined) return certify(context, beginning, wallet, meanwhile, now);
-        return vault.withWalletKeys(recipient, envelope, salt, (keys) => {
-          const sealedSeed = keys.sealPendingSeed(slot, seedAssociated(wallet, owner));
-          return complete(context, beginning, wallet, { salt, executionKey, sealedSeed }, keys, now);
-        });
+        return complete(context, beginning, wallet, keyBlobs, keys, now);
       });
     } finally {
       vault.endWallet(slot);
@@ -147,7 +142,7 @@ function complete(
   context: Context,
   beginning: Beginning,
   wallet: Address,
-  keyBlobs: Omit<WalletBlobs, 'sealedState'>,
+  keyBlobs: WalletKeyBlobs,
   keys: WalletKeys,
   now: TimeMs,
 ): NewWallet {

@@ -14,6 +14,7 @@ import { initRowKey } from './commands/init-row-key.ts';
 import { initTotp } from './commands/init-totp.ts';
 import { initWitness } from './commands/init-witness.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
+import { keyPolicyCheck } from './commands/key-policy-check.ts';
 import { kill } from './commands/kill.ts';
 import { leaseApply } from './commands/lease-apply.ts';
 import { leaseRequest } from './commands/lease-request.ts';
@@ -61,6 +62,7 @@ export const COMMANDS: readonly Command[] = [
   leaseApply,
   initKmsKey,
   initKmsPolicy,
+  keyPolicyCheck,
   initRowKey,
   initOperator,
   initTotp,

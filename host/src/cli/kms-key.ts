@@ -1,9 +1,11 @@
 /** The KMS key's administration: what `qv init` and the local stack do with the break-glass role's credentials. */
 import {
   CreateKeyCommand,
+  GetKeyPolicyCommand,
   KMSClient,
   type KMSClientConfig,
   KMSServiceException,
+  ListGrantsCommand,
   PutKeyPolicyCommand,
 } from '@aws-sdk/client-kms';
 import { type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
@@ -45,6 +47,27 @@ export async function createKmsKey(client: KMSClient, breakGlassArn: string, des
 /** @throws QvError kms_unavailable, kms_refused with AWS's error name */
 export async function putKmsPolicy(client: KMSClient, keyArn: string, policy: KeyPolicyDocument): Promise<void> {
   await asQvError(() => client.send(new PutKeyPolicyCommand({ KeyId: keyArn, Policy: JSON.stringify(policy) })));
+}
+
+/** @returns the policy document as KMS has it. @throws QvError kms_unavailable, kms_refused with AWS's error name */
+export async function keyPolicyText(client: KMSClient, keyArn: string): Promise<string> {
+  const command = new GetKeyPolicyCommand({ KeyId: keyArn, PolicyName: 'default' });
+  const { Policy } = await asQvError(() => client.send(command));
+  if (Policy === undefined) throw new QvError('kms_response_invalid', { path: 'Policy' });
+  return Policy;
+}
+
+/** @returns one line for each grant. @throws QvError kms_unavailable, kms_refused with AWS's error name */
+export async function grantsOf(client: KMSClient, keyArn: string): Promise<readonly string[]> {
+  const lines: string[] = [];
+  for (let marker: string | undefined; ; ) {
+    const command = new ListGrantsCommand({ KeyId: keyArn, ...(marker !== undefined && { Marker: marker }) });
+    const { Grants = [], NextMarker } = await asQvError(() => client.send(command));
+    for (const { GrantId, GranteePrincipal, Operations = [] } of Grants)
+      lines.push(`${GrantId ?? 'a grant'}: ${Operations.join(', ')} for ${GranteePrincipal ?? 'somebody'}`);
+    marker = NextMarker;
+    if (marker === undefined) return lines;
+  }
 }
 
 /** arn:aws:kms:<region>:<account>:key/<id>: an alias could be moved to another key. */

@@ -54,9 +54,9 @@ describe('help', () => {
   });
 
   test('every file of commands/ is a command of the table, and names are unique', () => {
-    const files = readdirSync(join(CLI, 'commands')).map((file) => file.replace('.ts', '').replace('-', ' '));
+    const files = readdirSync(join(CLI, 'commands')).map((file) => file.replace(/\.ts$/, ''));
     const names = COMMANDS.flatMap(({ name, alias }) => (alias === undefined ? [name] : [name, alias]));
-    expect(COMMANDS.map(({ name }) => name).sort()).toEqual(files.sort());
+    expect(COMMANDS.map(({ name }) => name.replace(' ', '-')).sort()).toEqual(files.sort());
     expect(new Set(names).size).toBe(names.length);
   });
 });

@@ -2,7 +2,14 @@
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DecryptCommand, EncryptCommand, GenerateDataKeyCommand, GetKeyPolicyCommand } from '@aws-sdk/client-kms';
+import {
+  CreateGrantCommand,
+  DecryptCommand,
+  EncryptCommand,
+  GenerateDataKeyCommand,
+  GetKeyPolicyCommand,
+  PutKeyPolicyCommand,
+} from '@aws-sdk/client-kms';
 import { keyPolicy, unusedKeyPolicy } from '@quantumvault/host/cli/key-policy.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { SimulatedNsm } from '../../stack/nsm/simulated-nsm.ts';
@@ -176,5 +183,50 @@ describe('qv init kms-policy', () => {
     const input = { breakGlassArn: ADMIN_USER, instanceRoleArn: ENCLAVE_ROLE };
     await expectCode(() => keyPolicy({ ...input, pcr0s: [] }), 'field_malformed');
     await expectCode(() => keyPolicy({ ...input, pcr0s: [PCR0, '00'.repeat(48)] }), 'field_malformed');
+  });
+});
+
+describe('qv key-policy check, of a key', () => {
+  const check = (...more: readonly string[]): Promise<JsonAnswer> => {
+    const who = ['--instance-role', ENCLAVE_ROLE, '--break-glass', ADMIN_USER];
+    return call(['key-policy', 'check', ...who, '--key', keyArn, '--endpoint', kms.kms.endpoint, ...more]);
+  };
+
+  test('reads the policy that holds, over an upgrade and behind it', async () => {
+    const where = ['--key', keyArn, '--endpoint', kms.kms.endpoint];
+    const next = 'b0'.repeat(48);
+    await call(setPolicy(...where, '--pcr0', PCR0, '--pcr0', next));
+    expect(await check('--pcr0', PCR0, '--pcr0', next)).toMatchObject({ ok: true, images: [PCR0, next] });
+    const early = await check('--pcr0', next, '--retired-pcr0', PCR0);
+    expect(early).toMatchObject({ exit: 1, holds: false });
+    expect(early['findings']).toMatchObject([
+      { fault: 'image_unexpected', what: PCR0 },
+      { fault: 'image_retired', what: PCR0 },
+    ]);
+    await call(setPolicy(...where, '--pcr0', next));
+    expect(await check('--pcr0', next, '--retired-pcr0', PCR0)).toMatchObject({ ok: true, images: [next] });
+  });
+
+  test('finds a grant, which no policy shows', async () => {
+    const policy = keyPolicy({ breakGlassArn: ADMIN_USER, instanceRoleArn: ENCLAVE_ROLE, pcr0s: [PCR0] });
+    const own = { Effect: 'Allow', Principal: { AWS: ADMIN_USER }, Action: 'kms:*', Resource: '*' };
+    const admin = kms.client(ADMIN);
+    const put = (Policy: unknown) =>
+      admin.send(new PutKeyPolicyCommand({ KeyId: keyArn, Policy: JSON.stringify(Policy) }));
+    await put({ Version: '2012-10-17', Statement: own });
+    const granted = { KeyId: keyArn, GranteePrincipal: ENCLAVE_ROLE, Operations: ['Decrypt' as const] };
+    await admin.send(new CreateGrantCommand(granted));
+    await put(policy);
+    expect(await check('--pcr0', PCR0)).toMatchObject({
+      exit: 1,
+      findings: [{ fault: 'grant_exists', what: expect.stringContaining(`Decrypt for ${ENCLAVE_ROLE}`) }],
+    });
+  });
+
+  test('an answer that KMS refuses is KMS’s refusal', async () => {
+    const nobody = keyArn.replace(/[^/]+$/, '00000000-0000-0000-0000-000000000000');
+    const argv = ['key-policy', 'check', '--instance-role', ENCLAVE_ROLE, '--break-glass', ADMIN_USER];
+    const answer = await call([...argv, '--key', nobody, '--endpoint', kms.kms.endpoint, '--pcr0', PCR0]);
+    expect(answer).toMatchObject({ exit: 1, error: { code: 'kms_refused' } });
   });
 });

@@ -119,6 +119,7 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
   'lease apply': () => [[missing(), ...admin()], { code: 'input_unreadable' }],
   'init kms-key': () => [['--region', 'nowhere!', '--break-glass', 'x'], { code: 'field_malformed' }],
   'init kms-policy': () => [[...ROLES, '--pcr0', 'ab'.repeat(48), '--print'], { members: ['applied', 'policy'] }],
+  'key-policy check': () => [[missing(), ...ROLES, '--pcr0', 'ab'.repeat(48)], { code: 'input_unreadable' }],
   'init row-key': () => [admin(), { code: 'already_initialised' }],
   'init operator': () => [['--operator-key', harness.path('operator.pem')], { members: ['key'] }],
   'init totp': () => [['--login', 'ann', '--file', made('operators')], { members: ['login', 'file', 'uri'] }],

@@ -29,6 +29,8 @@ import { LoopLoad } from './loop-load.ts';
 import type { ShedReason } from './metrics/counts.ts';
 import { meterHttp } from './metrics/http.ts';
 import type { HostMetrics } from './metrics/metrics.ts';
+import type { Peers } from './peers/peers.ts';
+import { relayed } from './peers/relay.ts';
 import { PROBLEM_TYPE, problemOf, reasonOf, translateForeign } from './problem.ts';
 import { DEFAULT_RATE_LIMITS, type RateLimitsConfig } from './rate-limits/config.ts';
 import { RateLimited } from './rate-limits/rate-limited.ts';
@@ -81,6 +83,8 @@ export interface AppDeps {
   readonly webhookRefusalsPerSecond?: number;
   readonly metrics: HostMetrics;
   readonly incidents: Incidents;
+  /** Other hosts of this deployment. Default: there are none. */
+  readonly peers?: Peers;
   /** Certificate and key. Default: plain HTTP. */
   readonly tls?: ServerOptions;
   /** Default: nobody has a token. */
@@ -167,7 +171,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
     if (deps.draining()) reply.header('connection', 'close');
   });
   app.addHook('onResponse', async (request, reply) => {
-    const { code, wallet } = factsOf(request);
+    const { code, wallet, relayed } = factsOf(request);
     if (code === 'row_tampered') deps.incidents.tampered(wallet);
     const line = {
       method: request.method,
@@ -176,12 +180,21 @@ export function buildApp(deps: AppDeps): FastifyInstance {
       status: reply.statusCode,
       code,
       wallet,
+      relayed,
       milliseconds: Math.round(reply.elapsedTime),
     };
     inTrace(request, () => request.log.info(line, 'request'));
   });
   app.addHook('onClose', async () => load.close());
-  app.setErrorHandler((error, request, reply) => inTrace(request, () => sendProblem(request, reply, error)));
+  app.setErrorHandler((error, request, reply) =>
+    inTrace(request, async () => {
+      try {
+        return (await relayed(deps, error, request, reply)) ?? sendProblem(request, reply, error);
+      } catch (refusal) {
+        return sendProblem(request, reply, refusal);
+      }
+    }),
+  );
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, new QvError('route_unknown')));
 
   referenceRoutes(app);

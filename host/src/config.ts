@@ -136,6 +136,13 @@ export interface HostConfig {
    */
   readonly alerts: readonly AlertEndpoint[];
   /**
+   * Other hosts of this deployment, on the same database and in front of an enclave of their own: `["http://127.0.0.1:8081"]`,
+   * at most 3. What concerns a wallet that the enclave here does not hold is passed on to them, so that callers go on
+   * with one address while wallets move. Default: none. Hazard: what a peer answers is passed on as it came, with what
+   * callers send; so name hosts of your own, on this machine or over TLS.
+   */
+  readonly peers: readonly URL[];
+  /**
    * `{count, seconds}`: so many denials of one wallet within so long are a burst. Default: 20 in 60. Hazard: a low count
    * makes an alert of every mistake.
    */
@@ -213,6 +220,7 @@ function readConfig(fields: JsonFields): HostConfig {
     witnesses: witnesses(fields),
     ...(fields.optional('opsPage') === undefined ? {} : { opsPage: loopback(fields, 'opsPage') }),
     alerts: alertEndpoints(fields),
+    peers: peers(fields),
     denialBurst: denialBurst(fields),
     webhooks: webhookSources(fields, trustedProxies),
     ...(fields.optional('metrics') === undefined ? {} : { metrics: metrics(fields) }),
@@ -333,6 +341,19 @@ function enclaveCids(fields: JsonFields, key: string): readonly number[] {
     if (typeof cid !== 'number' || !Number.isInteger(cid) || cid <= PARENT_CID || cid >= ANY_CID)
       throw fields.fault(key, 'not the CID of an enclave');
     return cid;
+  });
+}
+
+function peers(fields: JsonFields): readonly URL[] {
+  if (fields.optional('peers') === undefined) return [];
+  const listed = fields.list('peers');
+  if (listed.length > LIMITS.peers || new Set(listed).size !== listed.length)
+    throw fields.fault('peers', 'too many, or twice');
+  return listed.map((value, index) => {
+    const url = typeof value === 'string' ? URL.parse(value) : null;
+    if (url === null || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`)
+      throw fields.fault(`peers[${index}]`, 'not an http(s) address without a path');
+    return url;
   });
 }
 

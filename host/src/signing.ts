@@ -109,6 +109,7 @@ export class Signing {
     const content = signedContent(id, timestampText, bytes);
     const signer = () => this.#keys.signerOf(policy.bytes, signature, content);
     const requester = await metrics.stage('authentication', signer);
+    factsOf(request).requester = requester;
     freezes.requireOpen({ wallet, requester });
     const contentHash = sha256(content);
     const count = () => this.#limits.bySigner(request, reply, { requester, wallet, contentHash }, countOf(body));

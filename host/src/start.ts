@@ -28,6 +28,7 @@ import { meteredStore } from './metrics/metered-store.ts';
 import { HostMetrics } from './metrics/metrics.ts';
 import { collectState } from './metrics/state.ts';
 import { startOpsPage } from './ops-page/listener.ts';
+import { Peers } from './peers/peers.ts';
 import type { PlainListener } from './plain-listener.ts';
 import { ApiTokens } from './reads/tokens-file.ts';
 import { Records } from './records.ts';
@@ -223,6 +224,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
         trustedProxies: config.trustedProxies,
         ...(apiTokens && { apiTokens }),
         ...(tls && { tls: tls.options }),
+        ...(config.peers.length > 0 && { peers: new Peers(config.peers) }),
         publicLog: config.publicLog,
         webhooks,
         signals,

@@ -101,7 +101,12 @@ export const ERRORS = {
   wallet_mismatch: row(422, 'The wallet named is not the wallet of the policy.'),
   wallet_owner_mismatch: row(403, 'The policy names another owner than the wallet has.'),
   wallet_held_elsewhere: row(409, 'Another enclave boot holds this wallet; it takes a release or a lease to move it.'),
+  wallet_in_transit: retry(
+    503,
+    'No enclave that this host reaches holds the wallet now: it is on its way, or waits for a release or a lease.',
+  ),
   wallets_full: row(503, 'This enclave holds as many wallets as it may.'),
+  boot_unknown: row(404, 'No enclave of this boot answers, here or at another host of the deployment.'),
   row_tampered: row(409, 'The stored row fails its MAC.'),
   key_blob_invalid: row(409, 'The execution key blob is not of this wallet and owner.'),
   wallet_keys_mismatch: row(409, 'Nothing of the row opens: its salt or execution key is of another wallet.'),

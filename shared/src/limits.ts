@@ -260,6 +260,8 @@ export const LIMITS = {
   enclaveRequestTimeoutMilliseconds: 15_000,
   drainTimeoutMilliseconds: 10_000,
   httpConnections: 1024,
+  /** Other hosts of a deployment: as many as EC2 lets enclaves run beside one. */
+  peers: 3,
   /** Well below `httpConnections`, so that no one address takes all; above `inFlightRequests`, for a proxy is one. */
   httpConnectionsPerAddress: 384,
   /** No byte moves on a connection: longer than the host waits for its enclave. */

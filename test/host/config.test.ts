@@ -34,6 +34,11 @@ describe('host configuration', () => {
     });
     expect(parse({ ...GOOD, rateLimits: { wallet: 7 } }).rateLimits).toMatchObject({ wallet: 7, address: 6_000 });
     expect(config.operatorsFile).toBeUndefined();
+    expect(config.peers).toEqual([]);
+    expect(parse({ ...GOOD, peers: ['https://b.internal', 'http://[::1]:8081'] }).peers.map(String)).toEqual([
+      'https://b.internal/',
+      'http://[::1]:8081/',
+    ]);
     expect(config.enclave.data).toEqual({ kind: 'vsock', cid: 16, port: 5000 });
     expect(config.credentials).toEqual({ file: '/run/qv/credentials.json' });
     expect(config.kmsTunnel.endpoint).toEqual({ host: 'kms.eu-west-1.amazonaws.com', port: 443 });
@@ -92,6 +97,12 @@ describe('host configuration', () => {
       'kmsTunnel.alsoFrom',
       { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, alsoFrom: [17, 17] } },
     ],
+    ['peers that are no list', 'peers', { ...GOOD, peers: 'http://127.0.0.1:8081' }],
+    ['one peer twice', 'peers', { ...GOOD, peers: Array(2).fill('http://127.0.0.1:8081') }],
+    ['too many peers', 'peers', { ...GOOD, peers: [1, 2, 3, 4].map((n) => `http://127.0.0.${n}`) }],
+    ...['127.0.0.1:8081', 'http://127.0.0.1/v1', 'ftp://127.0.0.1', 'http://u@127.0.0.1', 'http://h/?q', 7].map(
+      (peer): [string, string, unknown] => [`the peer ${peer}`, 'peers[0]', { ...GOOD, peers: [peer] }],
+    ),
     ['logins in place of a path', 'operatorsFile', { ...GOOD, operatorsFile: { logins: [] } }],
     ['a relative operators file', 'operatorsFile', { ...GOOD, operatorsFile: 'operators.json' }],
     ['a list', '(body)', []],

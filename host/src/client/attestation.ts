@@ -3,10 +3,10 @@ import type { PcrSet } from '@quantumvault/shared/attestation/pcrs.ts';
 import { fromBase58 } from '@quantumvault/shared/base58.ts';
 import { type BootId, bootIdOf, type Hash } from '@quantumvault/shared/brands.ts';
 import { equalBytes, fromBase64, toHex } from '@quantumvault/shared/bytes.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
+import { type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf, type Receipt, type VerifyEd25519 } from '@quantumvault/shared/evidence/leaf.ts';
 import { type VerifiedBoot, verifyBootAttestation, verifyReceipt } from '@quantumvault/shared/evidence/verify.ts';
-import { type Connection, exchange, readResponse } from './http.ts';
+import { type Connection, exchange, HostProblem, readResponse } from './http.ts';
 import { receiptField } from './wire.ts';
 
 /** Which enclaves to believe. */
@@ -45,10 +45,16 @@ export interface AttestationAnswer {
   readonly nonce: Uint8Array;
 }
 
-/** @throws HostProblem; QvError host_unreachable, response_malformed */
-export async function requestAttestation(connection: Connection, signal?: AbortSignal): Promise<AttestationAnswer> {
+/** @param wanted another boot than the host's own. @throws HostProblem; QvError host_unreachable, response_malformed */
+export async function requestAttestation(
+  connection: Connection,
+  signal?: AbortSignal,
+  wanted?: BootId,
+): Promise<AttestationAnswer> {
   const nonce = crypto.getRandomValues(new Uint8Array(32));
-  const fields = await exchange(connection, { method: 'GET', path: `v1/attestation?nonce=${toHex(nonce)}`, signal });
+  const named = wanted === undefined ? '' : `&boot=${wanted}`;
+  const path = `v1/attestation?nonce=${toHex(nonce)}${named}`;
+  const fields = await exchange(connection, { method: 'GET', path, signal });
   return readResponse(() => ({
     documentBytes: fromBase64(fields.text('document'), 'document'),
     boot: bootId(fields.text('boot')),
@@ -58,9 +64,13 @@ export async function requestAttestation(connection: Connection, signal?: AbortS
 }
 
 /** @throws QvError attestation_*, evidence_*; HostProblem; host_unreachable, response_malformed */
-export async function attest(context: AttestationContext, signal?: AbortSignal): Promise<AttestedBoot> {
+export async function attest(
+  context: AttestationContext,
+  signal?: AbortSignal,
+  wanted?: BootId,
+): Promise<AttestedBoot> {
   const { connection, trust, nowMs, verifyEd25519 } = context;
-  const { documentBytes, boot, bootRecord, nonce } = await requestAttestation(connection, signal);
+  const { documentBytes, boot, bootRecord, nonce } = await requestAttestation(connection, signal, wanted);
   const { kmsKeyArn: _, ...expected } = trust;
   const mode = { kind: 'live', nowMs: nowMs(), nonce } as const;
   const verified = await verifyBootAttestation(documentBytes, { ...expected, mode, boot });
@@ -70,6 +80,8 @@ export async function attest(context: AttestationContext, signal?: AbortSignal):
   }
   return { ...verified, documentBytes, bootRecord };
 }
+
+const NOWHERE: ReadonlySet<ErrorCode> = new Set(['boot_unknown', 'field_malformed']);
 
 function bootId(text: string): BootId {
   return bootIdOf(fromBase58(text, 32, 'boot'));
@@ -85,6 +97,8 @@ export class AttestedBoots {
   #newest: AttestedBoot | undefined;
   /** Under way, for all who need one: every caller with a question of its own would be a flood after a restart. */
   #shared: Promise<AttestedBoot> | undefined;
+  /** The same for boots behind other hosts of the deployment. */
+  readonly #named = new Map<BootId, Promise<AttestedBoot>>();
 
   constructor(context: AttestationContext) {
     this.#context = context;
@@ -112,7 +126,27 @@ export class AttestedBoots {
     if (this.#known.has(boot)) return boot;
     // What is under way may have been asked of the boot before.
     if (this.#shared !== undefined) await this.#together(signal);
-    return this.#known.has(boot) ? boot : (await this.#together(signal)).boot;
+    if (this.#known.has(boot)) return boot;
+    const { boot: answering } = await this.#together(signal);
+    return this.#known.has(boot) ? boot : await this.#elsewhere(boot, answering, signal);
+  }
+
+  /** While wallets move, a host passes on what the enclave of another one decides: that one has to prove itself, too. */
+  async #elsewhere(boot: BootId, answering: BootId, signal: AbortSignal | undefined): Promise<BootId> {
+    let asked = this.#named.get(boot);
+    if (asked === undefined) {
+      asked = attest(this.#context, undefined, boot).finally(() => this.#named.delete(boot));
+      this.#named.set(boot, asked);
+    }
+    try {
+      const attested = await unlessAborted(asked, signal);
+      this.#known.add(attested.boot);
+      return attested.boot;
+    } catch (error) {
+      // Nobody there, or a host that cannot ask: then the receipt is of a boot that has not proved itself.
+      if (error instanceof HostProblem && NOWHERE.has(error.code)) return answering;
+      throw error;
+    }
   }
 
   async #together(signal: AbortSignal | undefined): Promise<AttestedBoot> {

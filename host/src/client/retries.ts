@@ -2,8 +2,11 @@
  * When a refused or lost request is repeated. The same bytes are sent again, with the same id, so that a repeat never
  * signs or spends twice: what was decided is told again.
  */
-import { ERRORS, type QvError } from '@quantumvault/shared/errors.ts';
+import { ERRORS, type ErrorCode, type QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+
+/** No failure: work that is under way elsewhere, or a wallet on its way from one enclave to another. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(['request_in_flight', 'wallet_in_transit']);
 
 /** The retries of one request. */
 export class Retries {
@@ -25,7 +28,7 @@ export class Retries {
     if (!ERRORS[failure.code].retryable) return undefined;
     const asked = waitSeconds * 1000;
     if (asked > LIMITS.clientRetryAfterMaxMilliseconds) return undefined;
-    if (failure.code === 'request_in_flight') return this.#whileInFlight(asked);
+    if (PASSING.has(failure.code)) return this.#whileInFlight(asked);
     this.#failures++;
     return this.#failures < this.#attempts ? asked + backoffMilliseconds(this.#failures) : undefined;
   }

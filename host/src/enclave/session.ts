@@ -82,6 +82,11 @@ export class EnclaveSession {
     throw new QvError(this.#status === undefined ? 'enclave_unavailable' : 'enclave_not_ready');
   }
 
+  /** Of the enclave that answered last; undefined before any did. */
+  get bootId(): BootId | undefined {
+    return this.#boot?.id;
+  }
+
   /** @throws QvError not_initialised, or why the row key could not be had */
   requireRowMac(): RowMac {
     if (this.#rowMac === undefined) throw new QvError(this.#rowKeyFault);

@@ -39,6 +39,7 @@ export const HELD: readonly ErrorCode[] = [
   'wallet_keys_mismatch',
   'wallet_owner_mismatch',
   'wallet_held_elsewhere',
+  'wallet_in_transit',
   'wallets_full',
   'state_invalid',
   'state_ahead',

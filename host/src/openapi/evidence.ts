@@ -52,6 +52,11 @@ export const EVIDENCE: readonly Operation[] = [
         { type: 'string', pattern: `^(?:[0-9a-f]{2}){${LIMITS.callerNonceMinBytes},${LIMITS.callerNonceMaxBytes}}$` },
         true,
       ),
+      query(
+        'boot',
+        'The boot that is to prove itself: another one than that behind this host is asked for at the other hosts of the deployment, during an upgrade.',
+        ref('BootId'),
+      ),
     ],
     replies: {
       200: {
@@ -70,6 +75,8 @@ export const EVIDENCE: readonly Operation[] = [
     codes: [
       'field_malformed',
       'hex_malformed',
+      'base58_malformed',
+      'boot_unknown',
       'enclave_unavailable',
       'enclave_not_ready',
       'deadline_exceeded',

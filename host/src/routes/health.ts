@@ -1,11 +1,15 @@
 /** What operators and auditors ask: does the process live, is it of use, and who is the enclave. */
-import { fromHex, toBase64 } from '@quantumvault/shared/bytes.ts';
+import { fromBase58 } from '@quantumvault/shared/base58.ts';
+import { type BootId, bootIdOf } from '@quantumvault/shared/brands.ts';
+import { fromHex, toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { stateOfCredentials } from '../credentials.ts';
+import { RELAYED } from '../peers/peers.ts';
+import { asking } from '../peers/relay.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { receiptJson } from '../wire-json.ts';
 
@@ -38,8 +42,14 @@ export function healthRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
   });
 
   app.get('/v1/attestation', async (request, reply) => {
-    const nonce = parseNonce(request.query);
+    const { nonce, wanted } = parseQuestion(request.query);
     await limits.byAddress(request, reply, 'attestations');
+    if (wanted !== undefined && wanted !== deps.session.bootId) {
+      if (deps.peers === undefined || request.headers[RELAYED] !== undefined)
+        throw new QvError('boot_unknown', { path: 'boot' });
+      const json = await deps.peers.attestation(wanted, toHex(nonce), asking(request, reply));
+      return reply.type('application/json').send(json);
+    }
     const boot = deps.session.requireBoot();
     const { document } = await deps.enclave.request('attest', { nonce });
     // The enclave may have been started anew in between: then document and record are of two boots.
@@ -58,14 +68,22 @@ function failingParts({ session, freezes, credentials, now }: AppDeps, storeAnsw
   return parts;
 }
 
-/** `?nonce=` and nothing else. @throws QvError field_malformed, hex_malformed */
-function parseNonce(query: unknown): Uint8Array {
+interface Question {
+  readonly nonce: Uint8Array;
+  /** The boot that is to prove itself; absent: whichever is behind this host. */
+  readonly wanted: BootId | undefined;
+}
+
+/** `?nonce=`, perhaps `&boot=`, and nothing else. @throws QvError field_malformed, hex_malformed, base58_malformed */
+function parseQuestion(query: unknown): Question {
   // A repeated parameter arrives as a list, which text() refuses.
   const fields = new JsonFields({ ...(query as Record<string, JsonValue>) });
   const nonce = fromHex(fields.text('nonce'), 'nonce');
+  const wanted =
+    fields.optional('boot') === undefined ? undefined : bootIdOf(fromBase58(fields.text('boot'), 32, 'boot'));
   fields.end();
   if (nonce.length < LIMITS.callerNonceMinBytes || nonce.length > LIMITS.callerNonceMaxBytes) {
     throw fields.fault('nonce', `${LIMITS.callerNonceMinBytes} to ${LIMITS.callerNonceMaxBytes} bytes`);
   }
-  return nonce;
+  return { nonce, wanted };
 }

@@ -95,16 +95,19 @@ describe('on a clock of its own', () => {
     }
   });
 
-  test('a request in flight is waited for, whatever the number of attempts', async () => {
-    const inFlight = (): Response => refusal('request_in_flight', 409);
+  test.each([
+    ['request_in_flight', 409],
+    ['wallet_in_transit', 503],
+  ] as const)('%s is waited for, whatever the number of attempts', async (code, status) => {
+    const inFlight = (): Response => refusal(code, status);
     const { outcome, times } = await sentAt((count) => (count < 8 ? inFlight() : good()), { attempts: 2 });
     expect([outcome, times.length]).toEqual(['x', 8]);
     // Not for ever, and not when nothing is to be repeated.
     const endless = await sentAt(inFlight, { attempts: 2 });
-    await codeOf(endless.outcome, 'request_in_flight');
+    await codeOf(endless.outcome, code);
     expect(endless.times.at(-1)).toBeGreaterThan(LIMITS.clientInFlightMilliseconds);
     const once = await sentAt(inFlight, { attempts: 1 });
-    await codeOf(once.outcome, 'request_in_flight');
+    await codeOf(once.outcome, code);
     expect(once.times).toHaveLength(1);
   });
 

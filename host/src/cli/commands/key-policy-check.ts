@@ -14,8 +14,8 @@ export const keyPolicyCheck: Command = {
   name: 'key-policy check',
   summary: 'Say which images can open keys under a KMS key policy, and refuse one that allows anything else.',
   details: [
-    'Takes the policy as a file, or with --key from KMS itself, whose grants it looks at, too. Without --pcrs and',
-    '--pcr0 no image may open keys. An image of --retired-pcrs or --retired-pcr0 may not be named anywhere any more.',
+    'Takes the policy as a file, or with --key from KMS itself, whose grants it looks at, too. Without --pcrs',
+    'and --pcr0 no image may open keys. One of --retired-pcrs or --retired-pcr0 may not be named anywhere.',
     'What it cannot decide (a condition on something that the caller chooses, say) it takes for allowed.',
     'Exits 1 with findings. Policies are read as AWS documents them; AWS is not asked what it would answer.',
   ],

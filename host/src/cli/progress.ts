@@ -15,6 +15,7 @@ export type Amounts = (done: number, total: number) => string;
 
 export const inBytes: Amounts = (done, total) => `${bytesText(done)} of ${bytesText(total)}`;
 export const inLeaves: Amounts = (done, total) => `${countText(done)} of ${countText(total)} leaves`;
+export const inWallets: Amounts = (done, total) => `${countText(done)} of ${countText(total)} wallets`;
 
 export function progressBar(
   stream: NodeJS.WritableStream,

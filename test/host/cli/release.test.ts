@@ -100,6 +100,87 @@ describe('qv release apply', () => {
     expect(askedFor).toEqual([first]);
   });
 
+  describe('with --take', () => {
+    let successor: Harness;
+    let taken: string[];
+    let refusing: boolean;
+    const applyAndTake = (file = orderFile) =>
+      qvJson(
+        ...['release', 'apply', file, '--admin', path('admin.sock'), '--out', path('releases')],
+        ...['--take', successor.path('admin.sock')],
+      );
+
+    beforeEach(async () => {
+      successor = await new Harness().start();
+      // The successor's host knows the same rows.
+      successor.sql((database) => {
+        database.exec(`ATTACH '${harness.database}' AS other; INSERT INTO wallets SELECT * FROM other.wallets`);
+      });
+      order = { ...order, successor: successor.enclave.boot };
+      orderFile = fileOf('order.json');
+      taken = [];
+      refusing = false;
+      successor.enclave.handlers.take = ({ wallet }) => {
+        if (refusing) throw new QvError('kms_unavailable');
+        taken.push(wallet);
+        return {
+          state: { blob: new Uint8Array(90), version: 3n },
+          receipt: successor.enclave.leaf({ kind: 'release', wallet, stateVersion: 3n }),
+        };
+      };
+    });
+    afterEach(() => successor.stop());
+
+    test('each wallet is taken as soon as it is released', async () => {
+      expect(await applyAndTake()).toMatchObject({ ok: true, released: 3, taken: 3, already: 0, published: true });
+      expect(taken.sort()).toEqual(wallets);
+      const { stdout } = await qv(
+        ...['release', 'apply', orderFile, '--admin', path('admin.sock'), '--out', path('releases')],
+        ...['--take', successor.path('admin.sock')],
+      );
+      expect(stdout).toContain('0 released, 3 released before, 3 taken');
+    });
+
+    test('no more are released than are taken, and the next call takes what was left first', async () => {
+      // More than move at a time.
+      for (let count = 0; count < 20; count++) await harness.createWallet();
+      successor.sql((database) => {
+        const missing = 'SELECT * FROM other.wallets WHERE wallet NOT IN (SELECT wallet FROM main.wallets)';
+        database.exec(`ATTACH '${harness.database}' AS other; INSERT INTO wallets ${missing}`);
+      });
+      refusing = true;
+      const answer = await applyAndTake();
+      expect(answer).toMatchObject({ ok: false, taken: 0 });
+      const failures = answer['failures'] as { code: string }[];
+      expect(failures.every(({ code }) => code === 'kms_unavailable')).toBe(true);
+      const released = Number(answer['released']);
+      expect(released).toBe(failures.length);
+      expect(released).toBeLessThan(23);
+      refusing = false;
+      expect(await applyAndTake()).toMatchObject({ ok: true, before: released, released: 23 - released, taken: 23 });
+      expect(new Set(taken.slice(0, released))).toEqual(
+        new Set(
+          lines()
+            .slice(1, released + 1)
+            .map((line) => JSON.parse(line).wallet),
+        ),
+      );
+    });
+
+    test('nothing is released for a successor that is not there, or another one', async () => {
+      expect(await applyAndTake(fileOf('other.json', { successor: boot() }))).toMatchObject({
+        error: { code: 'succession_mismatch', path: 'successor', value: successor.enclave.boot },
+      });
+      await successor.enclave.close();
+      await successor.restartHost();
+      expect(await applyAndTake()).toMatchObject({ error: { code: 'enclave_not_ready' } });
+      await successor.host.close();
+      expect(await applyAndTake()).toMatchObject({ exit: 4, error: { code: 'host_unavailable' } });
+      expect(askedFor).toEqual([]);
+      await successor.startHost();
+    });
+  });
+
   test('adds to no file of another order, of something else, or behind a link', async () => {
     expect(await apply()).toMatchObject({ ok: true });
     const before = readFileSync(path('releases'));

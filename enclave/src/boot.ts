@@ -113,7 +113,7 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
   const time = new TrustedTime(monotonicMs);
   const attester = new Attester(nsm, time, monotonicMs, config, vault);
   const recipients = new Recipients(vault, attester, monotonicMs);
-  const kms = new Kms(config.kms.keyArn, recipients, options.startAgent);
+  const kms = new Kms(config.kms, recipients, options.startAgent, monotonicMs);
   const log = new Log(vault, attester.boot, config.logOrigin);
   const freeze = new Freeze();
   const holdings = new Holdings(attester.boot);
@@ -246,6 +246,7 @@ function listen(options: BootOptions, context: Context, handlers: Handlers, phas
     });
   };
   return Promise.all([open(options.control, CONTROL), open(options.data, all)]);
+    kmsKeys: kms.keys,
 }
 
 function repeat(seconds: number, what: string, work: () => Promise<unknown>, log: BootOptions['log']): NodeJS.Timeout {

@@ -8,7 +8,8 @@
  *   "logOrigin": "example.com/qv/prod-eu-1", // names the log in checkpoints (C2SP tlog-checkpoint)
  *   "kms": { "keyArn": "arn:aws:kms:…:key/…", // the full ARN: aliases can be moved
  *            "endpoint": "https://kms.eu-central-1.amazonaws.com",
- *            "rootCertificates": ["-----BEGIN CERTIFICATE-----…"] }, // the only roots trusted for TLS
+ *            "rootCertificates": ["-----BEGIN CERTIFICATE-----…"], // the only roots trusted for TLS
+ *            "replicas": […], "previous": […] }, // optional: further keys, see kms-config.ts
  *   "unwrappedKeys": { "timeToLiveSeconds": 30, "count": 256 }, // optional: how long an execution key stays
  *                                         // unwrapped, and how many do; without it each use asks KMS
  *   "parentCid": 3,                       // the one vsock peer
@@ -25,16 +26,12 @@ import { DEPLOYMENT_NAME } from '@quantumvault/shared/names.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { checkDistinct, parseVerifierKey, type VerifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import type { KeepFor } from './kept-keys.ts';
+import { type KmsConfig, parseKms } from './kms-config.ts';
 
 export interface EnclaveConfig {
   readonly deployment: string;
   readonly logOrigin: string;
-  readonly kms: {
-    readonly keyArn: string;
-    readonly region: string;
-    readonly endpoint: URL;
-    readonly rootCertificates: readonly string[];
-  };
+  readonly kms: KmsConfig;
   readonly unwrappedKeys?: KeepFor;
   readonly parentCid: number;
   readonly operators: { readonly threshold: number; readonly keys: readonly Address[] };
@@ -45,8 +42,6 @@ export interface EnclaveConfig {
 }
 
 const ORIGIN = /^[a-z0-9][a-z0-9./-]{0,126}$/;
-const KEY_ARN = /^arn:(aws[a-z-]*):kms:([a-z0-9-]{1,32}):([0-9]{12}):key\/(?:mrk-[0-9a-f]{32}|[0-9a-f-]{36})$/;
-const PEM = /^-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----\n?$/;
 
 const invalid = (path: string, why: string): QvError => new QvError('config_invalid', { path, value: why });
 
@@ -80,21 +75,6 @@ export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
   }
 }
 
-function parseKms(parent: JsonFields): EnclaveConfig['kms'] {
-  const fields = new JsonFields(parent.required('kms'), 'kms');
-  const keyArn = matching(fields, 'keyArn', KEY_ARN);
-  const region = KEY_ARN.exec(keyArn)?.[2] ?? '';
-  const endpoint = parseEndpoint(fields.text('endpoint'));
-  const rootCertificates = fields.list('rootCertificates').map((value, index) => {
-    if (typeof value !== 'string' || !PEM.test(value))
-      throw invalid(`kms.rootCertificates[${index}]`, 'not one PEM certificate');
-    return value;
-  });
-  if (rootCertificates.length === 0) throw invalid('kms.rootCertificates', 'empty');
-  fields.end();
-  return { keyArn, region, endpoint, rootCertificates };
-}
-
 function parseUnwrappedKeys(parent: JsonFields): KeepFor | undefined {
   const value = parent.optional('unwrappedKeys');
   if (value === undefined) return undefined;
@@ -106,14 +86,6 @@ function parseUnwrappedKeys(parent: JsonFields): KeepFor | undefined {
   if (count === 0) throw invalid('unwrappedKeys.count', '0');
   fields.end();
   return { timeToLiveSeconds, count };
-}
-
-function parseEndpoint(text: string): URL {
-  const url = URL.parse(text);
-  if (url === null || url.protocol !== 'https:' || url.pathname !== '/' || url.search !== '' || url.username !== '') {
-    throw invalid('kms.endpoint', 'not an https origin');
-  }
-  return url;
 }
 
 function parseOperators(parent: JsonFields): EnclaveConfig['operators'] {

@@ -1,12 +1,18 @@
 /**
  * KMS as the vault process sees it: through the kms-agent, every answer checked (design 4). The full key ARN is
  * measured and compared with the one answered; a plaintext in an answer is a failure.
+ *
+ * Where several keys are measured, what one of them does not open is tried with the next: when KMS does not answer for
+ * it, refuses the call, or says that the blob is not of this key. An answer that is wrong ends the attempt: a key that
+ * gives wrong answers is not passed over in silence.
  */
 import type { Duplex } from 'node:stream';
-import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { toHex } from '@quantumvault/shared/bytes.ts';
+import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { CredentialBytes } from '@quantumvault/shared/protocol/message-parts.ts';
+import type { CredentialBytes, KmsKeyState } from '@quantumvault/shared/protocol/message-parts.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { type Envelope, parseEnvelope } from './cms.ts';
 import {
   type AgentMessageName,
@@ -16,6 +22,8 @@ import {
   encodeAgentRequest,
   type KmsAnswer,
 } from './kms-agent/protocol.ts';
+import type { KmsConfig } from './kms-config.ts';
+import { KmsOrder } from './kms-order.ts';
 import type { AttestedRecipient, Recipients } from './recipient.ts';
 import type { RecipientKey } from './vault.ts';
 
@@ -30,6 +38,17 @@ interface Checked {
 
 export type EncryptionContext = Readonly<Record<string, string>>;
 
+/** One blob with one key that may open it. */
+interface Attempt<T> {
+  readonly keyArn: string;
+  readonly ciphertext: Uint8Array;
+  readonly context: EncryptionContext;
+  readonly open: Open<T>;
+}
+
+/** After these the next key is tried, and of several of them the first one here is what callers hear of. */
+const NEXT: readonly ErrorCode[] = ['kms_unavailable', 'kms_refused', 'key_blob_invalid'];
+
 interface Waiting {
   readonly settle: (read: ReturnType<typeof decodeAgentReply>['read']) => void;
   readonly fail: (error: QvError) => void;
@@ -42,7 +61,9 @@ export type StartAgent = () => Duplex;
 const RESTART_MS = [0, 200, 1_000, 5_000] as const;
 
 export class Kms {
-  readonly #keyArn: string;
+  readonly #config: Pick<KmsConfig, 'keyArn' | 'keys'>;
+  readonly #order: KmsOrder;
+  readonly #monotonicMs: () => number;
   readonly #recipients: Recipients;
   readonly #start: StartAgent;
   readonly #waiting = new Map<number, Waiting>();
@@ -53,8 +74,15 @@ export class Kms {
   #calls = 0n;
   #failures = 0n;
 
-  constructor(keyArn: string, recipients: Recipients, start: StartAgent) {
-    this.#keyArn = keyArn;
+  constructor(
+    config: Pick<KmsConfig, 'keyArn' | 'keys'>,
+    recipients: Recipients,
+    start: StartAgent,
+    monotonicMs: () => number,
+  ) {
+    this.#config = config;
+    this.#order = new KmsOrder(config.keys, monotonicMs);
+    this.#monotonicMs = monotonicMs;
     this.#recipients = recipients;
     this.#start = start;
     this.#connect();
@@ -73,29 +101,66 @@ export class Kms {
     return this.#failures;
   }
 
+  /** The same by key, in the order in which they are measured. */
+  get keys(): readonly KmsKeyState[] {
+    return this.#order.counts;
+  }
+
   /** Hands the instance role's credentials over, now and to each agent started later. */
   async setCredentials(credentials: CredentialBytes): Promise<void> {
     await this.#ask('credentials', credentials);
     this.#credentials = credentials;
   }
 
-  /** A new data key for `context`. @throws QvError kms_*, and whatever `open` throws */
+  /** A new data key for `context`, under the current key. @throws QvError kms_*, and whatever `open` throws */
   generateDataKey<T>(context: EncryptionContext, open: Open<T>): Promise<T> {
     return this.#recipients.with(async (attested) => {
-      const call = this.#call(context, attested);
-      const { envelope, ciphertext } = await this.#counted(() => this.#ask('generateDataKey', call));
+      const { keyArn } = this.#config;
+      const call = callOf(keyArn, context, attested);
+      const { envelope, ciphertext } = await this.#checked(keyArn, this.#ask('generateDataKey', call));
       if (ciphertext === undefined) throw invalid('CiphertextBlob');
       return this.#open(attested, envelope, ciphertext, open);
     });
   }
 
   /**
+   * Opens with the current key, one of its replicas, or one that is being replaced.
    * @throws QvError kms_*, key_blob_invalid when KMS does not know this blob in this context, and whatever `open` throws
    */
   decrypt<T>(ciphertext: Uint8Array, context: EncryptionContext, open: Open<T>): Promise<T> {
+    const attempts = this.#config.keys.map(({ keyArn }) => ({ keyArn, ciphertext, context, open }));
+    return this.#decryptWithAny(attempts, toHex(sha256(ciphertext)));
+  }
+
+  /** One after the other; what is left of the time is shared among those that are left. */
+  async #decryptWithAny<T>(attempts: readonly Attempt<T>[], blob: string): Promise<T> {
+    const sorted = this.#order.sorted(attempts, blob);
+    const endMs = this.#monotonicMs() + LIMITS.kmsTotalMilliseconds;
+    const faults: unknown[] = [];
+    const others = new Set<string>();
+    for (const [index, attempt] of sorted.entries()) {
+      // Related multi-Region keys open the same blobs.
+      if (others.has(keyIdOf(attempt.keyArn))) continue;
+      const leftMs = endMs - this.#monotonicMs();
+      // The first one is asked in any case.
+      if (index > 0 && leftMs <= 0) break;
+      try {
+        const opened = await this.#decryptWith(attempt, leftMs / (sorted.length - index));
+        this.#order.opened(blob, attempt.keyArn, attempt === attempts[0]);
+        return opened;
+      } catch (error) {
+        if (!NEXT.includes(codeOf(error))) throw error;
+        if (codeOf(error) === 'key_blob_invalid') others.add(keyIdOf(attempt.keyArn));
+        faults.push(error);
+      }
+    }
+    throw NEXT.map((code) => faults.find((fault) => codeOf(fault) === code)).find((fault) => fault !== undefined);
+  }
+
+  #decryptWith<T>({ keyArn, ciphertext, context, open }: Attempt<T>, limitMs: number): Promise<T> {
     return this.#recipients.with(async (attested) => {
-      const call = { ...this.#call(context, attested), ciphertext };
-      const { envelope } = await this.#counted(() => this.#ask('decrypt', call));
+      const call = { ...callOf(keyArn, context, attested), ciphertext };
+      const { envelope } = await this.#checked(keyArn, this.#ask('decrypt', call, limitMs));
       return this.#open(attested, envelope, ciphertext, open);
     });
   }
@@ -111,29 +176,32 @@ export class Kms {
     }
   }
 
-  async #counted(call: () => Promise<KmsAnswer>): Promise<Checked> {
+  /** Checks an answer, and counts what became of the call. */
+  async #checked(keyArn: string, asked: Promise<KmsAnswer>): Promise<Checked> {
     this.#calls++;
+    this.#order.asking(keyArn);
     try {
-      return this.#checked(await call());
+      const checked = check(await asked, keyArn);
+      this.#order.answered(keyArn);
+      return checked;
     } catch (error) {
-      this.#failures++;
+      const code = codeOf(error);
+      // With several keys a blob is one of another key every so often, and KMS has answered.
+      if (code === 'key_blob_invalid' && this.#config.keys.length > 1) {
+        this.#order.answered(keyArn);
+      } else {
+        this.#failures++;
+        this.#order.failed(keyArn, code === 'kms_unavailable');
+      }
       throw error;
     }
   }
 
-  #call(context: EncryptionContext, attested: AttestedRecipient) {
-    const pairs = Object.entries(context).map(([name, value]) => ({ name, value }));
-    return { keyArn: this.#keyArn, context: pairs, document: attested.document };
-  }
-
-  #checked(answer: KmsAnswer): Checked {
-    if (answer.plaintext) throw invalid('Plaintext');
-    if (answer.keyArn !== this.#keyArn) throw invalid('KeyId');
-    if (answer.envelope === undefined) throw invalid('CiphertextForRecipient');
-    return { envelope: parseEnvelope(answer.envelope), ciphertext: answer.ciphertext };
-  }
-
-  #ask<N extends AgentMessageName>(name: N, body: AgentRequest<N>): Promise<AgentReply<N>> {
+  #ask<N extends AgentMessageName>(
+    name: N,
+    body: AgentRequest<N>,
+    limitMs: number = LIMITS.kmsTotalMilliseconds,
+  ): Promise<AgentReply<N>> {
     const agent = this.#agent;
     if (agent === undefined) return Promise.reject(new QvError('kms_unavailable', { value: 'agent not running' }));
     const id = this.#nextId;
@@ -142,7 +210,7 @@ export class Kms {
       // The SDK retries inside this time; an agent that hangs altogether is cut off by it.
       const timer = setTimeout(
         () => waiting.fail(new QvError('kms_unavailable', { value: 'no answer in time' })),
-        LIMITS.kmsTotalMilliseconds,
+        limitMs,
       );
       const done = (): void => {
         clearTimeout(timer);
@@ -199,6 +267,21 @@ export class Kms {
     };
     setTimeout(again, RESTART_MS[Math.min(this.#restarts++, RESTART_MS.length - 1)]);
   }
+}
+
+function callOf(keyArn: string, context: EncryptionContext, { document }: AttestedRecipient) {
+  const pairs = Object.entries(context).map(([name, value]) => ({ name, value }));
+  return { keyArn, context: pairs, document };
+}
+
+const keyIdOf = (keyArn: string): string => keyArn.slice(keyArn.lastIndexOf('/') + 1);
+
+/** @throws QvError kms_response_invalid */
+function check(answer: KmsAnswer, keyArn: string): Checked {
+  if (answer.plaintext) throw invalid('Plaintext');
+  if (answer.keyArn !== keyArn) throw invalid('KeyId');
+  if (answer.envelope === undefined) throw invalid('CiphertextForRecipient');
+  return { envelope: parseEnvelope(answer.envelope), ciphertext: answer.ciphertext };
 }
 
 const invalid = (path: string): QvError => new QvError('kms_response_invalid', { path });

@@ -89,6 +89,8 @@ export interface AdminStatus {
     /** hex */
     readonly configHash: string;
     readonly kmsKeyArn: string;
+    /** All measured ones, that one first; empty where the enclave does not say. */
+    readonly kmsKeys: readonly { readonly keyArn: string; readonly use: string; readonly avoided: boolean }[];
     /** hex; null while the fleet is not frozen. */
     readonly freezeId: string | null;
     /** Trusted time, RFC 3339; null when the enclave has none. */

@@ -81,16 +81,18 @@ export interface HostConfig {
    * one of `alsoFrom`: CIDs of this instance's other enclaves, default none. Every enclave dials the same port, so of two
    * hosts on one instance one carries both enclaves' bytes, and the other takes the port when the first one ends.
    */
-  readonly kmsTunnel: {
-    readonly listen: TransportAddress;
-    readonly endpoint: { readonly host: string; readonly port: number };
+  readonly kmsTunnel: KmsTunnel & {
     readonly alsoFrom: readonly number[];
   };
+   * `further`: `[{"listen", "endpoint"}]`, a tunnel for each further endpoint that the enclave's measured configuration
+   * names: with vsock on the ports behind, by the tunnel's number (`vsock:3:5003` is 1). Default: none. Hazard: what one
+   * of them leads to wrongly is no endpoint of KMS to the enclave, which then does without those keys.
   /**
    * Where the instance role's credentials come from, which are handed to the enclave; exactly one of two in the file:
    *
    * - `credentials: {"imds": true}`: EC2's instance metadata service, version 2, at its fixed address. Hazard: until it
    *   answers the enclave signs nothing; /readyz and `qv status` say so.
+    readonly further: readonly KmsTunnel[];
    * - `credentialsFile`: path of a JSON file {accessKeyId, secretAccessKey, sessionToken?, expiresAt?: RFC 3339}, read
    *   again when it changes. Hazard: refused when other users may read it, or own it (root excepted).
    */
@@ -159,6 +161,12 @@ const LOOPBACK_CID = 1;
 const PARENT_CID = 3;
 /** VMADDR_CID_ANY: nobody's own. */
 const ANY_CID = 0xffff_ffff;
+/** Where the enclave reaches us, and the one endpoint that connections there are carried to. */
+export interface KmsTunnel {
+  readonly listen: TransportAddress;
+  readonly endpoint: { readonly host: string; readonly port: number };
+}
+
 const MAX_ENCLAVES = 4;
 /** Host name or address, and port. */
 const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
@@ -222,6 +230,7 @@ function readConfig(fields: JsonFields): HostConfig {
     alerts: alertEndpoints(fields),
     peers: peers(fields),
     denialBurst: denialBurst(fields),
+      further: furtherTunnels(inner),
     webhooks: webhookSources(fields, trustedProxies),
     ...(fields.optional('metrics') === undefined ? {} : { metrics: metrics(fields) }),
     rateLimits: rateLimits(fields),
@@ -234,16 +243,22 @@ function readConfig(fields: JsonFields): HostConfig {
 
 /** One enclave behind all of them: it is by its CID that the tunnel knows who connects. */
 function checkAddresses(fields: JsonFields, { enclave: { data, control }, kmsTunnel }: HostConfig): void {
-  const { listen } = kmsTunnel;
   if (formatTransportAddress(data) === formatTransportAddress(control)) {
     throw fields.fault('enclave.control', 'same as data');
   }
   if (control.kind !== data.kind) throw fields.fault('enclave.control', `not ${data.kind}, as data is`);
-  if (listen.kind !== data.kind) throw fields.fault('kmsTunnel.listen', `not ${data.kind}, as enclave.data is`);
-  if (data.kind !== 'vsock' || control.kind !== 'vsock' || listen.kind !== 'vsock') return;
-  if (control.cid !== data.cid) throw fields.fault('enclave.control', 'another CID than data');
-  if (listen.cid === data.cid && listen.cid !== LOOPBACK_CID)
-    throw fields.fault('kmsTunnel.listen', 'the CID of the enclave instead of this instance’s own');
+  if (data.kind === 'vsock' && control.kind === 'vsock' && control.cid !== data.cid)
+    throw fields.fault('enclave.control', 'another CID than data');
+  const listening = new Set<string>();
+  for (const [index, { listen }] of [kmsTunnel, ...kmsTunnel.further].entries()) {
+    const path = index === 0 ? 'kmsTunnel.listen' : `kmsTunnel.further[${index - 1}].listen`;
+    if (listen.kind !== data.kind) throw fields.fault(path, `not ${data.kind}, as enclave.data is`);
+    if (listen.kind === 'vsock' && data.kind === 'vsock' && listen.cid === data.cid && listen.cid !== LOOPBACK_CID)
+      throw fields.fault(path, 'the CID of the enclave instead of this instance’s own');
+    const text = formatTransportAddress(listen);
+    if (listening.has(text)) throw fields.fault(path, 'of another tunnel');
+    listening.add(text);
+  }
 }
 
 function credentials(fields: JsonFields): HostConfig['credentials'] {
@@ -342,6 +357,18 @@ function enclaveCids(fields: JsonFields, key: string): readonly number[] {
       throw fields.fault(key, 'not the CID of an enclave');
     return cid;
   });
+function furtherTunnels(parent: JsonFields): readonly KmsTunnel[] {
+  if (parent.optional('further') === undefined) return [];
+  const listed = parent.list('further');
+  if (listed.length >= LIMITS.kmsTunnels) throw parent.fault('further', 'too many');
+  return listed.map((value, index) => {
+    const fields = new JsonFields(value, parent.path(`further[${index}]`));
+    const tunnel = { listen: transportAddress(fields, 'listen'), endpoint: endpoint(fields, 'endpoint') };
+    fields.end();
+    return tunnel;
+  });
+}
+
 }
 
 function peers(fields: JsonFields): readonly URL[] {

@@ -184,10 +184,11 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     await markers.start();
     data.connect();
     control.connect();
-    if (config.kmsTunnel.listen.kind === 'unix') {
-      await removeStaleSocket(config.kmsTunnel.listen.path, 'kmsTunnel.listen');
+    for (const { listen, endpoint } of [config.kmsTunnel, ...config.kmsTunnel.further]) {
+      if (listen.kind === 'unix') await removeStaleSocket(listen.path, 'kmsTunnel.listen');
+      const counts = metrics.oneTunnel();
+      parts.add(await startKmsTunnel({ transport, listen, endpoint, log, counts }), (part) => part.close());
     }
-    parts.add(await startKmsTunnel({ transport, ...config.kmsTunnel, log, counts: metrics }), (part) => part.close());
     const shared = {
       deployment,
       store,

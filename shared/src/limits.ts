@@ -55,6 +55,18 @@ export const LIMITS = {
   kmsTimeoutMilliseconds: 5_000,
   /** Retries included, below the host's own time limit. */
   kmsTotalMilliseconds: 12_000,
+  /** Keys beside the current one: replicas, and as many that are being replaced. */
+  kmsFurtherKeys: 4,
+  /** Endpoints of KMS, each with a tunnel and a vsock port of its own. */
+  kmsTunnels: 8,
+  /** Connections to one endpoint, and to all of them: the kms-agent has `kmsAgentDescriptors`. */
+  kmsConnections: 16,
+  kmsConnectionsOfAll: 64,
+  /** How long a key that did not answer is asked last. */
+  kmsAvoidMilliseconds: 10_000,
+  /** Of so many blobs, and for so long, it is remembered that another key than the first opened them. */
+  kmsOpenedBlobs: 10_000,
+  kmsOpenedMilliseconds: 60_000,
   /** Of the kms-agent, set by the kernel (setrlimit(2)): it starts with 90 MB that it can write to, and 6 threads. */
   kmsAgentDataBytes: 384 * 1024 * 1024,
   kmsAgentDescriptors: 128,

@@ -15,6 +15,9 @@ import { expectCode } from '../support/codes.ts';
 import { until } from '../support/temporary.ts';
 
 const KEY_ARN = 'arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000';
+const endpoint = new URL('https://kms.eu-central-1.amazonaws.com');
+const key = { keyArn: KEY_ARN, use: 'current', region: 'eu-central-1', endpoint, tunnel: 0 } as const;
+const config = { keyArn: KEY_ARN, keys: [key] };
 const document = new Uint8Array(16 * 1024).fill(1);
 const recipients = {
   with: (call: (attested: { document: Uint8Array }) => unknown) => call({ document }),
@@ -33,7 +36,12 @@ function obedient(): Duplex {
 
 function started(...agents: readonly StartAgent[]): { kms: Kms; starts: () => number } {
   let starts = 0;
-  const kms = new Kms(KEY_ARN, recipients, () => (agents[starts++] ?? obedient)());
+  const kms = new Kms(
+    config,
+    recipients,
+    () => (agents[starts++] ?? obedient)(),
+    () => performance.now(),
+  );
   return { kms, starts: () => starts };
 }
 

@@ -10,16 +10,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { startLocalKms } from '../stack/kms/server.ts';
 import { createSimulatedRoot } from '../stack/nsm/root.ts';
 import { type CpioEntry, folderEntries } from '../vm/cpio.ts';
-import {
-  ACCOUNT,
-  BREAK_GLASS_ROLE,
-  DEPLOYMENT,
-  ENCLAVE_CID,
-  INSTANCE_ROLE,
-  PARENT,
-  PARENT_CID,
-  REGION,
-} from './layout.ts';
+import { BREAK_GLASS_ROLE, DEPLOYMENT, ENCLAVE_CID, INSTANCE_ROLE, PARENT, PARENT_CID, REGION } from './layout.ts';
 
 export interface Deployment {
   /** The measured configuration file. */
@@ -43,7 +34,7 @@ export async function prepareDeployment(folder: string): Promise<Deployment> {
   ];
   // No document of this root exists in this test.
   const root = createSimulatedRoot();
-  const place = { region: REGION, accountId: ACCOUNT };
+  const place = { region: REGION };
   const kms = await startLocalKms({ dir, nsmRootDer: root.certificateDer, principals, ...place });
   const requestHandler = new NodeHttpHandler({ httpsAgent: { ca: kms.caPem } });
   const admin = kmsClient({ region: REGION, endpoint: kms.endpoint }, { credentials: operator, requestHandler });

@@ -4,7 +4,6 @@ export const DEPLOYMENT = 'nitro-test';
 export const REGION = 'eu-central-1';
 export const BREAK_GLASS_ROLE = 'arn:aws:iam::000000000000:role/qv-break-glass';
 export const INSTANCE_ROLE = 'arn:aws:iam::000000000000:role/qv-instance';
-export const ACCOUNT = '000000000000';
 export const INSTANCE_ID = 'i-0a1b2c3d4e5f60718';
 export const MODULE_ID = `${INSTANCE_ID}-enc0123456789abcdef`;
 

@@ -1,6 +1,9 @@
 /** A host of the local stack: its configuration, its process, and where it answers. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { tunnelAddress } from '@quantumvault/shared/ports.ts';
+import { formatTransportAddress, parseTransportAddress } from '@quantumvault/shared/transport.ts';
+import type { StackKeys, StackTunnel } from './kms-keys.ts';
 import type { StackProcess } from './process.ts';
 import type { Backend, EnclaveAddresses } from './stack.ts';
 
@@ -35,9 +38,18 @@ export interface StackHostOptions {
   readonly hostConfig?: Record<string, unknown>;
 }
 
+/** Of a host's configuration: every tunnel that the image knows. */
+export function kmsTunnel({ tunnels: [first, ...further] }: StackKeys, listen: string): Record<string, unknown> {
+  const of = ({ tunnel, endpoint: { host, port } }: StackTunnel) => ({
+    listen: formatTransportAddress(tunnelAddress(parseTransportAddress(listen), tunnel)),
+    endpoint: `${host}:${port}`,
+  });
+  return { ...of(first), ...(further.length > 0 && { further: further.map(of) }) };
+}
+
 export async function startHost(backend: Backend, options: StackHostOptions): Promise<StackHost> {
   const { name, addresses, databaseFile, port = 0, logLevel = 'info' } = options;
-  const { dir, deployment, kmsEndpoint, credentialsFile, witnesses } = backend;
+  const { dir, deployment, kmsKeys, credentialsFile, witnesses } = backend;
   const adminSocket = join(dir, `${name}-admin.sock`);
   const configFile = join(dir, `${name}.json`);
   const config = {
@@ -46,7 +58,7 @@ export async function startHost(backend: Backend, options: StackHostOptions): Pr
     adminSocket: { path: adminSocket },
     enclave: { data: addresses.data, control: addresses.control },
     store: { sqlite: databaseFile },
-    kmsTunnel: { listen: addresses.tunnel, endpoint: `${kmsEndpoint.host}:${kmsEndpoint.port}` },
+    kmsTunnel: kmsTunnel(kmsKeys, addresses.tunnel),
     credentialsFile,
     witnesses: witnesses.map(({ url, key }) => ({ url, key })),
     // Everybody is one address here, and load is what some tests are about.

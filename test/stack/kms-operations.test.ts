@@ -83,7 +83,7 @@ describe('keys', () => {
   });
 
   it('of other kinds are not supported', async () => {
-    for (const kind of [{ KeySpec: 'RSA_2048' }, { MultiRegion: true }] as const) {
+    for (const kind of [{ KeySpec: 'RSA_2048' }, { KeySpec: 'HMAC_256' }] as const) {
       expect(await errorName(client.send(new CreateKeyCommand(kind)))).toBe('UnsupportedOperationException');
     }
   });

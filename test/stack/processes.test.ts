@@ -161,7 +161,7 @@ describe('the key service', () => {
       port: expect.any(Number) as number,
       caPem: join(dir, 'kms', 'tls', 'ca.pem'),
       region: 'us-east-1',
-      accountId: '111122223333',
+      endpoints: { 'us-east-1': `https://localhost:${kms.ready['port']}` },
       adminSocket: `unix:${join(dir, 'admin.sock')}`,
     });
     const client = kmsClient(String(kms.ready['endpoint']), readFileSync(String(kms.ready['caPem']), 'utf8'), ADMIN);

@@ -8,23 +8,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BundleFiles } from '@quantumvault/enclave/bundle.ts';
-import { keyPolicy } from '@quantumvault/host/cli/key-policy.ts';
-import { createKmsKey, kmsClient, putKmsPolicy } from '@quantumvault/host/cli/kms-key.ts';
 import { initRowKey } from '@quantumvault/host/cli/row-key.ts';
 import { addressOf } from '@quantumvault/shared/brands.ts';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { imageNodeFlags } from '../support/image-command.ts';
 import { type StackHost, startHost } from './host.ts';
+import {
+  INSTANCE_ROLE,
+  measuredKey,
+  REGION,
+  REPLICA_REGION,
+  StackKeys,
+  type StackKmsKey,
+  type StackKmsOptions,
+} from './kms-keys.ts';
 import { persistentSimulatedRoot } from './nsm/root.ts';
 import { type StackProcess, startProcess } from './process.ts';
 import { makeWitness, witnessArguments, writeMeasurements } from './witness.ts';
 
 export const DEPLOYMENT = 'local-stack';
 export const INSTANCE_ID = 'i-0a1b2c3d4e5f60718';
-const ACCOUNT = '000000000000';
-export const REGION = 'eu-central-1';
-export const INSTANCE_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-instance`;
-const BREAK_GLASS_ROLE = `arn:aws:iam::${ACCOUNT}:role/qv-break-glass`;
 const STACK = import.meta.dirname;
 
 export interface StackOptions {
@@ -54,6 +56,8 @@ export interface StackOptions {
   readonly parentCid?: number;
   /** Measured: execution keys stay unwrapped for a while. */
   readonly unwrappedKeys?: { readonly timeToLiveSeconds: number; readonly count: number };
+  /** Measured: further keys of KMS. Default: the current key alone. */
+  readonly kms?: StackKmsOptions;
   /** File of the C addon, which then opens KMS's envelopes as in an image; else Node does. */
   readonly addon?: string;
 }
@@ -67,7 +71,15 @@ export interface EnclaveAddresses {
   readonly tunnel: string;
 }
 
-/** One process of the image; several of them share security module, KMS and configuration, and nothing else. */
+/** An image beside the first: the same bundle with another configuration, and a security module that measured it. */
+export interface StackImage {
+  /** Lower-case hex by register number. */
+  readonly pcrs: Readonly<Record<string, string>>;
+  readonly configFile: string;
+  readonly nsmSocket: string;
+}
+
+/** One process of an image; several of them share security module, KMS and configuration, and nothing else. */
 export interface StackEnclave {
   readonly addresses: EnclaveAddresses;
   process: StackProcess;
@@ -81,8 +93,16 @@ export interface Backend {
   readonly kmsAdmin: string;
   /** See kms/record.ts; there if `recordSealed` asked for it. */
   readonly sealedFile: string;
+  /** Of the current key. */
   readonly kmsEndpoint: { readonly host: string; readonly port: number };
   readonly kmsKeyArn: string;
+  readonly kmsKeys: StackKeys;
+  /** The measured ones, as `StackOptions.kms` asked for them. */
+  readonly measuredKeys: {
+    readonly current: StackKmsKey;
+    readonly replica?: StackKmsKey;
+    readonly previous?: StackKmsKey;
+  };
   readonly nsmRootDer: Uint8Array;
   readonly nsmRootPem: string;
   /** Lower-case hex by register number. */
@@ -98,10 +118,15 @@ export interface Backend {
   /** Starts a further process with the others; it ends with them. */
   start(name: string, args: readonly string[]): Promise<StackProcess>;
   /** One more enclave of the same image, with sockets of its own. Its tunnel needs a host. */
-  startEnclave(name: string): Promise<StackEnclave>;
+  startEnclave(name: string, image?: StackImage): Promise<StackEnclave>;
+  /** Measures the configuration as `change` left it; all keys allow that image from now on, too. */
+  measureImage(name: string, change: (config: MeasuredConfig) => unknown): Promise<StackImage>;
   restartEnclave(): Promise<void>;
   stop(): Promise<void>;
 }
+
+/** What the first image was measured with; `kms` as the configuration has it. */
+export type MeasuredConfig = Record<string, unknown> & { kms: Record<string, unknown> };
 
 export interface Stack extends Backend {
   url: string;
@@ -124,7 +149,9 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
     started.push(process);
     return process;
   };
+  let closeKeys = (): void => undefined;
   const stop = async (): Promise<void> => {
+    closeKeys();
     for (const process of [...started].reverse()) await process.stop();
     rmSync(dir, { recursive: true, force: true });
   };
@@ -139,8 +166,12 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
     step('starting the local KMS');
     const rootDir = join(dir, 'nsm-root');
     const root = await persistentSimulatedRoot(rootDir);
-    const operator = { accessKeyId: 'AKIALOCALBREAKGLASS1', secretAccessKey: randomSecret() };
+    const rulers = {
+      first: { accessKeyId: 'AKIALOCALBREAKGLASS1', secretAccessKey: randomSecret() },
+      second: { accessKeyId: 'AKIALOCALBREAKGLASS2', secretAccessKey: randomSecret() },
+    };
     const instance = { accessKeyId: 'AKIALOCALINSTANCE001', secretAccessKey: randomSecret() };
+    const { kms: keyOptions = {} } = options;
     const kmsAdmin = `unix:${join(dir, 'kms-admin.sock')}`;
     const sealedFile = join(dir, 'kms-sealed.jsonl');
     const kms = await start('kms', [
@@ -151,21 +182,17 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         adminSocket: kmsAdmin,
         ...(options.recordSealed === true && { recordFile: sealedFile }),
         region: REGION,
-        accountId: ACCOUNT,
-        principals: [
-          { ...operator, arn: BREAK_GLASS_ROLE },
-          { ...instance, arn: INSTANCE_ROLE },
-        ],
+        furtherRegions: keyOptions.replica === true ? [REPLICA_REGION] : [],
+        principals: StackKeys.principals(rulers, instance),
       }),
     ]);
-    const endpoint = String(kms.ready['endpoint']);
     const ca = readFileSync(String(kms.ready['caPem']), 'utf8');
-    // The same code as `qv init`, with this KMS's certificate and the break-glass role's credentials handed in.
-    const admin = kmsClient(
-      { region: REGION, endpoint },
-      { credentials: operator, requestHandler: new NodeHttpHandler({ httpsAgent: { ca } }) },
-    );
-    const kmsKeyArn = await createKmsKey(admin, BREAK_GLASS_ROLE, 'QuantumVault execution keys');
+    const endpoints = kms.ready['endpoints'] as Record<string, string>;
+    const kmsKeys = new StackKeys({ endpoints, caPem: ca, adminSocket: kmsAdmin, rulers, instance });
+    closeKeys = () => kmsKeys.close();
+    const current = await kmsKeys.create({}, { isMultiRegion: keyOptions.replica === true });
+    const replica = keyOptions.replica === true ? await kmsKeys.replicate(current, REPLICA_REGION) : undefined;
+    const previous = keyOptions.previous === true ? await kmsKeys.create() : undefined;
 
     step('measuring the image, starting the security module');
     const socket = (name: string): string => `unix:${join(dir, `${name}.sock`)}`;
@@ -175,50 +202,57 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       witnesses === 'processes' ? [1, 2, 3].slice(0, WITNESSES).map((index) => localWitness(dir, index)) : [];
     const measuredWitnesses =
       typeof witnesses === 'object' ? witnesses : { threshold: WITNESS_THRESHOLD, keys: made.map(({ vkey }) => vkey) };
-    const enclaveConfig = file('enclave.json', {
+    const measured: MeasuredConfig = {
       version: 1,
       deployment: DEPLOYMENT,
       logOrigin,
-      kms: { keyArn: kmsKeyArn, endpoint, rootCertificates: [ca] },
+      kms: {
+        ...measuredKey(current),
+        rootCertificates: [ca],
+        ...(replica && { replicas: [measuredKey(replica)] }),
+        ...(previous && { previous: [measuredKey(previous)] }),
+      },
       ...(options.unwrappedKeys && { unwrappedKeys: options.unwrappedKeys }),
       parentCid: options.parentCid ?? 3,
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
       ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
-    });
-    const startEnclave = async (name: string): Promise<StackEnclave> => {
+    };
+    const measure = async (name: string, config: MeasuredConfig): Promise<StackImage & { nsm: StackProcess }> => {
+      const configFile = file(`${name}.json`, config);
+      // The first image's module has no name of its own.
+      const nsmName = name === 'enclave' ? 'nsm' : `nsm-${name}`;
+      const nsmSocket = socket(nsmName);
+      const nsmConfig = file(`${nsmName}.json`, {
+        socket: nsmSocket,
+        rootDir,
+        instanceId: INSTANCE_ID,
+        roleArn: INSTANCE_ROLE,
+        region: REGION,
+        debug: options.debugEnclave ?? false,
+        measure: {
+          cmdline: 'node enclave.cjs',
+          addon: bundle.addon,
+          files: [bundle.vault, bundle.agent, configFile],
+        },
+      });
+      const nsm = await start(nsmName, [join(STACK, 'nsm', 'main.ts'), nsmConfig]);
+      return { configFile, nsmSocket, nsm, pcrs: nsm.ready['pcrs'] as Record<string, string> };
+    };
+    const image = await measure('enclave', measured);
+    const { nsm, pcrs } = image;
+    const startEnclave = async (name: string, of: StackImage = image): Promise<StackEnclave> => {
       const addresses = options.addressesOf?.(name) ?? unixAddresses(dir, name);
       const { data, control, tunnel } = addresses;
       for (const address of [data, control]) {
         if (address.startsWith('unix:')) rmSync(address.slice('unix:'.length), { force: true });
       }
-      const args = [...imageNodeFlags(), bundle.vault, enclaveConfig, socket('nsm'), data, control, tunnel];
+      const args = [...imageNodeFlags(), bundle.vault, of.configFile, of.nsmSocket, data, control, tunnel];
       if (options.addon !== undefined) args.push(options.addon);
       return { addresses, process: await start(name, args) };
     };
-    const nsmConfig = file('nsm.json', {
-      socket: socket('nsm'),
-      rootDir,
-      instanceId: INSTANCE_ID,
-      roleArn: INSTANCE_ROLE,
-      region: REGION,
-      debug: options.debugEnclave ?? false,
-      measure: {
-        cmdline: 'node enclave.cjs',
-        addon: bundle.addon,
-        files: [bundle.vault, bundle.agent, enclaveConfig],
-      },
-    });
-    const nsm = await start('nsm', [join(STACK, 'nsm', 'main.ts'), nsmConfig]);
-    const pcrs = nsm.ready['pcrs'] as Record<string, string>;
-    const pcr0 = pcrs['0'] ?? '';
     // A debug enclave's zeros are refused by the policy's author; the policy then names an image that nobody runs.
-    const policy = keyPolicy({
-      breakGlassArn: BREAK_GLASS_ROLE,
-      instanceRoleArn: INSTANCE_ROLE,
-      pcr0s: [options.debugEnclave === true ? 'f'.repeat(96) : pcr0],
-    });
-    await putKmsPolicy(admin, kmsKeyArn, policy);
-    admin.destroy();
+    const allowed = [options.debugEnclave === true ? 'f'.repeat(96) : (pcrs['0'] ?? '')];
+    await kmsKeys.allow(allowed);
 
     step(made.length === 0 ? 'booting the enclave' : 'booting the enclave, starting three witnesses');
     const pcrsFile = writeMeasurements(join(dir, 'witness-pcrs.json'), pcrs);
@@ -230,7 +264,6 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       ),
     ]);
     const processes = { nsm, kms, enclave: enclave.process };
-    const { hostname, port } = new URL(endpoint);
     return {
       dir,
       deployment: DEPLOYMENT,
@@ -242,8 +275,10 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       })),
       kmsAdmin,
       sealedFile,
-      kmsEndpoint: { host: hostname, port: Number(port) },
-      kmsKeyArn,
+      kmsEndpoint: kmsKeys.tunnels[0].endpoint,
+      kmsKeyArn: current.keyArn,
+      kmsKeys,
+      measuredKeys: { current, ...(replica && { replica }), ...(previous && { previous }) },
       nsmRootDer: root.certificateDer,
       nsmRootPem: root.certificatePem,
       pcrs,
@@ -253,6 +288,14 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       processes,
       start,
       startEnclave,
+      measureImage: async (name, change) => {
+        const config = structuredClone(measured);
+        change(config);
+        const { nsm: _, ...further } = await measure(name, config);
+        allowed.push(further.pcrs['0'] ?? '');
+        await kmsKeys.allow(allowed);
+        return further;
+      },
       restartEnclave: async () => {
         await processes.enclave.stop();
         processes.enclave = (await startEnclave('enclave')).process;

@@ -111,7 +111,7 @@ export interface TestKms {
 
 export async function testKms(nsmRootDer: Uint8Array, options: Partial<LocalKmsOptions> = {}): Promise<TestKms> {
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'qv-kms-')));
-  const kms = await startLocalKms({ dir, nsmRootDer, principals: [ENCLAVE, ADMIN], accountId: ACCOUNT, ...options });
+  const kms = await startLocalKms({ dir, nsmRootDer, principals: [ENCLAVE, ADMIN], ...options });
   const clients: KMSClient[] = [];
   return {
     kms,

@@ -8,6 +8,7 @@ import { startKmsTunnel } from '@quantumvault/host/kms-tunnel.ts';
 import type { Log } from '@quantumvault/host/log.ts';
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { tunnelAddress } from '@quantumvault/shared/ports.ts';
 import type { EnabledPolicy, WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { type Listener, parseTransportAddress } from '@quantumvault/shared/transport.ts';
@@ -55,11 +56,10 @@ export class MaliciousHost {
   readonly data: EnclaveClient;
   readonly control: EnclaveClient;
   readonly kms: KmsAdmin;
-  readonly #tunnels: Listener[];
+  readonly #tunnels: Listener[] = [];
 
-  private constructor(backend: Backend, tunnel: Listener) {
+  private constructor(backend: Backend) {
     this.backend = backend;
-    this.#tunnels = [tunnel];
     this.data = this.connect(backend.enclaveAddresses.data);
     this.control = this.connect(backend.enclaveAddresses.control);
     this.kms = new KmsAdmin(backend.kmsAdmin);
@@ -67,20 +67,17 @@ export class MaliciousHost {
 
   static async start(options: StackOptions = {}): Promise<MaliciousHost> {
     const backend = await startBackend(options);
-    const tunnel = await startKmsTunnel({
-      transport: unixTransport,
-      listen: parseTransportAddress(backend.enclaveAddresses.tunnel),
-      endpoint: backend.kmsEndpoint,
-      log,
-    });
-    return new MaliciousHost(backend, tunnel);
+    const host = new MaliciousHost(backend);
+    await host.tunnel(backend.enclaveAddresses.tunnel);
+    return host;
   }
 
-  /** A further enclave's way to KMS. */
-  async tunnel(listen: string): Promise<void> {
-    const { kmsEndpoint: endpoint } = this.backend;
-    const address = parseTransportAddress(listen);
-    this.#tunnels.push(await startKmsTunnel({ transport: unixTransport, listen: address, endpoint, log }));
+  /** An enclave's ways to KMS. */
+  async tunnel(first: string): Promise<void> {
+    for (const { tunnel, endpoint } of this.backend.kmsKeys.tunnels) {
+      const listen = tunnelAddress(parseTransportAddress(first), tunnel);
+      this.#tunnels.push(await startKmsTunnel({ transport: unixTransport, listen, endpoint, log }));
+    }
   }
 
   connect(address: string): EnclaveClient {

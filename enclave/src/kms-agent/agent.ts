@@ -21,7 +21,7 @@ import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { CredentialBytes } from '@quantumvault/shared/protocol/message-parts.ts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import type { EnclaveConfig } from '../config.ts';
+import type { KmsConfig, KmsKey } from '../kms-config.ts';
 import {
   type AgentFailure,
   type AgentMessageName,
@@ -33,37 +33,48 @@ import {
   type KmsAnswer,
 } from './protocol.ts';
 
-/** HTTPS whose bytes travel over the host's tunnel. */
+/** Opens a connection to the host's end of the tunnel of that number. */
+export type OpenTunnel = (tunnel: number) => Duplex;
+
+interface Place {
+  readonly region: string;
+  readonly endpoint: URL;
+}
+
+/** HTTPS to one endpoint, whose bytes travel over the host's tunnel to it. */
 class TunnelAgent extends Agent {
   readonly #open: () => Duplex;
-  readonly #config: EnclaveConfig['kms'];
+  readonly #servername: string;
+  readonly #rootCertificates: readonly string[];
 
-  constructor(open: () => Duplex, config: EnclaveConfig['kms'], options: AgentOptions) {
+  constructor(open: () => Duplex, { hostname }: URL, rootCertificates: readonly string[], options: AgentOptions) {
     super(options);
     this.#open = open;
-    this.#config = config;
+    this.#servername = hostname;
+    this.#rootCertificates = rootCertificates;
   }
 
   override createConnection(): Duplex {
     return connectTls({
       socket: this.#open(),
-      servername: this.#config.endpoint.hostname,
-      ca: [...this.#config.rootCertificates],
+      servername: this.#servername,
+      ca: [...this.#rootCertificates],
       minVersion: 'TLSv1.2',
       ALPNProtocols: ['http/1.1'],
     });
   }
 }
 
-export class KmsAgent {
-  readonly #config: EnclaveConfig['kms'];
+/** One endpoint of KMS: what carries calls to it, and the client with the newest credentials. */
+class EndpointClient {
+  readonly #place: Place;
   readonly #requestHandler: NodeHttpHandler;
   #client: KMSClient | undefined;
 
-  constructor(config: EnclaveConfig['kms'], openTunnel: () => Duplex) {
-    this.#config = config;
+  constructor(place: Place, httpsAgent: Agent) {
+    this.#place = place;
     this.#requestHandler = new NodeHttpHandler({
-      httpsAgent: new TunnelAgent(openTunnel, config, { keepAlive: true, maxSockets: 16, timeout: 60_000 }),
+      httpsAgent,
       connectionTimeout: LIMITS.kmsTimeoutMilliseconds,
       requestTimeout: LIMITS.kmsTimeoutMilliseconds,
       // Without this the timeout only warns, and a hanging KMS hangs its callers.
@@ -75,17 +86,10 @@ export class KmsAgent {
    * A client of their own for each credentials, over the same connections: a client keeps what its provider once
    * answered, until five minutes before the expiry or for ever, and would not notice that they were replaced.
    */
-  setCredentials(bytes: CredentialBytes): void {
-    // secret-rule: the SDK takes credentials as strings, which V8 keeps until it likes
-    const decode = (value: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(value);
-    const credentials = {
-      accessKeyId: decode(bytes.accessKeyId),
-      secretAccessKey: decode(bytes.secretAccessKey),
-      ...(bytes.sessionToken && { sessionToken: decode(bytes.sessionToken) }),
-    };
+  setCredentials(credentials: { readonly accessKeyId: string; readonly secretAccessKey: string }): void {
     this.#client = new KMSClient({
-      region: this.#config.region,
-      endpoint: this.#config.endpoint.origin,
+      region: this.#place.region,
+      endpoint: this.#place.endpoint.origin,
       maxAttempts: 3,
       // Without their expiry, which is KMS's to judge: the SDK would wait for others that only the host can bring.
       // secret-rule: this is how the SDK asks for them
@@ -94,14 +98,53 @@ export class KmsAgent {
     });
   }
 
-  #requireClient(): KMSClient {
+  get client(): KMSClient {
     if (this.#client === undefined) throw new QvError('kms_unavailable', { value: 'no credentials' });
     return this.#client;
+  }
+}
+
+export class KmsAgent {
+  /** By key ARN: keys of one endpoint share its connections. */
+  readonly #byKey = new Map<string, EndpointClient>();
+
+  constructor({ keys, rootCertificates }: Pick<KmsConfig, 'keys' | 'rootCertificates'>, openTunnel: OpenTunnel) {
+    const endpoints = new Map<number, EndpointClient>();
+    const count = new Set(keys.map(({ tunnel }) => tunnel)).size;
+    const maxSockets = Math.min(LIMITS.kmsConnections, Math.floor(LIMITS.kmsConnectionsOfAll / count));
+    const connecting = (key: KmsKey): EndpointClient => {
+      const open = (): Duplex => openTunnel(key.tunnel);
+      const options = { keepAlive: true, maxSockets, timeout: 60_000 };
+      return new EndpointClient(key, new TunnelAgent(open, key.endpoint, rootCertificates, options));
+    };
+    for (const key of keys) {
+      const endpoint = endpoints.get(key.tunnel) ?? connecting(key);
+      endpoints.set(key.tunnel, endpoint);
+      this.#byKey.set(key.keyArn, endpoint);
+    }
+  }
+
+  setCredentials(bytes: CredentialBytes): void {
+    // secret-rule: the SDK takes credentials as strings, which V8 keeps until it likes
+    const decode = (value: Uint8Array): string => new TextDecoder('utf-8', { fatal: true }).decode(value);
+    const credentials = {
+      accessKeyId: decode(bytes.accessKeyId),
+      secretAccessKey: decode(bytes.secretAccessKey),
+      ...(bytes.sessionToken && { sessionToken: decode(bytes.sessionToken) }),
+    };
+    for (const endpoint of new Set(this.#byKey.values())) endpoint.setCredentials(credentials);
+  }
+
+  /** Of the endpoint that is measured for the key. */
+  #clientOf(keyArn: string): KMSClient {
+    const endpoint = this.#byKey.get(keyArn);
+    if (endpoint === undefined) throw new QvError('kms_refused', { value: 'not a measured key' });
+    return endpoint.client;
   }
 
   async generateDataKey(request: AgentRequest<'generateDataKey'>): Promise<KmsAnswer> {
     return toAnswer(
-      await this.#requireClient().send(
+      await this.#clientOf(request.keyArn).send(
         new GenerateDataKeyCommand({
           KeyId: request.keyArn,
           NumberOfBytes: LIMITS.executionKeyBytes,
@@ -114,7 +157,7 @@ export class KmsAgent {
 
   async decrypt(request: AgentRequest<'decrypt'>): Promise<KmsAnswer> {
     return toAnswer(
-      await this.#requireClient().send(
+      await this.#clientOf(request.keyArn).send(
         new DecryptCommand({
           KeyId: request.keyArn,
           CiphertextBlob: request.ciphertext,
@@ -152,6 +195,7 @@ function toAnswer(result: KmsResult): KmsAnswer {
 /** What the vault process needs to know of a failure. AWS's message stays in this process's log. */
 export function classify(error: unknown): AgentFailure {
   if (error instanceof InvalidCiphertextException || error instanceof IncorrectKeyException) return 'key_blob_invalid';
+  if (error instanceof QvError && error.code === 'kms_refused') return 'kms_refused';
   if (!(error instanceof KMSServiceException)) return 'kms_unavailable';
   const transient = error.$fault === 'server' || error.$retryable !== undefined || /Throttl|Timeout/.test(error.name);
   return transient ? 'kms_unavailable' : 'kms_refused';

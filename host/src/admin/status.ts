@@ -37,6 +37,7 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
             version: said.version,
             configHash: toHex(said.configHash),
             kmsKeyArn: said.kmsKeyArn,
+            kmsKeys: (said.kmsKeys ?? []).map(({ keyArn, use, isAvoided }) => ({ keyArn, use, avoided: isAvoided })),
             freezeId: said.freezeId === undefined ? null : toHex(said.freezeId),
             time: said.time === undefined ? null : instant(said.time),
             leaves: String(said.leaves),

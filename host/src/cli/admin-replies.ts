@@ -49,6 +49,10 @@ const SHAPES: Shape = {
     if (enclave === undefined) return;
     for (const key of ['phase', 'version', 'configHash', 'kmsKeyArn', 'leaves']) enclave.text(key);
     for (const key of ['boot', 'freezeId', 'time']) if (enclave.required(key) !== null) enclave.text(key);
+    for (const key of items(enclave, 'kmsKeys')) {
+      for (const name of ['keyArn', 'use']) key.text(name);
+      flag(key, 'avoided');
+    }
     count(enclave, 'wallets');
     const said = nullable(enclave, 'freezes');
     if (said === undefined) return;

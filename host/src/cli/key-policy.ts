@@ -15,6 +15,8 @@ export interface KeyPolicyInput {
   readonly instanceRoleArn: string;
   /** PCR0 of each allowed image, lower-case hex. Several during an upgrade. */
   readonly pcr0s: readonly string[];
+  /** Of a multi-Region key, primary or replica. Default false. */
+  readonly isMultiRegion?: boolean;
 }
 
 const ZERO = '0'.repeat(96);
@@ -39,9 +41,18 @@ const DENIED = [
 /** Whoever may do one of these can end or take over every key of the deployment. */
 const POWERS = ['kms:PutKeyPolicy', 'kms:ScheduleKeyDeletion', 'kms:DisableKey'];
 
+/** A replica has the same key material under a policy of its own: whoever makes one rules the key. */
+const MULTI_REGION_POWERS = ['kms:ReplicateKey', 'kms:UpdatePrimaryRegion'];
+
+const powersOf = (isMultiRegion: boolean): readonly string[] =>
+  isMultiRegion ? [...POWERS, ...MULTI_REGION_POWERS] : POWERS;
+
+const deniedOf = (isMultiRegion: boolean): readonly string[] =>
+  isMultiRegion ? DENIED.filter((action) => !MULTI_REGION_POWERS.includes(action)) : DENIED;
+
 export type KeyPolicyDocument = Readonly<Record<string, unknown>>;
 
-const administers = (breakGlassArn: string): KeyPolicyDocument => ({
+const administers = (breakGlassArn: string, isMultiRegion: boolean): KeyPolicyDocument => ({
   Sid: 'BreakGlassAdministers',
   Effect: 'Allow',
   Principal: { AWS: breakGlassArn },
@@ -55,7 +66,7 @@ const administers = (breakGlassArn: string): KeyPolicyDocument => ({
     'kms:EnableKeyRotation',
     'kms:CancelKeyDeletion',
     'kms:TagResource',
-    ...POWERS,
+    ...powersOf(isMultiRegion),
   ],
   Resource: '*',
 });
@@ -69,8 +80,8 @@ const denied = (sid: string, actions: readonly string[]): KeyPolicyDocument => (
 });
 
 /** An explicit denial outlives any statement or grant that somebody adds later. */
-const nobodyElseAdministers = (breakGlassArn: string): KeyPolicyDocument => ({
-  ...denied('NobodyElseAdministers', POWERS),
+const nobodyElseAdministers = (breakGlassArn: string, isMultiRegion: boolean): KeyPolicyDocument => ({
+  ...denied('NobodyElseAdministers', powersOf(isMultiRegion)),
   Condition: { ArnNotEquals: { 'aws:PrincipalArn': breakGlassArn } },
 });
 
@@ -78,20 +89,21 @@ const nobodyElseAdministers = (breakGlassArn: string): KeyPolicyDocument => ({
  * For a key whose image is not measured yet: nobody uses it. The enclave's configuration names the key and is itself
  * measured, so the key has to exist before there is a PCR0 to allow.
  */
-export function unusedKeyPolicy(breakGlassArn: string): KeyPolicyDocument {
+export function unusedKeyPolicy(breakGlassArn: string, { isMultiRegion = false } = {}): KeyPolicyDocument {
   return {
     Version: VERSION,
     Statement: [
-      administers(breakGlassArn),
-      nobodyElseAdministers(breakGlassArn),
+      administers(breakGlassArn, isMultiRegion),
+      nobodyElseAdministers(breakGlassArn, isMultiRegion),
       denied('NobodyUses', USE),
-      denied('NothingUnattested', DENIED),
+      denied('NothingUnattested', deniedOf(isMultiRegion)),
     ],
   };
 }
 
 /** The policy document. @throws QvError field_malformed: no image, a malformed PCR0, a debug enclave's zeros */
-export function keyPolicy({ breakGlassArn, instanceRoleArn, pcr0s }: KeyPolicyInput): KeyPolicyDocument {
+export function keyPolicy(input: KeyPolicyInput): KeyPolicyDocument {
+  const { breakGlassArn, instanceRoleArn, pcr0s, isMultiRegion = false } = input;
   if (pcr0s.length === 0) throw new QvError('field_malformed', { path: 'pcr0', value: 'none' });
   for (const pcr0 of pcr0s) {
     // A policy pinned to zeros would accept any debug enclave.
@@ -101,8 +113,8 @@ export function keyPolicy({ breakGlassArn, instanceRoleArn, pcr0s }: KeyPolicyIn
   return {
     Version: VERSION,
     Statement: [
-      administers(breakGlassArn),
-      nobodyElseAdministers(breakGlassArn),
+      administers(breakGlassArn, isMultiRegion),
+      nobodyElseAdministers(breakGlassArn, isMultiRegion),
       {
         Sid: 'AttestedImagesUse',
         Effect: 'Allow',
@@ -121,7 +133,13 @@ export function keyPolicy({ breakGlassArn, instanceRoleArn, pcr0s }: KeyPolicyIn
         ...denied('NoDebugEnclaveUses', USE),
         Condition: { StringEquals: { 'kms:RecipientAttestation:ImageSha384': ZERO } },
       },
-      denied('NothingUnattested', DENIED),
+      denied('NothingUnattested', deniedOf(isMultiRegion)),
     ],
   };
+}
+
+/** What the instance role's own policy says: keys of other accounts are not its to use without. */
+export function instancePolicy(keyArns: readonly string[]): KeyPolicyDocument {
+  const Resource = keyArns.length === 1 ? keyArns[0] : [...keyArns];
+  return { Version: VERSION, Statement: [{ Sid: 'UseTheKey', Effect: 'Allow', Action: USE, Resource }] };
 }

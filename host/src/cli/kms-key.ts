@@ -29,14 +29,20 @@ export function kmsClient({ region, endpoint }: KmsPlace, options: KMSClientConf
  * @returns the full ARN, to be measured into the enclave's configuration
  * @throws QvError kms_unavailable, kms_refused with AWS's error name
  */
-export async function createKmsKey(client: KMSClient, breakGlassArn: string, description: string): Promise<string> {
+export async function createKmsKey(
+  client: KMSClient,
+  breakGlassArn: string,
+  description: string,
+  { isMultiRegion = false } = {},
+): Promise<string> {
   const { KeyMetadata } = await asQvError(() =>
     client.send(
       new CreateKeyCommand({
         Description: description,
         KeySpec: 'SYMMETRIC_DEFAULT',
         KeyUsage: 'ENCRYPT_DECRYPT',
-        Policy: JSON.stringify(unusedKeyPolicy(breakGlassArn)),
+        Policy: JSON.stringify(unusedKeyPolicy(breakGlassArn, { isMultiRegion })),
+        ...(isMultiRegion && { MultiRegion: true }),
       }),
     ),
   );

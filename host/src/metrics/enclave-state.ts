@@ -1,6 +1,7 @@
 /** The enclave as it last told, at most some seconds ago: nothing here asks it. */
+import type { KmsKeyState } from '@quantumvault/shared/protocol/message-parts.ts';
 import { PHASES } from '@quantumvault/shared/protocol/messages.ts';
-import { Gauge } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import { absoluteCounter, flag, gauge, gaugeBy } from './collected.ts';
 import type { HostMetrics } from './metrics.ts';
 import type { StateDeps } from './state.ts';
@@ -61,6 +62,7 @@ export function collectEnclave({ registry }: Pick<HostMetrics, 'registry'>, deps
     failures = session.status?.kmsFailures ?? failures;
     return failures;
   });
+  collectKeys(registry, () => session.status?.kmsKeys);
   absoluteCounter(registry, 'qv_log_leaves_total', "Decisions in the log of the enclave's present boot.", () => {
     leaves = session.status?.leaves ?? leaves;
     return leaves;
@@ -72,4 +74,34 @@ export function collectEnclave({ registry }: Pick<HostMetrics, 'registry'>, deps
     Number(published()),
   );
   gauge(registry, 'qv_log_unpublished_leaves', 'Of these, the others.', () => Number(leaves - published()));
+}
+
+/** One series for each key that is measured into the image. */
+function collectKeys(registry: Registry, told: () => readonly KmsKeyState[] | undefined): void {
+  let keys: readonly KmsKeyState[] = [];
+  const labelNames = ['key', 'use'];
+  const counted = (name: string, help: string, value: (key: KmsKeyState) => bigint): Counter =>
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        keys = told() ?? keys;
+        for (const key of keys) this.inc({ key: key.keyArn, use: key.use }, Number(value(key)));
+      },
+    });
+  counted('qv_kms_key_calls_total', 'Calls of KMS that named this key.', ({ calls }) => calls);
+  counted('qv_kms_key_failures_total', 'Those without a usable answer.', ({ failures }) => failures);
+  new Gauge({
+    name: 'qv_kms_key_avoided',
+    help: '1 while the key is asked last, because it did not answer.',
+    labelNames,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const key of told() ?? []) this.set({ key: key.keyArn, use: key.use }, flag(key.isAvoided));
+    },
+  });
 }

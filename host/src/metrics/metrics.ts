@@ -7,6 +7,7 @@
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { MESSAGES, type MessageName } from '@quantumvault/shared/protocol/messages.ts';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { TunnelCounts } from '../kms-tunnel.ts';
 import {
   type CodeLabel,
   type Counts,
@@ -195,6 +196,19 @@ export class HostMetrics implements Counts {
 
   tunnelOpen(count: number): void {
     this.#tunnelOpen.set(count);
+  }
+
+  /** Counts for one of several tunnels: what is open in all of them is one number. */
+  oneTunnel(): TunnelCounts {
+    let open = 0;
+    return {
+      tunnelConnection: (outcome) => this.tunnelConnection(outcome),
+      tunnelBytes: (direction, bytes) => this.tunnelBytes(direction, bytes),
+      tunnelOpen: (count) => {
+        this.#tunnelOpen.inc(count - open);
+        open = count;
+      },
+    };
   }
 
   tunnelBytes(direction: 'to_kms' | 'to_enclave', bytes: number): void {

@@ -135,6 +135,12 @@ function enclaveSection({ status, pcrs }: OpsFacts): Html {
     ['Version', status.version],
     ['Configuration', toHex(status.configHash)],
     ['KMS key', status.kmsKeyArn],
+    ...(status.kmsKeys ?? [])
+      .filter(({ use, isAvoided }) => use !== 'current' || isAvoided)
+      .map(({ keyArn, use, isAvoided }): [string, string] => [
+        `KMS key, ${use}`,
+        isAvoided ? `${keyArn}, does not answer` : keyArn,
+      ]),
     ['Trusted time', timeOf(status.time)],
     ['PCRs', note],
     ...pcrs.map(([index, hex]): [string, string] => [`PCR${index}`, hex]),

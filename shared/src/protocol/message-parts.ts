@@ -62,6 +62,18 @@ export const signalCodec = struct({
   body: field(3, bytes(0, LIMITS.signalBodyBytes)),
   signature: maybe(4, fixed<Signature>(64)),
 });
+/** A key of KMS that is measured into the image, and what became of the calls that named it. */
+export const kmsKeyState = struct({
+  keyArn: field(0, text(256, FACT)),
+  use: field(1, oneOf('current', 'replica', 'previous', 'second')),
+  calls: field(2, u64),
+  /** Those without a usable answer. */
+  failures: field(3, u64),
+  /** It did not answer lately, and is asked last. */
+  isAvoided: field(4, bool),
+});
+export type KmsKeyState = Infer<typeof kmsKeyState>;
+
 export type SignalMessage = Infer<typeof signalCodec>;
 
 export const ruleOutcome = struct({

@@ -14,6 +14,7 @@ import {
   batchVerdict,
   budget,
   credentialsCodec,
+  kmsKeyState,
   newWallet,
   ruleOutcome,
   sealedState,
@@ -68,6 +69,8 @@ export const MESSAGES = {
       /** Of the document that the next call of KMS shows, and of the last sample of the module's time. */
       attestationAgeSeconds: maybe(13, u32),
       timeAgeSeconds: maybe(14, u32),
+      /** The measured keys of KMS, in the order in which they are asked; calls and failures of this boot. */
+      kmsKeys: maybe(15, list(kmsKeyState, 1, 2 * LIMITS.kmsFurtherKeys + 2)),
     }),
   },
   /** A fresh attestation document over the caller's nonce, for auditors. It names no recipient key. */

@@ -30,6 +30,10 @@ export const hostConfig: Target = {
     most: json({
       ...GOOD_CONFIG,
       credentialsFile: undefined,
+      kmsTunnel: {
+        ...GOOD_CONFIG.kmsTunnel,
+        further: [{ listen: 'vsock:3:5003', endpoint: 'kms.eu-north-1.amazonaws.com:443' }],
+      },
       credentials: { imds: true },
       tls: { certificateFile: '/a', keyFile: '/b', clientCaFile: '/c' },
       trustedProxies: ['10.0.0.0/8', '2001:db8::7'],
@@ -84,7 +88,26 @@ export const enclaveConfig: Target = {
     ) as { kms: { rootCertificates: string[] } };
     const kms = { ...example.kms, rootCertificates: example.kms.rootCertificates.slice(2, 3) };
     const small = { ...example, kms };
-    return { example: json(small), witnessed: json({ ...small, witnesses: { threshold: 1, keys: [witnessKey] } }) };
+    const keyArn = 'arn:aws:kms:eu-central-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef';
+    const keys = {
+      ...kms,
+      keyArn,
+      tunnel: 1,
+      replicas: [
+        { keyArn: keyArn.replace('central', 'north'), endpoint: 'https://kms.eu-north-1.amazonaws.com', tunnel: 0 },
+      ],
+      previous: [
+        {
+          keyArn: 'arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000001',
+          endpoint: 'https://kms.eu-central-1.amazonaws.com',
+        },
+      ],
+    };
+    return {
+      example: json(small),
+      witnessed: json({ ...small, witnesses: { threshold: 1, keys: [witnessKey] } }),
+      keys: json({ ...small, kms: keys }),
+    };
   },
   mutators: [jsonMutator()],
   maxBytes: 16 * 1024,
@@ -102,9 +125,16 @@ export const enclaveConfig: Target = {
       'the threshold of witnesses',
     );
     must(
-      kms.rootCertificates.length > 0 && kms.endpoint.protocol === 'https:' && parentCid < 2 ** 32 - 1,
+      kms.rootCertificates.length > 0 && parentCid < 2 ** 32 - 1 && kms.keys[0]?.keyArn === kms.keyArn,
       'KMS or parent',
     );
-    return { operators, kms: { ...kms, endpoint: kms.endpoint.href }, ...rest };
+    const keys = kms.keys.map(({ endpoint, ...key }) => ({ ...key, endpoint: endpoint.href }));
+    must(new Set(keys.map(({ keyArn }) => keyArn)).size === keys.length, 'a key twice');
+    must(
+      keys.every(({ endpoint, tunnel }) => endpoint.startsWith('https:') && tunnel < 8) &&
+        keys.every((a) => keys.every((b) => (a.endpoint === b.endpoint) === (a.tunnel === b.tunnel))),
+      'one tunnel for each endpoint',
+    );
+    return { operators, kms: { ...kms, keys }, ...rest };
   },
 };

@@ -121,6 +121,7 @@ export const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
   },
   attest: { document: filled(200, 8) },
   credentials: {},
+    kmsKeys: [{ keyArn: 'arn:aws:kms:x', use: 'current', calls: 10n, failures: 1n, isAvoided: false }],
   rowKeyCreate: { blob: filled(180, 2) },
   rowKeyUnwrap: { rowKey: filled(32, 4) },
   walletCreate: { wallet, blobs, stateVersion: 1n, certificate: signedBytes, receipt },

@@ -102,7 +102,7 @@ beforeAll(async () => {
   ] as const) {
     enclaves.set(debug ? 'debug' : image, await testNsm({ root, pcr0: image, roleArn: INSTANCE_ROLE, debug }));
   }
-  local = await testKms(root.certificateDer, { principals: [BREAK_GLASS], accountId: KEYS_ACCOUNT });
+  local = await testKms(root.certificateDer, { principals: [BREAK_GLASS] });
   // As the guide has it: the key comes first, usable by nobody; then the role, then the image, then the policy.
   const unused = JSON.stringify(policyOf('', ''));
   const created = await as(BREAK_GLASS).send(new CreateKeyCommand({ Policy: unused }));

@@ -10,22 +10,33 @@ import type { CallRecord, FaultRule, OperationCounts } from './faults.ts';
 import type { LocalKms } from './server.ts';
 import type { Principal } from './sigv4.ts';
 
-type Command =
+type Command = {
+  /** Default: the first one. */
+  readonly region?: string;
+} & (
   | { readonly command: 'setFaults'; readonly rules: readonly FaultRule[] }
   | { readonly command: 'counts' }
   | { readonly command: 'calls'; readonly last: number }
   | { readonly command: 'clearCalls' }
   | { readonly command: 'setPrincipals'; readonly principals: readonly Principal[] }
-  | { readonly command: 'setClockOffset'; readonly milliseconds: number };
+  | { readonly command: 'setClockOffset'; readonly milliseconds: number }
+  | { readonly command: 'setReachable'; readonly isReachable: boolean }
+);
 
 /** Keeps an answer within one frame. */
 const MAX_CALLS = 64;
 
-export function serveAdmin(kms: LocalKms, address: string): Promise<Listener> {
+export function serveAdmin(regions: ReadonlyMap<string, LocalKms>, address: string): Promise<Listener> {
   return unixTransport.listen(parseTransportAddress(address), (stream: Duplex) => {
+    let done = Promise.resolve();
     readFrames(stream, (frame) => {
-      const answer = perform(kms, JSON.parse(Buffer.from(frame).toString()) as Command);
-      writeFrame(stream, Buffer.from(JSON.stringify(answer ?? null)));
+      const command = JSON.parse(Buffer.from(frame).toString()) as Command;
+      done = done.then(async () => {
+        const [first] = regions.values();
+        const kms = command.region === undefined ? first : regions.get(command.region);
+        const answer = kms === undefined ? undefined : await perform(kms, command);
+        writeFrame(stream, Buffer.from(JSON.stringify(answer ?? null)));
+      });
     });
     stream.on('end', () => stream.end());
     stream.on('error', () => undefined);
@@ -48,6 +59,8 @@ function perform(kms: LocalKms, command: Command): unknown {
     case 'setClockOffset':
       kms.clockOffsetMilliseconds = command.milliseconds;
       return undefined;
+    case 'setReachable':
+      return kms.setReachable(command.isReachable);
   }
 }
 
@@ -60,8 +73,11 @@ interface Waiting {
 export class KmsAdmin {
   readonly #stream: Duplex;
   readonly #waiting: Waiting[] = [];
+  readonly #region: string | undefined;
 
-  constructor(address: string) {
+  /** @param region which of several; the first one by default */
+  constructor(address: string, region?: string) {
+    this.#region = region;
     this.#stream = unixTransport.connect(parseTransportAddress(address));
     readFrames(this.#stream, (frame) => this.#waiting.shift()?.resolve(JSON.parse(Buffer.from(frame).toString())));
     this.#stream.on('error', (error) => this.#fail(error));
@@ -101,6 +117,11 @@ export class KmsAdmin {
     await this.#send({ command: 'setClockOffset', milliseconds });
   }
 
+  /** False hangs up on everybody and takes no connections, until true. */
+  async setReachable(isReachable: boolean): Promise<void> {
+    await this.#send({ command: 'setReachable', isReachable });
+  }
+
   close(): void {
     this.#stream.destroy();
   }
@@ -109,7 +130,8 @@ export class KmsAdmin {
     return new Promise((resolve, reject) => {
       if (this.#stream.destroyed) return reject(new Error('the admin socket is closed'));
       this.#waiting.push({ resolve, reject });
-      writeFrame(this.#stream, Buffer.from(JSON.stringify(command)));
+      const region = this.#region;
+      writeFrame(this.#stream, Buffer.from(JSON.stringify({ ...command, ...(region && { region }) })));
     });
   }
 

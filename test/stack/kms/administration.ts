@@ -2,7 +2,7 @@
 import type { Answer, Call } from './call.ts';
 import { KmsError } from './errors.ts';
 import type { KmsKey } from './keys.ts';
-import { parsePolicy } from './policy.ts';
+import { accountOf, parsePolicy } from './policy.ts';
 
 const DAY = 24 * 3600_000;
 
@@ -10,19 +10,43 @@ const DAY = 24 * 3600_000;
 export async function createKey(call: Call): Promise<Answer> {
   const { parameters, input } = call;
   const spec = parameters.optionalText('KeySpec') ?? parameters.optionalText('CustomerMasterKeySpec');
-  const isPlain = !parameters.flag('MultiRegion') && parameters.choice('Origin', ['AWS_KMS'], 'AWS_KMS') === 'AWS_KMS';
-  if ((spec ?? 'SYMMETRIC_DEFAULT') !== 'SYMMETRIC_DEFAULT' || !isPlain) {
-    throw new KmsError('UnsupportedOperationException', 'Only single-Region symmetric keys exist here.');
+  const isOurs = parameters.choice('Origin', ['AWS_KMS'], 'AWS_KMS') === 'AWS_KMS';
+  if ((spec ?? 'SYMMETRIC_DEFAULT') !== 'SYMMETRIC_DEFAULT' || !isOurs) {
+    throw new KmsError('UnsupportedOperationException', 'Only symmetric keys exist here.');
   }
   parameters.choice('KeyUsage', ['ENCRYPT_DECRYPT'], 'ENCRYPT_DECRYPT');
   const policy = parameters.optionalText('Policy');
+  const { accountId } = call;
   const key = await input.keys.create({
+    accountId,
+    isMultiRegion: parameters.flag('MultiRegion'),
     description: parameters.optionalText('Description') ?? '',
     createdAt: input.now,
-    policyOf: (arn) => acceptablePolicy(call, policy ?? defaultPolicy(input.accountId), arn),
+    policyOf: (arn) => acceptablePolicy(call, policy ?? defaultPolicy(accountId), arn),
   });
   call.trace.keyArn = key.arn;
   return { KeyMetadata: metadata(call, key) };
+}
+
+/** Also needs kms:CreateKey in the replica's Region, which everybody here has. The policy is not copied. */
+export async function replicateKey(call: Call): Promise<Answer> {
+  const { parameters, input, accountId } = call;
+  const region = parameters.text('ReplicaRegion');
+  const policy = parameters.optionalText('Policy');
+  const primary = call.authorizedKey('kms:ReplicateKey');
+  if (primary.multiRegion?.type !== 'PRIMARY')
+    throw new KmsError('UnsupportedOperationException', `${primary.arn} is not a multi-Region primary key.`);
+  if (primary.state !== 'Enabled') throw new KmsError('KMSInvalidStateException', `${primary.arn} is not enabled.`);
+  const keys = input.otherRegions.get(region);
+  if (keys === undefined) throw new KmsError('ValidationException', `${region} is not a Region of the others here.`);
+  if (keys.has(primary.id)) throw new KmsError('AlreadyExistsException', `${primary.id} has a replica in ${region}.`);
+  const replica = await keys.replicate(primary, {
+    accountId,
+    description: parameters.optionalText('Description') ?? '',
+    createdAt: input.now,
+    policyOf: (arn) => acceptablePolicy(call, policy ?? defaultPolicy(accountId), arn),
+  });
+  return { ReplicaKeyMetadata: metadata(call, replica), ReplicaPolicy: replica.policy, ReplicaTags: [] };
 }
 
 /** What AWS gives a key without a policy: the account decides. */
@@ -60,7 +84,8 @@ export async function describeKey(call: Call): Promise<Answer> {
 }
 
 export async function listKeys(call: Call): Promise<Answer> {
-  return { Keys: call.input.keys.list().map((key) => ({ KeyId: key.id, KeyArn: key.arn })), Truncated: false };
+  const own = call.input.keys.list().filter(({ arn }) => accountOf(arn) === call.accountId);
+  return { Keys: own.map((key) => ({ KeyId: key.id, KeyArn: key.arn })), Truncated: false };
 }
 
 export async function getKeyPolicy(call: Call): Promise<Answer> {
@@ -113,8 +138,14 @@ export async function cancelKeyDeletion(call: Call): Promise<Answer> {
 }
 
 function metadata(call: Call, key: KmsKey): Answer {
+  const { multiRegion } = key;
+  const primary = multiRegion?.primaryArn ?? key.arn;
+  const related = [call.input.keys, ...call.input.otherRegions.values()].flatMap((keys) =>
+    keys.list().filter(({ id, arn }) => id === key.id && arn !== primary),
+  );
+  const place = (arn: string): Answer => ({ Arn: arn, Region: arn.split(':')[3] });
   return {
-    AWSAccountId: call.input.accountId,
+    AWSAccountId: accountOf(key.arn),
     KeyId: key.id,
     Arn: key.arn,
     CreationDate: key.createdAt / 1000,
@@ -128,6 +159,13 @@ function metadata(call: Call, key: KmsKey): Answer {
     CustomerMasterKeySpec: 'SYMMETRIC_DEFAULT',
     KeySpec: 'SYMMETRIC_DEFAULT',
     EncryptionAlgorithms: ['SYMMETRIC_DEFAULT'],
-    MultiRegion: false,
+    MultiRegion: multiRegion !== undefined,
+    ...(multiRegion && {
+      MultiRegionConfiguration: {
+        MultiRegionKeyType: multiRegion.type,
+        PrimaryKey: place(primary),
+        ReplicaKeys: related.map(({ arn }) => place(arn)),
+      },
+    }),
   };
 }

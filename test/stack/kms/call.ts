@@ -18,7 +18,8 @@ export interface CallInput {
   readonly principal: Principal;
   readonly parameters: Parameters;
   readonly keys: KeyStore;
-  readonly accountId: string;
+  /** Of the other Regions, for replicas. */
+  readonly otherRegions: ReadonlyMap<string, KeyStore>;
   readonly nsmRootDer: Uint8Array;
   readonly unsafeAcceptUnsignedDocuments: boolean | undefined;
   readonly now: number;
@@ -87,14 +88,18 @@ export class Call {
     action: string,
     facts: { context?: EncryptionContext; recipient?: Recipient | undefined } = {},
   ): KmsKey {
-    const name = this.parameters.text('KeyId');
-    // A bare id is one of the caller's own account.
-    if (!name.startsWith('arn:') && accountOf(this.input.principal.arn) !== this.input.accountId) {
-      throw new KmsError('NotFoundException', `Key '${name}' does not exist`);
-    }
-    const key = this.input.keys.find(name);
+    const key = this.findKey(this.parameters.text('KeyId'));
     this.authorize(key, action, facts);
     return key;
+  }
+
+  /** The caller's account: where his keys are made, and whose keys bare ids name. */
+  get accountId(): string {
+    return accountOf(this.input.principal.arn);
+  }
+
+  findKey(name: string): KmsKey {
+    return this.input.keys.find(name, this.accountId);
   }
 
   authorize(

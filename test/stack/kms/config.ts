@@ -19,7 +19,8 @@ export interface KmsConfig {
   /** Where every secret that leaves for a recipient is written down, for tests that look for it: see record.ts. */
   readonly recordFile?: string;
   readonly region?: string;
-  readonly accountId?: string;
+  /** Further Regions, each at an endpoint of its own. */
+  readonly furtherRegions?: readonly string[];
   /** Further DNS names of the server certificate. */
   readonly serverNames?: readonly string[];
   readonly principals: readonly Principal[];
@@ -34,7 +35,10 @@ export async function readKmsConfig(path: string): Promise<KmsConfig> {
     principals: fields.list('principals').map(parsePrincipal),
     ...(unsigned !== undefined && { unsafeAcceptUnsignedDocuments: unsigned }),
     ...(fields.optional('port') === undefined ? {} : { port: fields.integer('port', 65_535) }),
-    ...optionalTexts(fields, ['host', 'adminSocket', 'recordFile', 'region', 'accountId']),
+    ...optionalTexts(fields, ['host', 'adminSocket', 'recordFile', 'region']),
+    ...(fields.optional('furtherRegions') === undefined
+      ? {}
+      : { furtherRegions: fields.list('furtherRegions').map(String) }),
     ...(fields.optional('serverNames') === undefined ? {} : { serverNames: fields.list('serverNames').map(String) }),
   };
   fields.end();

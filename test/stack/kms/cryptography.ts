@@ -48,7 +48,7 @@ export async function reEncrypt(call: Call): Promise<Answer> {
   const blob = call.parameters.bytes('CiphertextBlob', 1, BLOB_BYTES);
   const destinationContext = call.context('DestinationEncryptionContext');
   const sourceContext = call.context('SourceEncryptionContext');
-  const destination = call.input.keys.find(call.parameters.text('DestinationKeyId'));
+  const destination = call.findKey(call.parameters.text('DestinationKeyId'));
   const source = call.input.keys.ofBlob(blob);
   // Two permissions: whoever may decrypt a blob only when attested must not get it under a key of his own.
   call.authorize(destination, 'kms:ReEncryptTo', { context: destinationContext });
@@ -116,7 +116,7 @@ function requireSymmetric(call: Call, member: string): void {
 
 function requireNamedKey(call: Call, member: string, id: string): void {
   const named = call.parameters.optionalText(member);
-  if (named !== undefined && call.input.keys.find(named).id !== id) {
+  if (named !== undefined && call.findKey(named).id !== id) {
     throw new KmsError(
       'IncorrectKeyException',
       'The key ID in the request does not identify a CMK that can perform this operation.',

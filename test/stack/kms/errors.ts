@@ -2,6 +2,7 @@
 
 export const KMS_ERRORS = {
   AccessDeniedException: 400,
+  AlreadyExistsException: 400,
   DisabledException: 400,
   DryRunOperationException: 400,
   ExpiredTokenException: 400,

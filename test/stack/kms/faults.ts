@@ -27,6 +27,8 @@ export type Fault =
 export interface FaultRule {
   /** Operation names, `Decrypt`; all of them when absent. */
   readonly operations?: readonly string[];
+  /** Calls that name this key; all of them when absent. */
+  readonly keyArn?: string;
   /** How many calls it hits; all of them when absent. */
   readonly times?: number;
   readonly fault: Fault;
@@ -60,9 +62,12 @@ export class Faults {
   }
 
   /** The faults for one call; each rule that applies counts it. */
-  take(operation: string): readonly Fault[] {
+  take(operation: string, keyId: string | undefined): readonly Fault[] {
     const hits = this.#rules.filter(
-      ({ rule, left }) => left > 0 && (rule.operations === undefined || rule.operations.includes(operation)),
+      ({ rule, left }) =>
+        left > 0 &&
+        (rule.operations === undefined || rule.operations.includes(operation)) &&
+        (rule.keyArn === undefined || rule.keyArn === keyId),
     );
     for (const hit of hits) hit.left -= 1;
     return hits.map(({ rule }) => rule.fault);

@@ -2,7 +2,7 @@
  * The keys of the local KMS, one JSON file each, and the ciphertext blobs made with them. A test double: key material
  * lies in plain files of mode 0600.
  *
- * A blob: version (1 byte, 0x01), key id (16), IV (12), ciphertext, tag (16). AES-256-GCM over the plaintext with the
+ * A blob: version (1 byte, 0x01; 0x02 of a multi-Region key), key id (16), IV (12), ciphertext, tag (16). AES-256-GCM over the plaintext with the
  * head and the canonical encryption context as associated data, so that neither can be exchanged.
  */
 import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:crypto';
@@ -29,8 +29,14 @@ export interface Grant {
   readonly createdAt: number;
 }
 
+/** Of a multi-Region key: which of the related ones is the primary key. */
+export interface MultiRegion {
+  readonly type: 'PRIMARY' | 'REPLICA';
+  readonly primaryArn: string;
+}
+
 export interface KmsKey {
-  /** A UUID. */
+  /** A UUID, or `mrk-` and 32 hex digits for a multi-Region key. */
   readonly id: string;
   readonly arn: string;
   readonly description: string;
@@ -41,44 +47,52 @@ export interface KmsKey {
   /** The policy's text as it was put. */
   readonly policy: string;
   readonly grants?: readonly Grant[];
-  /** 32 bytes in hex. */
+  readonly multiRegion?: MultiRegion;
+  /** 32 bytes in hex; related multi-Region keys have the same. */
   readonly material: string;
 }
 
 const VERSION = 0x01;
+const VERSION_MULTI_REGION = 0x02;
 const HEAD_BYTES = 1 + 16;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
-const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
+const KEY_ID = /^(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|mrk-[0-9a-f]{32})$/;
 
+/** The keys of one Region, of all accounts. */
 export class KeyStore {
+  readonly region: string;
   readonly #directory: string;
-  readonly #arnPrefix: string;
   readonly #keys: Map<string, KmsKey>;
 
-  private constructor(directory: string, arnPrefix: string, keys: Map<string, KmsKey>) {
+  private constructor(directory: string, region: string, keys: Map<string, KmsKey>) {
     this.#directory = directory;
-    this.#arnPrefix = arnPrefix;
+    this.region = region;
     this.#keys = keys;
   }
 
-  static async open(directory: string, region: string, accountId: string): Promise<KeyStore> {
+  static async open(directory: string, region: string): Promise<KeyStore> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const names = (await readdir(directory)).filter((name) => name.endsWith('.json'));
     const files = await Promise.all(names.map((name) => readFile(join(directory, name), 'utf8')));
     const keys = files.map((text) => JSON.parse(text) as KmsKey);
-    const arnPrefix = `arn:aws:kms:${region}:${accountId}:key/`;
-    return new KeyStore(directory, arnPrefix, new Map(keys.map((key) => [key.id, key])));
+    return new KeyStore(directory, region, new Map(keys.map((key) => [key.id, key])));
   }
 
   list(): readonly KmsKey[] {
     return [...this.#keys.values()];
   }
 
-  async create(fields: { description: string; policyOf: (arn: string) => string; createdAt: number }): Promise<KmsKey> {
-    const id = randomUUID();
-    const arn = this.#arnPrefix + id;
-    const { description, createdAt } = fields;
+  async create(fields: {
+    accountId: string;
+    description: string;
+    policyOf: (arn: string) => string;
+    createdAt: number;
+    isMultiRegion: boolean;
+  }): Promise<KmsKey> {
+    const { accountId, description, createdAt, isMultiRegion } = fields;
+    const id = isMultiRegion ? `mrk-${randomBytes(16).toString('hex')}` : randomUUID();
+    const arn = this.#arnOf(accountId, id);
     const material = randomBytes(32).toString('hex');
     return await this.save({
       id,
@@ -87,8 +101,30 @@ export class KeyStore {
       createdAt,
       state: 'Enabled',
       policy: fields.policyOf(arn),
+      ...(isMultiRegion && { multiRegion: { type: 'PRIMARY', primaryArn: arn } }),
       material,
     });
+  }
+
+  /** A primary key of another Region as a replica here; state, policy, grants and description are its own. */
+  async replicate(
+    primary: KmsKey,
+    fields: { accountId: string; description: string; policyOf: (arn: string) => string; createdAt: number },
+  ): Promise<KmsKey> {
+    const { accountId, description, createdAt } = fields;
+    const { id, material } = primary;
+    const arn = this.#arnOf(accountId, id);
+    const multiRegion = { type: 'REPLICA', primaryArn: primary.arn } as const;
+    const policy = fields.policyOf(arn);
+    return await this.save({ id, arn, description, createdAt, state: 'Enabled', policy, multiRegion, material });
+  }
+
+  has(id: string): boolean {
+    return this.#keys.has(id);
+  }
+
+  #arnOf(accountId: string, id: string): string {
+    return `arn:aws:kms:${this.region}:${accountId}:key/${id}`;
   }
 
   /** Durable when it resolves, and not visible before. */
@@ -101,27 +137,25 @@ export class KeyStore {
     return key;
   }
 
-  /** By id or ARN. Aliases do not exist here. */
-  find(keyId: string): KmsKey {
+  /** By ARN, or by the id of a key of that account. Aliases do not exist here. */
+  find(keyId: string, accountId: string): KmsKey {
     if (keyId.startsWith('alias/') || keyId.includes(':alias/')) {
       throw new KmsError('NotFoundException', `Alias ${keyId} is not found.`);
     }
-    const id = keyId.startsWith(this.#arnPrefix) ? keyId.slice(this.#arnPrefix.length) : keyId;
-    const key = this.#keys.get(id);
-    if (key !== undefined) return key;
-    if (!keyId.startsWith('arn:') && !UUID.test(keyId)) {
-      throw new KmsError('NotFoundException', `Invalid keyId '${keyId}'`);
-    }
-    const shown = keyId.startsWith('arn:') ? keyId : this.#arnPrefix + id;
+    const isArn = keyId.startsWith('arn:');
+    const shown = isArn ? keyId : this.#arnOf(accountId, keyId);
+    const key = this.#keys.get(shown.slice(shown.lastIndexOf('/') + 1));
+    if (key?.arn === shown) return key;
+    if (!isArn && !KEY_ID.test(keyId)) throw new KmsError('NotFoundException', `Invalid keyId '${keyId}'`);
     throw new KmsError('NotFoundException', `Key '${shown}' does not exist`);
   }
 
   /** The key a blob names. The message is AWS's: it does not say which of the two it was. */
   ofBlob(blob: Uint8Array): KmsKey {
-    if (blob.length < HEAD_BYTES + IV_BYTES + TAG_BYTES || blob[0] !== VERSION) {
+    if (blob.length < HEAD_BYTES + IV_BYTES + TAG_BYTES || versionOf(blob) === undefined) {
       throw new KmsError('InvalidCiphertextException');
     }
-    const key = this.#keys.get(uuidOf(blob.subarray(1, HEAD_BYTES)));
+    const key = this.#keys.get(idOf(blob));
     if (key === undefined) {
       throw new KmsError(
         'AccessDeniedException',
@@ -134,7 +168,8 @@ export class KeyStore {
 }
 
 export function encryptBlob(key: KmsKey, plaintext: Uint8Array, context: EncryptionContext): Uint8Array {
-  const head = concatBytes(Uint8Array.of(VERSION), fromHex(key.id.replaceAll('-', '')));
+  const version = key.multiRegion === undefined ? VERSION : VERSION_MULTI_REGION;
+  const head = concatBytes(Uint8Array.of(version), fromHex(key.id.replace(/^mrk-/, '').replaceAll('-', '')));
   const iv = new Uint8Array(randomBytes(IV_BYTES));
   const cipher = createCipheriv('aes-256-gcm', fromHex(key.material), iv);
   cipher.setAAD(concatBytes(head, canonicalContext(context)));
@@ -163,6 +198,12 @@ function canonicalContext(context: EncryptionContext): Uint8Array {
   return utf8(JSON.stringify(pairs));
 }
 
-function uuidOf(bytes: Uint8Array): string {
-  return toHex(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+function versionOf([version]: Uint8Array): number | undefined {
+  return version === VERSION || version === VERSION_MULTI_REGION ? version : undefined;
+}
+
+function idOf(blob: Uint8Array): string {
+  const hex = toHex(blob.subarray(1, HEAD_BYTES));
+  if (versionOf(blob) === VERSION_MULTI_REGION) return `mrk-${hex}`;
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

@@ -6,23 +6,26 @@ import { announceReady, endWithParent } from '../lifetime.ts';
 import { serveAdmin } from './admin.ts';
 import { readKmsConfig } from './config.ts';
 import { recordTo } from './record.ts';
-import { startLocalKms } from './server.ts';
+import { startLocalRegions } from './server.ts';
 
 const [configPath] = process.argv.slice(2);
 if (configPath === undefined) throw new Error('usage: main.ts <config.json>');
 
-const { adminSocket, nsmRootPem, recordFile, ...config } = await readKmsConfig(configPath);
+const { adminSocket, nsmRootPem, recordFile, furtherRegions = [], ...config } = await readKmsConfig(configPath);
 const nsmRootDer = new Uint8Array(new X509Certificate(await readFile(nsmRootPem)).raw);
-const kms = await startLocalKms({ ...config, nsmRootDer, ...(recordFile && { onSealed: recordTo(recordFile) }) });
+const options = { ...config, nsmRootDer, ...(recordFile && { onSealed: recordTo(recordFile) }) };
+const regions = await startLocalRegions(options, furtherRegions);
+const [kms] = regions.values();
+if (kms === undefined) throw new Error('no Region');
 
 if (adminSocket !== undefined) {
   const address = parseTransportAddress(adminSocket);
   if (address.kind === 'unix') await rm(address.path, { force: true });
 }
-const admin = adminSocket === undefined ? undefined : await serveAdmin(kms, adminSocket);
+const admin = adminSocket === undefined ? undefined : await serveAdmin(regions, adminSocket);
 endWithParent(async () => {
   await admin?.close();
-  await kms.close();
+  for (const region of regions.values()) await region.close();
 });
 announceReady({
   process: 'kms',
@@ -30,6 +33,6 @@ announceReady({
   port: kms.port,
   caPem: kms.caPath,
   region: kms.region,
-  accountId: kms.accountId,
+  endpoints: Object.fromEntries([...regions].map(([name, { endpoint }]) => [name, endpoint])),
   adminSocket: adminSocket ?? null,
 });

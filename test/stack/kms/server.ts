@@ -26,6 +26,7 @@ const TARGET = /^TrentService\.([A-Za-z]+)$/;
 
 const OPERATIONS: Readonly<Record<string, (call: Call) => Promise<Answer>>> = {
   CreateKey: administration.createKey,
+  ReplicateKey: administration.replicateKey,
   DescribeKey: administration.describeKey,
   ListKeys: administration.listKeys,
   GetKeyPolicy: administration.getKeyPolicy,
@@ -49,7 +50,7 @@ const OPERATIONS: Readonly<Record<string, (call: Call) => Promise<Answer>>> = {
 };
 
 export interface LocalKmsOptions {
-  /** Keys, and the TLS CA and server certificate, are kept here. */
+  /** Keys, and the TLS CA and server certificate, are kept here. Several Regions share it. */
   readonly dir: string;
   /** The one root whose attestation documents count. */
   readonly nsmRootDer: Uint8Array;
@@ -60,8 +61,6 @@ export interface LocalKmsOptions {
   readonly unsafeAcceptUnsignedDocuments?: boolean;
   readonly principals: readonly Principal[];
   readonly region?: string;
-  /** Twelve digits. */
-  readonly accountId?: string;
   /** 127.0.0.1, and any free port, by default. */
   readonly host?: string;
   readonly port?: number;
@@ -79,16 +78,35 @@ interface Reply {
   readonly errorType?: string;
 }
 
-export async function startLocalKms(options: LocalKmsOptions): Promise<LocalKms> {
-  const region = options.region ?? 'us-east-1';
-  const accountId = options.accountId ?? '111122223333';
+const DEFAULT_REGION = 'us-east-1';
+
+/** KMS in several Regions, the first one's name in `options`. What is under way in one of them does not touch others. */
+export async function startLocalRegions(
+  options: LocalKmsOptions,
+  further: readonly string[],
+): Promise<ReadonlyMap<string, LocalKms>> {
+  const regions = new Map<string, LocalKms>();
+  for (const region of [options.region ?? DEFAULT_REGION, ...further]) {
+    // A port that was asked for is the first one's.
+    const port = regions.size === 0 ? (options.port ?? 0) : 0;
+    regions.set(region, await startLocalKms({ ...options, region, port }, regions));
+  }
+  return regions;
+}
+
+/** @param regions of which this is one; by itself by default */
+export async function startLocalKms(
+  options: LocalKmsOptions,
+  regions: ReadonlyMap<string, LocalKms> = new Map(),
+): Promise<LocalKms> {
+  const region = options.region ?? DEFAULT_REGION;
   const identity = await serverIdentity(join(options.dir, 'tls'), options.serverNames ?? []);
-  const keys = await KeyStore.open(join(options.dir, 'keys'), region, accountId);
+  const keys = await KeyStore.open(join(options.dir, regions.size === 0 ? 'keys' : `keys-${region}`), region);
   const server = createServer({ key: identity.keyPem, cert: identity.certificatePem, maxHeaderSize: 16 * 1024 });
   const kms = new LocalKms({
     options,
     region,
-    accountId,
+    regions,
     keys,
     server,
     caPem: identity.caPem,
@@ -104,7 +122,7 @@ export async function startLocalKms(options: LocalKmsOptions): Promise<LocalKms>
 interface Parts {
   readonly options: LocalKmsOptions;
   readonly region: string;
-  readonly accountId: string;
+  readonly regions: ReadonlyMap<string, LocalKms>;
   readonly keys: KeyStore;
   readonly server: Server;
   readonly caPem: string;
@@ -113,7 +131,7 @@ interface Parts {
 
 export class LocalKms {
   readonly region: string;
-  readonly accountId: string;
+  readonly keys: KeyStore;
   readonly caPem: string;
   readonly caPath: string;
   readonly faults = new Faults();
@@ -123,10 +141,11 @@ export class LocalKms {
   /** Added to the clock, for tests of ages and skews. */
   clockOffsetMilliseconds = 0;
   readonly #parts: Parts;
+  #port = 0;
 
   constructor(parts: Parts) {
     this.region = parts.region;
-    this.accountId = parts.accountId;
+    this.keys = parts.keys;
     this.caPem = parts.caPem;
     this.caPath = parts.caPath;
     this.principals = parts.options.principals;
@@ -146,8 +165,21 @@ export class LocalKms {
     return `https://localhost:${this.port}`;
   }
 
+  /** False hangs up on everybody and refuses connections, until true; the port stays the same. */
+  async setReachable(isReachable: boolean): Promise<void> {
+    if (isReachable === this.#parts.server.listening) return;
+    if (!isReachable) return await this.close();
+    const { server, options } = this.#parts;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(this.#port, options.host ?? '127.0.0.1', resolve);
+    });
+  }
+
   async close(): Promise<void> {
     const { server } = this.#parts;
+    if (!server.listening) return;
+    this.#port = this.port;
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();
@@ -160,8 +192,8 @@ export class LocalKms {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const operation = TARGET.exec(String(request.headers['x-amz-target'] ?? ''))?.[1] ?? '(unknown)';
-    const faults = this.faults.take(operation);
     const body = await readBody(request);
+    const faults = this.faults.take(operation, keyIdOf(body));
     for (const fault of faults) {
       if (fault.kind === 'hang') return this.#record(operation, 'hang');
       if (fault.kind === 'latency') await new Promise((resolve) => setTimeout(resolve, fault.milliseconds));
@@ -197,7 +229,7 @@ export class LocalKms {
     let outcome = 'ok';
     try {
       if (body === undefined) throw new KmsError('RequestEntityTooLargeException');
-      const { region, accountId, keys, options } = this.#parts;
+      const { region, regions, keys, options } = this.#parts;
       const now = this.now();
       const { method = '', url: path = '', headers } = request;
       principal = authenticate({ method, path, headers, body }, { region, now, principals: this.principals });
@@ -207,7 +239,9 @@ export class LocalKms {
       const parameters = Parameters.parse(body);
       const { nsmRootDer, unsafeAcceptUnsignedDocuments, onSealed } = options;
       const trust = { nsmRootDer, unsafeAcceptUnsignedDocuments };
-      call = new Call({ operation, principal, parameters, keys, accountId, ...trust, now, faults, onSealed });
+      const others = [...regions].filter(([name]) => name !== region).map(([name, kms]) => [name, kms.keys] as const);
+      const otherRegions = new Map(others);
+      call = new Call({ operation, principal, parameters, keys, otherRegions, ...trust, now, faults, onSealed });
       reply = { status: 200, body: JSON.stringify(await perform(call)) };
     } catch (error) {
       const refusal = error instanceof KmsError ? error : new KmsError('KMSInternalException', String(error));
@@ -227,6 +261,15 @@ export class LocalKms {
       moduleId: call?.trace.moduleId ?? null,
       outcome,
     });
+  }
+}
+
+/** What a fault goes by; whether it is right, the call finds out. */
+function keyIdOf(body: Uint8Array | undefined): string | undefined {
+  try {
+    return (JSON.parse(Buffer.from(body ?? new Uint8Array()).toString()) as { KeyId?: string }).KeyId;
+  } catch {
+    return undefined;
   }
 }
 

@@ -54,6 +54,9 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
       ['Configuration', enclave.configHash],
       ['KMS key', enclave.kmsKeyArn],
     );
+    for (const { keyArn, use, avoided } of enclave.kmsKeys) {
+      if (use !== 'current' || avoided) rows.push([`KMS, ${use}`, avoided ? `${keyArn}, does not answer` : keyArn]);
+    }
   }
   rows.push(['Credentials', credentialsText(found.credentials)]);
   rows.push(['Database', `${found.store ? 'answers' : 'does not answer'}, ${backlog} decisions not stored yet`]);

@@ -17,9 +17,9 @@ export function checkFiles(facts: Facts): readonly Finding[] {
     checkDatabaseFile(facts),
     checkMarkers(facts),
     ...checkSocket(config.adminSocket.path, 'the admin socket', facts),
-    ...(config.kmsTunnel.listen.kind === 'unix'
-      ? checkSocket(config.kmsTunnel.listen.path, 'the KMS tunnel’s socket', facts)
-      : []),
+    ...[config.kmsTunnel, ...config.kmsTunnel.further].flatMap(({ listen }) =>
+      listen.kind === 'unix' ? checkSocket(listen.path, 'the KMS tunnel’s socket', facts) : [],
+    ),
   ];
 }
 

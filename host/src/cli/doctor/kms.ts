@@ -3,6 +3,7 @@ import { createConnection } from 'node:net';
 import { timeMs } from '@quantumvault/shared/brands.ts';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { KmsTunnel } from '../../config.ts';
 import { readCredentials, stateOfCredentials, wipeCredentials } from '../../credentials.ts';
 import { enclaveStatus, type Facts, hostStatus } from './facts.ts';
 import { type Finding, failed, ok, reasonOf, skipped, systemCodeOf, warning } from './finding.ts';
@@ -59,8 +60,38 @@ function now(facts: Facts): number {
 }
 
 export async function checkKms(facts: Facts): Promise<readonly Finding[]> {
-  const reach = await reachable(facts);
-  return [...(reach === undefined ? [] : [reach]), ...calls(facts)];
+  const { kmsTunnel } = facts.config;
+  const reach = await Promise.all([
+    reachable(kmsTunnel, 'kmsTunnel.endpoint'),
+    ...kmsTunnel.further.map((tunnel, index) => reachable(tunnel, `kmsTunnel.further[${index}].endpoint`)),
+  ]);
+  return [...reach, ...tunnels(facts), ...calls(facts), ...keys(facts)];
+}
+
+/** The host has to carry connections to each endpoint that the image knows; how many those are, its keys say. */
+function tunnels(facts: Facts): readonly Finding[] {
+  const regions = new Set(enclaveStatus(facts)?.kmsKeys?.map(({ keyArn }) => keyArn.split(':')[3]));
+  const configured = 1 + facts.config.kmsTunnel.further.length;
+  if (regions.size <= configured) return [];
+  return [
+    failed(
+      'kms',
+      `the image’s keys are in ${regions.size} Regions, and this host has ${configured === 1 ? 'a tunnel' : 'tunnels'} to ${configured}`,
+      'Add the others to kmsTunnel.further: see host/src/config.ts.',
+    ),
+  ];
+}
+
+/** Of several keys each one, because what one of them fails the others make up for. */
+function keys(facts: Facts): readonly Finding[] {
+  const told = enclaveStatus(facts)?.kmsKeys ?? [];
+  if (told.length < 2) return [];
+  return told.map(({ keyArn, use, calls: count, failures, isAvoided }) => {
+    const counted = `${use} key ${keyArn}: ${failures} of ${count} calls of this boot failed`;
+    const fix = 'Its tunnel in kmsTunnel, its state and its key policy (PCR0, role): see host/deploy/README.md.';
+    if (isAvoided) return warning('kms', `${counted}, and it does not answer just now`, fix);
+    return failures > 0n && failures === count ? warning('kms', counted, fix) : ok('kms', counted);
+  });
 }
 
 function calls(facts: Facts): readonly Finding[] {
@@ -87,9 +118,8 @@ function calls(facts: Facts): readonly Finding[] {
   return findings;
 }
 
-/** Whether the tunnel's one endpoint takes a connection from this machine; nothing is said on it. */
-async function reachable({ config: { kmsTunnel } }: Facts): Promise<Finding | undefined> {
-  const { host, port } = kmsTunnel.endpoint;
+/** Whether a tunnel's one endpoint takes a connection from this machine; nothing is said on it. */
+async function reachable({ endpoint: { host, port } }: KmsTunnel, field: string): Promise<Finding> {
   const fault = await new Promise<string | undefined>((resolve) => {
     const socket = createConnection({ host, port });
     const settle = (outcome: string | undefined): void => {
@@ -104,7 +134,7 @@ async function reachable({ config: { kmsTunnel } }: Facts): Promise<Finding | un
   return failed(
     'kms',
     `${host}:${port}: ${fault}`,
-    'Check kmsTunnel.endpoint, DNS, routes and the VPC endpoint.',
+    `Check ${field}, DNS, routes and the VPC endpoint.`,
     'kms_unavailable',
   );
 }

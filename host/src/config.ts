@@ -75,6 +75,12 @@ export interface HostConfig {
    */
   readonly freezeMarkers: string;
   /**
+   * File in which this host keeps which row keys were replaced by later ones, so that none of them ever counts again; made
+   * when the first one is. Default: `retired-row-keys` beside the SQLite file. Hazard: who can change it and the database
+   * can bring back a row key that leaked; moved away, it has to be before an older backup is put in place here.
+   */
+  readonly retiredRowKeys: string;
+  /**
    * The byte tunnel for the enclave's TLS: where the enclave reaches us, and the only endpoint we connect it to.
    * `listen` is written as the enclave's measured configuration has it, for vsock with this instance's own CID, which
    * is 3 on Nitro: `vsock:3:5002`. The kernel listens on the port; who connects must have the CID of `enclave.data`, or
@@ -216,6 +222,10 @@ function readConfig(fields: JsonFields): HostConfig {
       fields.optional('freezeMarkers') === undefined
         ? join(dirname(store.sqlite), 'freezes')
         : absolutePath(fields, 'freezeMarkers'),
+    retiredRowKeys:
+      fields.optional('retiredRowKeys') === undefined
+        ? join(dirname(store.sqlite), 'retired-row-keys')
+        : absolutePath(fields, 'retiredRowKeys'),
     kmsTunnel: nested(fields, 'kmsTunnel', (inner) => ({
       listen: transportAddress(inner, 'listen'),
       endpoint: endpoint(inner, 'endpoint'),

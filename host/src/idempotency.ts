@@ -6,7 +6,7 @@ import type { Address, Hash, RequestId, TimeMs } from '@quantumvault/shared/bran
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { type ErrorFacts, QvError } from '@quantumvault/shared/errors.ts';
 import { type Denial, DeniedError } from './problem.ts';
-import type { RowMac } from './row-mac.ts';
+import type { UsesRowKey } from './row-keys.ts';
 import type { Store } from './store/store.ts';
 
 export interface RequestKey {
@@ -25,13 +25,13 @@ export interface Once {
 
 export class Idempotency {
   readonly #store: Store;
-  readonly #rowMac: () => RowMac;
+  readonly #keys: UsesRowKey;
   readonly #now: () => TimeMs;
   readonly #inFlight = new Map<string, Hash>();
 
-  constructor(store: Store, rowMac: () => RowMac, now: () => TimeMs) {
+  constructor(store: Store, keys: UsesRowKey, now: () => TimeMs) {
     this.#store = store;
-    this.#rowMac = rowMac;
+    this.#keys = keys;
     this.#now = now;
   }
 
@@ -53,9 +53,11 @@ export class Idempotency {
   }
 
   async #stored({ wallet, requester, id, bodyHash }: RequestKey): Promise<string | undefined> {
-    const stored = await this.#store.getReply(wallet, requester, id, this.#now());
-    if (stored === undefined) return undefined;
-    const kept = this.#rowMac().openReply(stored);
+    const kept = await this.#keys.reading(async () => {
+      const stored = await this.#store.getReply(wallet, requester, id, this.#now());
+      return stored && this.#keys.require().openReply(stored);
+    });
+    if (kept === undefined) return undefined;
     if (!equalBytes(kept.bodyHash, bodyHash)) throw new QvError('request_id_reused');
     if (kept.status === 200) return kept.reply;
     const { facts, ...denial } = JSON.parse(kept.reply) as { facts: ErrorFacts } & Denial;

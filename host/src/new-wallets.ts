@@ -48,11 +48,14 @@ export async function knownReply(
   { session, store }: AppDeps,
   { owner, nonce, hash }: OwnersStatement,
 ): Promise<string | undefined> {
-  const known = await store.getCreation(owner, nonce);
-  if (known === undefined) return undefined;
-  if (!equalBytes(known.statementHash, hash)) throw new QvError('nonce_reused', { path: 'nonce' });
-  // Unsealed before anybody sees it: an edited reply would name somebody else's wallet.
-  return session.requireRowMac().openCreation(known).reply;
+  const { rowKeys } = session;
+  return await rowKeys.reading(async () => {
+    const known = await store.getCreation(owner, nonce);
+    if (known === undefined) return undefined;
+    if (!equalBytes(known.statementHash, hash)) throw new QvError('nonce_reused', { path: 'nonce' });
+    // Unsealed before anybody sees it: an edited reply would name somebody else's wallet.
+    return rowKeys.require().openCreation(known).reply;
+  });
 }
 
 /** Undefined when somebody else was first. */
@@ -68,8 +71,8 @@ async function keep(
     receipt: receiptJson(receipt),
     boot: leaf.boot,
   });
-  const rowMac = deps.session.requireRowMac();
-  const row = rowMac.seal({
+  const { rowKeys } = deps.session;
+  const row = {
     wallet,
     owner,
     salt: blobs.salt,
@@ -81,12 +84,12 @@ async function keep(
     retired: false,
     generation: 0,
     createdAt: deps.now(),
-  });
+  };
   try {
-    const outcome = await deps.store.insertWallet({
-      row,
-      creation: rowMac.sealCreation({ owner, nonce, statementHash, wallet, reply: json }),
-      leaf,
+    const outcome = await rowKeys.writing(async () => {
+      const rowMac = rowKeys.require();
+      const creation = rowMac.sealCreation({ owner, nonce, statementHash, wallet, reply: json });
+      return await deps.store.insertWallet({ row: rowMac.seal(row), creation, leaf });
     });
     return outcome === 'inserted' ? json : undefined;
   } catch (error) {

@@ -10,7 +10,8 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { policyFromBytes } from '@quantumvault/shared/policy/policy.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Log } from './log.ts';
-import type { RowMac, UnsealedRow } from './row-mac.ts';
+import type { UsesRowKey } from './row-keys.ts';
+import type { UnsealedRow } from './row-mac.ts';
 import { leafRecord, type ReplyRecord, type Store, type WalletRow } from './store/store.ts';
 
 export interface SignedRecord {
@@ -46,7 +47,7 @@ const ROUNDS = 16;
 
 export class Records {
   readonly #store: Store;
-  readonly #rowMac: () => RowMac;
+  readonly #keys: UsesRowKey;
   readonly #log: Log;
   readonly #backlog: (() => Promise<void>)[] = [];
   /** States to be written without a leaf: the newest of each wallet. */
@@ -58,9 +59,9 @@ export class Records {
   #flushing = false;
   #closed = false;
 
-  constructor(store: Store, rowMac: () => RowMac, log: Log, limit: number = LIMITS.storeBacklog) {
+  constructor(store: Store, keys: UsesRowKey, log: Log, limit: number = LIMITS.storeBacklog) {
     this.#store = store;
-    this.#rowMac = rowMac;
+    this.#keys = keys;
     this.#log = log;
     this.#limit = limit;
   }
@@ -120,7 +121,7 @@ export class Records {
   /** Denials' leaves and their reply. @throws QvError store_*, overloaded */
   denied(receipts: readonly Receipt[], reply: ReplyRecord): Promise<void> {
     return this.#write(
-      () => this.#store.putLeaves(receipts.map(leafRecord), this.#rowMac().sealReply(reply)),
+      () => this.#store.putLeaves(receipts.map(leafRecord), this.#keys.require().sealReply(reply)),
       receipts,
     );
   }
@@ -138,7 +139,8 @@ export class Records {
     );
   }
 
-  async #write(task: () => Promise<void>, receipts: readonly Receipt[] = []): Promise<void> {
+  async #write(work: () => Promise<void>, receipts: readonly Receipt[] = []): Promise<void> {
+    const task = () => this.#keys.writing(work);
     try {
       await task();
     } catch (error) {
@@ -152,8 +154,8 @@ export class Records {
   async #applyNewest(wallet: Address): Promise<void> {
     try {
       for (let state = this.#states.get(wallet); state !== undefined; state = this.#states.get(wallet)) {
-        const row = await this.#store.getWallet(wallet);
-        if (row !== undefined) await this.#applySigned({ row: this.#rowMac().verify(row), state });
+        const row = await this.#verified(wallet);
+        if (row !== undefined) await this.#applySigned({ row, state });
         if (this.#states.get(wallet) === state) this.#states.delete(wallet);
       }
     } catch (error) {
@@ -165,7 +167,9 @@ export class Records {
   async #applySigned({ row, state, receipts, reply }: StateRecord): Promise<void> {
     let current = row;
     for (let round = 0; round < ROUNDS; round++) {
-      const next = this.#rowMac().seal({ ...unsealed(current), sealedState: state.blob, stateVersion: state.version });
+      const next = this.#keys
+        .require()
+        .seal({ ...unsealed(current), sealedState: state.blob, stateVersion: state.version });
       const outcome = await this.#store.applySigned({
         wallet: row.wallet,
         generation: current.generation,
@@ -173,7 +177,7 @@ export class Records {
         stateVersion: next.stateVersion,
         rowMac: next.rowMac,
         ...(receipts && { leaves: receipts.map(leafRecord) }),
-        ...(reply && { reply: this.#rowMac().sealReply(reply) }),
+        ...(reply && { reply: this.#keys.require().sealReply(reply) }),
       });
       if (outcome !== 'changed') return;
       current = await this.#reread(row);
@@ -187,7 +191,7 @@ export class Records {
     for (let round = 0; round < ROUNDS; round++) {
       // A signature that overtook us sealed a newer state, which knows the policy already.
       const newer = current.stateVersion > reply.state.version;
-      const to = this.#rowMac().seal({
+      const to = this.#keys.require().seal({
         ...unsealed(current),
         policy,
         policyMac: reply.mac,
@@ -208,7 +212,7 @@ export class Records {
     for (let round = 0; round < ROUNDS; round++) {
       // Written by a repeat, or taken over since.
       const newer = current.stateVersion > state.version;
-      const to = this.#rowMac().seal({
+      const to = this.#keys.require().seal({
         ...unsealed(current),
         retired: true,
         sealedState: newer ? current.sealedState : state.blob,
@@ -224,9 +228,16 @@ export class Records {
   }
 
   async #reread({ wallet }: WalletRow): Promise<WalletRow> {
-    const current = await this.#store.getWallet(wallet);
+    const current = await this.#verified(wallet);
     if (current === undefined) throw new QvError('store_conflict');
-    return this.#rowMac().verify(current);
+    return current;
+  }
+
+  #verified(wallet: Address): Promise<WalletRow | undefined> {
+    return this.#keys.reading(async () => {
+      const row = await this.#store.getWallet(wallet);
+      return row && this.#keys.require().verify(row);
+    });
   }
 
   #keep(task: () => Promise<void>): void {

@@ -3,10 +3,13 @@
  * the fleet's row key, which the enclave unwraps at start and no disk holds in plaintext (design 4). It finds edits by
  * somebody who has the database and nothing else; it does not find an old row put back, and no check of the enclave
  * depends on it.
+ *
+ * Stored, a MAC has the id of its key in front. While one key is being replaced by the next (rotation/row-key.ts), new
+ * MACs are made with the next and both verify. MACs of before keys had ids are 32 bytes, and may be of either.
  */
 
-import { createHmac, timingSafeEqual } from 'node:crypto';
-import { fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { timingSafeEqual } from 'node:crypto';
+import { concatBytes, equalBytes, fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { FACT, REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -25,8 +28,8 @@ import {
   u64,
   yes,
 } from '@quantumvault/shared/protocol/wire.ts';
-import { Secret } from '@quantumvault/shared/secret.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
+import { MAC_BYTES, ROW_KEY_ID_BYTES, type RowKey } from './row-key.ts';
 import type { CreationRecord, ReplyRecord, SignalRecord, WalletRow } from './store/store.ts';
 
 /** Every column but the MAC itself, each under its own key: no two rows share an encoding. */
@@ -79,8 +82,19 @@ const creationCodec = purposeStruct('qv/stored-creation/v1', {
   reply: field(5, bytes(1, LIMITS.frameBytes)),
 });
 
-/** Stored in front of a reply's text, in hex. */
-const TEXT_MAC = /^[0-9a-f]{64}/;
+/** Stored in front of a reply's text, which is a JSON object, in hex. */
+const TEXT_MAC = /^(?:[0-9a-f]{16})?[0-9a-f]{64}(?![0-9a-f])/;
+
+/** Of a MAC as it is stored; undefined for one of before keys had ids. */
+export function keyIdOf(stored: Uint8Array): Uint8Array | undefined {
+  return stored.length === ROW_KEY_ID_BYTES + MAC_BYTES ? stored.subarray(0, ROW_KEY_ID_BYTES) : undefined;
+}
+
+/** The MAC in front of a stored reply's text, and how long it is there. */
+export function textMacOf(stored: string): { readonly mac: Uint8Array; readonly length: number } | undefined {
+  const found = TEXT_MAC.exec(stored)?.[0];
+  return found === undefined ? undefined : { mac: fromHex(found), length: found.length };
+}
 
 function encodeReply(record: ReplyRecord, reply: Uint8Array): Uint8Array {
   if (reply.length > LIMITS.storedReplyBytes) throw new RangeError('a reply is longer than any that is stored');
@@ -90,29 +104,24 @@ function encodeReply(record: ReplyRecord, reply: Uint8Array): Uint8Array {
 export type UnsealedRow = Omit<WalletRow, 'rowMac'>;
 export type UnsealedSignal = Omit<SignalRecord, 'mac'>;
 
-/** Holds the row key. Made with the enclave's bytes, which it takes over; nothing gives them out again. */
+/** Makes and compares MACs; whoever made the keys wipes them. */
 export class RowMac {
-  readonly #key: Secret;
+  readonly #writing: RowKey;
+  readonly #keys: readonly RowKey[];
 
-  constructor(rowKey: Uint8Array) {
-    if (rowKey.length !== 32) throw new RangeError('the row key has 32 bytes');
-    this.#key = Secret.take(rowKey);
+  /** @param replaced what it takes besides: the key that the other one is replacing */
+  constructor(writing: RowKey, replaced?: RowKey) {
+    this.#writing = writing;
+    this.#keys = replaced === undefined ? [writing] : [writing, replaced];
   }
 
   seal(row: UnsealedRow): WalletRow {
-    return { ...row, rowMac: this.#mac(row) };
+    return { ...row, rowMac: this.#sealed(encodeRow(row)) };
   }
 
   /** @throws QvError row_tampered */
   verify(row: WalletRow): WalletRow {
-    let mac: Uint8Array;
-    try {
-      mac = this.#mac(row);
-    } catch (error) {
-      // What does not even encode was not written by us.
-      throw new QvError('row_tampered', {}, { cause: error });
-    }
-    if (row.rowMac.length !== mac.length || !timingSafeEqual(row.rowMac, mac)) throw new QvError('row_tampered');
+    this.#require(row.rowMac, () => encodeRow(row));
     return row;
   }
 
@@ -135,70 +144,72 @@ export class RowMac {
   }
 
   sealSignal(signal: UnsealedSignal): SignalRecord {
-    return { ...signal, mac: this.#signalMac(signal) };
+    return { ...signal, mac: this.#sealed(encodeSignal(signal)) };
   }
 
   /** @throws QvError row_tampered */
   verifySignal(signal: SignalRecord): SignalRecord {
-    let mac: Uint8Array;
-    try {
-      mac = this.#signalMac(signal);
-    } catch (error) {
-      throw new QvError('row_tampered', {}, { cause: error });
-    }
-    if (signal.mac.length !== mac.length || !timingSafeEqual(signal.mac, mac)) throw new QvError('row_tampered');
+    this.#require(signal.mac, () => encodeSignal(signal));
     return signal;
   }
 
-  #signalMac({ source, id, at, receivedAt, expiresAt, body, bodyHash, signature }: UnsealedSignal): Uint8Array {
-    const facts = { source, id, at, receivedAt, expiresAt, body, bodyHash };
-    return this.#hmac(encodeAs(signalCodec, { ...facts, ...(signature && { signature }) }));
-  }
-
   #sealText(text: string, encode: (bytes: Uint8Array) => Uint8Array): string {
-    return toHex(this.#hmac(encode(utf8(text)))) + text;
+    return toHex(this.#sealed(encode(utf8(text)))) + text;
   }
 
   #openText(stored: string, encode: (bytes: Uint8Array) => Uint8Array): string {
-    const mac = TEXT_MAC.exec(stored)?.[0];
-    const text = stored.slice(64);
-    let expected: Uint8Array;
-    try {
-      expected = this.#hmac(encode(utf8(text)));
-    } catch (error) {
-      throw new QvError('row_tampered', {}, { cause: error });
-    }
-    if (mac === undefined || !timingSafeEqual(fromHex(mac), expected)) throw new QvError('row_tampered');
+    const { mac, length } = textMacOf(stored) ?? { mac: new Uint8Array(), length: 0 };
+    const text = stored.slice(length);
+    this.#require(mac, () => encode(utf8(text)));
     return text;
   }
 
-  #hmac(encoded: Uint8Array): Uint8Array {
-    return this.#key.use((key) => new Uint8Array(createHmac('sha256', key).update(encoded).digest()));
+  #sealed(encoded: Uint8Array): Uint8Array {
+    return concatBytes(this.#writing.id, this.#writing.mac(encoded));
   }
 
-  #mac(row: UnsealedRow): Uint8Array {
-    const { wallet, owner, salt, executionKey, sealedSeed, policy, policyMac, ...rest } = row;
-    const { sealedState, stateVersion, frozen, retired, generation, createdAt } = rest;
-    const encoded = encodeAs(rowCodec, {
-      wallet,
-      owner,
-      salt,
-      executionKey,
-      sealedSeed,
-      ...(policy === undefined ? {} : { policy }),
-      ...(policyMac === undefined ? {} : { policyMac }),
-      sealedState,
-      stateVersion,
-      frozen,
-      generation,
-      createdAt,
-      ...(retired && { retired }),
-    });
-    return this.#hmac(encoded);
+  #require(stored: Uint8Array, encode: () => Uint8Array): void {
+    let isOurs: boolean;
+    try {
+      isOurs = this.#fits(stored, encode());
+    } catch (error) {
+      // What does not even encode was not written by us.
+      throw new QvError('row_tampered', {}, { cause: error });
+    }
+    if (!isOurs) throw new QvError('row_tampered');
   }
 
-  /** Wipes the key; nothing verifies afterwards. */
-  close(): void {
-    this.#key.wipe();
+  #fits(stored: Uint8Array, encoded: Uint8Array): boolean {
+    const id = keyIdOf(stored);
+    if (id === undefined && stored.length !== MAC_BYTES) return false;
+    const mac = stored.subarray(-MAC_BYTES);
+    const keys = id === undefined ? this.#keys : this.#keys.filter((key) => equalBytes(key.id, id));
+    return keys.some((key) => timingSafeEqual(mac, key.mac(encoded)));
   }
+}
+
+function encodeSignal({ source, id, at, receivedAt, expiresAt, body, bodyHash, signature }: UnsealedSignal) {
+  const facts = { source, id, at, receivedAt, expiresAt, body, bodyHash };
+  return encodeAs(signalCodec, { ...facts, ...(signature && { signature }) });
+}
+
+/** What the MAC of a row is made over. @throws QvError where it is none */
+export function encodeRow(row: UnsealedRow): Uint8Array {
+  const { wallet, owner, salt, executionKey, sealedSeed, policy, policyMac, ...rest } = row;
+  const { sealedState, stateVersion, frozen, retired, generation, createdAt } = rest;
+  return encodeAs(rowCodec, {
+    wallet,
+    owner,
+    salt,
+    executionKey,
+    sealedSeed,
+    ...(policy === undefined ? {} : { policy }),
+    ...(policyMac === undefined ? {} : { policyMac }),
+    sealedState,
+    stateVersion,
+    frozen,
+    generation,
+    createdAt,
+    ...(retired && { retired }),
+  });
 }

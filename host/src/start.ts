@@ -37,6 +37,8 @@ import { PanicCodes } from './remote-freeze/panic-codes.ts';
 import { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
 import { SlowSources } from './remote-freeze/slow-sources.ts';
 import { UsedSteps } from './remote-freeze/used-steps.ts';
+import { RetiredRowKeys } from './retired-row-keys.ts';
+import { RowKeys } from './row-keys.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import type { Store } from './store/store.ts';
 import { TlsFiles } from './tls/tls-files.ts';
@@ -121,7 +123,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const opened = parts.add(await openSqliteStore({ path: config.store.sqlite, log }), (part) => part.close());
     const store = meteredStore(opened, metrics);
     await claimDatabase(store, deployment);
-    const records = new Records(store, () => session.requireRowMac(), log);
+    const retired = new RetiredRowKeys(config.retiredRowKeys, log);
     const timeout = deps.enclaveTimeoutMilliseconds;
     const data = parts.add(
       new EnclaveClient({
@@ -133,6 +135,9 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       }),
       (part) => part.close(),
     );
+    const phase = () => session.status?.phase;
+    const rowKeys = new RowKeys({ store, enclave: data, phase, retired, log, now });
+    const records = new Records(store, rowKeys, log);
     const control = parts.add(
       new EnclaveClient({ address: config.enclave.control, transport, log, onSettled }),
       (part) => part.close(),
@@ -155,7 +160,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const panicCodes = new PanicCodes(store);
     const sources = new SlowSources();
     const remoteFreeze = new RemoteFreeze({ store, freezes, operators, usedSteps, panicCodes, sources, now });
-    const session = new EnclaveSession({ deployment, data, store, credentials, freezes, records, log });
+    const session = new EnclaveSession({ deployment, data, rowKeys, credentials, freezes, records, log });
     parts.add(session, (part) => {
       // First hang up: the session may be waiting for an enclave that does not answer.
       data.close();
@@ -169,9 +174,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       unwritten += lost;
       if (lost > 0) log.error({ decisions: lost }, 'decisions could not be written before the end');
     });
-    const signals = parts.add(new Signals({ store, rowMac: () => session.requireRowMac(), log, now }), (part) =>
-      part.close(),
-    );
+    const signals = parts.add(new Signals({ store, keys: rowKeys, log, now }), (part) => part.close());
     const witnesses = config.witnesses.map((endpoint) => new WitnessClient(endpoint));
     // Undone after the last request under way was answered: with witnesses it waits for a round.
     const publisher = parts.add(new LogPublisher({ enclave: data, session, store, records, witnesses, log }), (part) =>

@@ -7,9 +7,12 @@ import type { Store, WalletRow } from './store/store.ts';
 
 /** @throws QvError wallet_unknown, row_tampered, not_initialised, store_*, enclave_* */
 export async function verifiedRow(store: Store, session: EnclaveSession, wallet: Address): Promise<WalletRow> {
-  const row = await store.getWallet(wallet);
-  if (row === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
-  return session.requireRowMac().verify(row);
+  const { rowKeys } = session;
+  return await rowKeys.reading(async () => {
+    const row = await store.getWallet(wallet);
+    if (row === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
+    return rowKeys.require().verify(row);
+  });
 }
 
 export function blobsOf({ salt, executionKey, sealedSeed, sealedState }: WalletRow): WalletBlobs {

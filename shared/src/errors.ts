@@ -362,6 +362,7 @@ export const ERRORS = {
     'A key, mnemonic or passphrase was put where others can read it, on the command line or in the environment.',
   ),
   mnemonic_malformed: row(400, 'Not 12, 15, 18, 21 or 24 words of BIP-39’s English list; the value says which.'),
+  row_key_retired: row(503, 'The database holds a row key that, as this host knows, a later one has replaced.'),
   mnemonic_checksum_invalid: row(400, 'The mnemonic’s words do not fit each other: one is wrong, or their order.'),
   passphrase_malformed: row(400, 'A passphrase has to be printable ASCII: others would have to be normalised as text.'),
   derivation_path_malformed: row(400, 'Not a path of hardened steps, m/44’/501’/0’/0’, or the word none.'),

@@ -1,7 +1,6 @@
 /** What happens when the parts behind the host fail: nothing unrecorded leaves, nothing decided is lost. */
 
 import { silentLog } from '@quantumvault/host/log.ts';
-import { RowMac } from '@quantumvault/host/row-mac.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import { fromBase64, toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
@@ -9,6 +8,7 @@ import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/polic
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectProblem } from '../support/codes.ts';
 import { Refused } from '../support/fake-enclave.ts';
+import { rowMacOf } from '../support/row-keys.ts';
 import { until } from '../support/temporary.ts';
 import { Harness, type SignReply } from './harness.ts';
 
@@ -276,7 +276,7 @@ describe('a crash between decision and record', () => {
     await host.host.close();
     const store = await openSqliteStore({ path: host.database, log: silentLog });
     const row = await store.getWallet(host.wallet);
-    const mac = new RowMac(new Uint8Array(host.enclave.rowKey));
+    const mac = rowMacOf(host.enclave.rowKey);
     expect(row !== undefined && mac.verify(row).stateVersion).toBe(host.enclave.stateVersion);
     await store.close();
     await host.startHost();

@@ -1,11 +1,11 @@
 /** How a freeze ends, and what the database says of it, with an enclave that the test can make late or lie. */
 import { silentLog } from '@quantumvault/host/log.ts';
-import { RowMac } from '@quantumvault/host/row-mac.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectCode, expectProblem } from '../support/codes.ts';
+import { rowMacOf } from '../support/row-keys.ts';
 import { until } from '../support/temporary.ts';
 import { FreezeHarness, gate, SIGNATURES } from './freeze-harness.ts';
 
@@ -255,7 +255,7 @@ describe('the database', () => {
       return (mac: Uint8Array) => host.sql((again) => again.prepare('UPDATE wallets SET row_mac = ?').run(mac));
     });
     await expectProblem(await host.sign(), 'row_tampered');
-    mark(new RowMac(Uint8Array.from(host.enclave.rowKey)).seal({ ...row, frozen: true }).rowMac);
+    mark(rowMacOf(host.enclave.rowKey).seal({ ...row, frozen: true }).rowMac);
     await expectProblem(await host.sign(), 'frozen');
     expect(await host.frozenFlag()).toBe(true);
     expect(await host.held()).toEqual([]);

@@ -6,7 +6,6 @@ import { SealedStates } from '@quantumvault/host/evidence/sealed-states.ts';
 import { cosignatures, type Witness } from '@quantumvault/host/evidence/witnesses.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { Records } from '@quantumvault/host/records.ts';
-import { RowMac } from '@quantumvault/host/row-mac.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
@@ -15,6 +14,7 @@ import type { MessageName } from '@quantumvault/shared/protocol/messages.ts';
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectCode, expectProblem } from '../support/codes.ts';
+import { holding, rowMacOf } from '../support/row-keys.ts';
 import { until } from '../support/temporary.ts';
 import { Harness } from './harness.ts';
 
@@ -303,8 +303,7 @@ describe('sealed states', () => {
 
   async function storeWithRecords() {
     const store = await openSqliteStore({ path: host.database, log: silentLog });
-    const rowMac = new RowMac(Uint8Array.from(host.enclave.rowKey));
-    return { store, records: new Records(store, () => rowMac, silentLog) };
+    return { store, records: new Records(store, holding(rowMacOf(host.enclave.rowKey)), silentLog) };
   }
 });
 

@@ -1,25 +1,28 @@
-import { RowMac } from '@quantumvault/host/row-mac.ts';
+import { openStep, RowKey, sealStep } from '@quantumvault/host/row-key.ts';
+import { encodeRow, keyIdOf, RowMac, textMacOf } from '@quantumvault/host/row-mac.ts';
 import type { SignalRecord, WalletRow } from '@quantumvault/host/store/store.ts';
 import { type Signature, timeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
+import { FIRST_BLOB, rowMacOf } from '../support/row-keys.ts';
 import { bytes, hashOf, key, NOW, row, signal } from './store-fixtures.ts';
 
 const rowKey = () => new Uint8Array(32).fill(42);
-const mac = new RowMac(rowKey());
+const mac = rowMacOf(rowKey());
 const { rowMac: _, ...unsealed } = { ...row(key(1)), policy: bytes(300, 8), policyMac: bytes(32, 9) };
 const sealed = mac.seal(unsealed);
 
 describe('row MAC', () => {
   it('holds for the row it was made for, under its key only', async () => {
     expect(mac.verify(sealed)).toBe(sealed);
-    await expectCode(() => new RowMac(bytes(32, 41)).verify(sealed), 'row_tampered');
+    await expectCode(() => rowMacOf(bytes(32, 41)).verify(sealed), 'row_tampered');
   });
 
   it('takes the key over and wipes what it was given', () => {
     const given = rowKey();
-    expect(new RowMac(given).verify(sealed)).toBe(sealed);
+    expect(new RowMac(new RowKey(given, FIRST_BLOB)).verify(sealed)).toBe(sealed);
     expect(given).toEqual(new Uint8Array(32));
   });
 
@@ -70,10 +73,78 @@ describe('row MAC', () => {
     expect([policy, policyMac]).toBeDefined();
   });
 
-  it('verifies nothing once closed', async () => {
-    const closed = new RowMac(rowKey());
-    closed.close();
+  it('verifies nothing once its key is wiped', async () => {
+    const key = new RowKey(rowKey(), FIRST_BLOB);
+    const closed = new RowMac(key);
+    key.wipe();
     await expectCode(() => closed.verify(sealed), 'row_tampered');
+  });
+});
+
+describe('while one key replaces another', () => {
+  const [old, next] = [new RowKey(rowKey(), FIRST_BLOB), new RowKey(bytes(32, 41), bytes(100, 4))];
+  const [before, during, after] = [new RowMac(old), new RowMac(next, old), new RowMac(next)];
+  const text = { ...{ owner: key(2), nonce: bytes(16, 1), statementHash: hashOf('s'), wallet: key(1) }, reply: '{}' };
+
+  it('takes both, seals with the next, and says which key a MAC is of', async () => {
+    const [first, second] = [before.seal(unsealed), during.seal(unsealed)];
+    expect(keyIdOf(first.rowMac)).toEqual(old.id);
+    expect(keyIdOf(second.rowMac)).toEqual(next.id);
+    for (const row of [first, second]) expect(during.verify(row)).toBe(row);
+    expect(after.verify(second)).toBe(second);
+    await expectCode(() => after.verify(first), 'row_tampered');
+    await expectCode(() => before.verify(second), 'row_tampered');
+    expect(during.openCreation(before.sealCreation(text))).toEqual(text);
+    await expectCode(() => after.openCreation(before.sealCreation(text)), 'row_tampered');
+  });
+
+  it('takes a MAC of before keys had ids under whichever made it, and no other', async () => {
+    const bare = { ...sealed, rowMac: before.seal(unsealed).rowMac.subarray(8) };
+    expect(keyIdOf(bare.rowMac)).toBeUndefined();
+    for (const keys of [before, during]) expect(keys.verify(bare)).toBe(bare);
+    await expectCode(() => after.verify(bare), 'row_tampered');
+    const stored = before.sealCreation(text);
+    const old = { ...stored, reply: stored.reply.slice(16) };
+    expect(textMacOf(old.reply)).toMatchObject({ length: 64 });
+    expect(during.openCreation(old)).toEqual(text);
+    await expectCode(() => after.openCreation(old), 'row_tampered');
+  });
+
+  it('does not take a MAC under the name of the other key', async () => {
+    const { rowMac } = before.seal(unsealed);
+    const renamed = { ...sealed, rowMac: new Uint8Array([...next.id, ...rowMac.subarray(8)]) };
+    await expectCode(() => during.verify(renamed), 'row_tampered');
+  });
+});
+
+describe('the record by which one key follows another', () => {
+  const [old, next] = [new RowKey(rowKey(), FIRST_BLOB), new RowKey(bytes(32, 41), bytes(100, 4))];
+  const record = sealStep(old, next, NOW);
+
+  it('opens for either of the two, and for nobody else', () => {
+    const step = { from: sha256(FIRST_BLOB), to: sha256(bytes(100, 4)), at: NOW };
+    expect(openStep(record, 'from', old)).toEqual(step);
+    expect(openStep(record, 'to', next)).toEqual(step);
+    for (const [end, key] of [
+      ['from', next],
+      ['to', old],
+      ['from', new RowKey(bytes(32, 1), bytes(9, 9))],
+    ] as const)
+      expect(openStep(record, end, key)).toBeUndefined();
+    // The same key out of another ciphertext is another row key.
+    expect(openStep(record, 'from', new RowKey(rowKey(), bytes(100, 9)))).toBeUndefined();
+  });
+
+  it('does not open with a byte changed or missing, and is no MAC of a row', () => {
+    for (let at = 0; at < record.length; at++) {
+      const edited = record.map((byte, index) => (index === at ? byte ^ 1 : byte));
+      expect(openStep(edited, 'from', old) && openStep(edited, 'to', next)).toBeUndefined();
+    }
+    for (const cut of [undefined, bytes(0, 0), record.subarray(1), record.subarray(0, -1), bytes(64, 0)])
+      expect(openStep(cut, 'from', old)).toBeUndefined();
+    const encoded = encodeRow(unsealed);
+    const moved = new Uint8Array([...encoded, ...old.mac(encoded), ...next.mac(encoded)]);
+    expect(openStep(moved, 'from', old)).toBeUndefined();
   });
 });
 
@@ -85,7 +156,7 @@ describe('a row as large as the enclave may make it', () => {
       policy: bytes(LIMITS.policyBytes, 2),
       sealedState: bytes(LIMITS.sealedStateBytes, 3),
     };
-    expect(mac.verify(mac.seal(largest)).rowMac).toHaveLength(32);
+    expect(mac.verify(mac.seal(largest)).rowMac).toHaveLength(40);
   });
 });
 
@@ -140,7 +211,7 @@ describe('the MAC of a signal', () => {
 
   it('holds for that signal under its key only', async () => {
     expect(mac.verifySignal(kept)).toBe(kept);
-    await expectCode(() => new RowMac(bytes(32, 41)).verifySignal(kept), 'row_tampered');
+    await expectCode(() => rowMacOf(bytes(32, 41)).verifySignal(kept), 'row_tampered');
     const { signature: _signature, ...unsigned } = plain;
     expect(mac.verifySignal(mac.sealSignal(unsigned))).not.toHaveProperty('signature');
   });

@@ -6,6 +6,7 @@ import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { expectCode } from '../support/codes.ts';
 import { BOOT, bytes, hashOf, insert, key, leaf, NOW, row, signal, signed } from './store-fixtures.ts';
+import { rowKeySuite } from './store-suite-row-keys.ts';
 
 export function storeSuite(open: () => Promise<Store>): void {
   let store: Store;
@@ -15,6 +16,7 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.insertWallet(insert(wallet, 1, 0))).toBe('inserted');
   });
   afterEach(() => store.close());
+  rowKeySuite(() => store);
 
   it('gives back a row as it was put', async () => {
     expect(await store.getWallet(wallet)).toEqual(row(wallet));

@@ -116,8 +116,8 @@ test.each([
   ['const text = "key " + this.#key;', 'turned into text'],
   ['JSON.stringify({ key: this.#key });', 'serialised'],
   ['this.#key.use((bytes) => console.log(bytes));', 'logged'],
-] as const)('planted into the row MAC: %s', (line, what) => {
-  expect(planted('host/src/row-mac.ts', '  close(): void {', line)).toContain(what);
+] as const)('planted into the row key: %s', (line, what) => {
+  expect(planted('host/src/row-key.ts', '  wipe(): void {', line)).toContain(what);
 });
 
 test('the local linter ends with a fault when there is one', () => {

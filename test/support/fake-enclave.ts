@@ -87,6 +87,7 @@ export class FakeEnclave {
   #bootRecord: Receipt | undefined;
   /** By scope, the ids under which it is frozen, the last order's first. */
   readonly freezes = new Map<string, Uint8Array[]>();
+  #rowKeys = 0;
   #freezeCount = 0;
   readonly #listeners = new Map<string, Listener>();
   readonly #streams = new Set<Duplex>();
@@ -210,8 +211,8 @@ export class FakeEnclave {
     }),
     attest: ({ nonce }) => ({ document: nonce }),
     credentials: () => ({}),
-    rowKeyCreate: () => ({ blob: new Uint8Array(100).fill(3) }),
-    rowKeyUnwrap: () => ({ rowKey: Uint8Array.from(this.rowKey) }),
+    rowKeyCreate: () => ({ blob: new Uint8Array(100).fill(3 + this.#rowKeys++) }),
+    rowKeyUnwrap: ({ blob }) => ({ rowKey: blob[0] === 3 ? Uint8Array.from(this.rowKey) : sha256(blob) }),
     leavesGet: ({ from }) => ({ receipts: this.#receipts.slice(Number(from), Number(from) + LIMITS.leavesPerReply) }),
     checkpoint: async ({ after }) => {
       for (let waited = 0; after !== undefined && BigInt(this.#receipts.length) <= after && waited < 100; waited++)

@@ -10,6 +10,7 @@ const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
   enclave_not_ready: 'qv status says which phase the enclave is in; after a start it takes some seconds.',
   not_initialised: 'Once per deployment: qv init row-key.',
   already_initialised: 'It is there already: nothing needs to be done.',
+  row_key_retired: 'Was an older backup put in place? Then see the runbook; else somebody put an old key back.',
   config_invalid: 'host/src/config.ts explains each field with its unit, default and hazard.',
   native_missing: 'npm run build:native builds it; that takes a C compiler.',
   input_unreadable: 'Check the path, and that this user may read the file.',

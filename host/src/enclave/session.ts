@@ -4,23 +4,23 @@
  * does what is missing; nothing here is done on the path of a request.
  */
 import type { BootId } from '@quantumvault/shared/brands.ts';
-import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { Phase, ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { CredentialsSource } from '../credentials.ts';
 import type { Freezes } from '../freeze.ts';
 import type { Log } from '../log.ts';
 import type { Records } from '../records.ts';
-import { RowMac } from '../row-mac.ts';
-import type { Store } from '../store/store.ts';
-import { type EnclaveClient, EnclaveRefusal } from './client.ts';
+import type { RowKeys } from '../row-keys.ts';
+import type { RowMac } from '../row-mac.ts';
+import type { EnclaveClient } from './client.ts';
 
 export interface SessionDeps {
   readonly deployment: string;
   readonly data: EnclaveClient;
-  readonly store: Store;
+  readonly rowKeys: RowKeys;
   readonly credentials: Pick<CredentialsSource, 'current'>;
   readonly freezes: Freezes;
   readonly records: Records;
@@ -36,7 +36,6 @@ export interface Boot {
 
 /** While something is missing the loop asks this often, at most. */
 const EAGER_MILLISECONDS = 100;
-const SERVES_KMS: readonly Phase[] = ['serving', 'frozen'];
 
 export class EnclaveSession {
   readonly #deps: SessionDeps;
@@ -44,10 +43,6 @@ export class EnclaveSession {
   /** The connection that status came on: behind the next one may be another boot. */
   #statusConnection = 0;
   #boot: Boot | undefined;
-  #rowMac: RowMac | undefined;
-  #rowKeyFault: ErrorCode = 'enclave_unavailable';
-  #rowKeyPauseMilliseconds = 0;
-  #rowKeyNotBefore = 0;
   #pushed = '';
   #pushedFailures: bigint | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -70,7 +65,11 @@ export class EnclaveSession {
   }
 
   get hasRowKey(): boolean {
-    return this.#rowMac !== undefined;
+    return this.#deps.rowKeys.has;
+  }
+
+  get rowKeys(): RowKeys {
+    return this.#deps.rowKeys;
   }
 
   /**
@@ -89,8 +88,7 @@ export class EnclaveSession {
 
   /** @throws QvError not_initialised, or why the row key could not be had */
   requireRowMac(): RowMac {
-    if (this.#rowMac === undefined) throw new QvError(this.#rowKeyFault);
-    return this.#rowMac;
+    return this.#deps.rowKeys.require();
   }
 
   start(): void {
@@ -109,7 +107,7 @@ export class EnclaveSession {
   #schedule(): void {
     clearTimeout(this.#timer);
     if (this.#stopped) return;
-    const calm = this.#status !== undefined && this.#boot !== undefined && this.#rowMac !== undefined;
+    const calm = this.#status !== undefined && this.#boot !== undefined && this.hasRowKey;
     const poll = this.#deps.pollMilliseconds ?? LIMITS.enclaveStatusMilliseconds;
     this.#timer = setTimeout(() => void this.refresh(), calm ? poll : Math.min(poll, EAGER_MILLISECONDS));
   }
@@ -126,7 +124,7 @@ export class EnclaveSession {
       this.#deps.freezes.requireLoaded();
       await this.#pushCredentials();
       await this.#fetchBootRecord();
-      await this.#unwrapRowKey();
+      await this.#deps.rowKeys.look();
       this.#complaint = '';
     } catch (error) {
       this.#complain(error);
@@ -185,7 +183,7 @@ export class EnclaveSession {
     if ((key === this.#pushed && failures === this.#pushedFailures) || this.#status?.phase === 'booting') return;
     await data.request('credentials', body, { urgent: true });
     // New ones may be what was missing.
-    if (key !== this.#pushed) this.#rowKeyNotBefore = 0;
+    if (key !== this.#pushed) this.#deps.rowKeys.hurry();
     this.#pushed = key;
     this.#pushedFailures = failures;
     await this.#askStatus();
@@ -200,37 +198,11 @@ export class EnclaveSession {
     this.#deps.log.info({ boot: id, phase: this.#status?.phase }, 'enclave boot');
   }
 
-  async #unwrapRowKey(): Promise<void> {
-    if (this.#rowMac !== undefined || this.#status === undefined) return;
-    if (performance.now() < this.#rowKeyNotBefore) return;
-    try {
-      const blob = await this.#deps.store.getMeta('row-key');
-      if (blob === undefined) {
-        this.#rowKeyFault = 'not_initialised';
-        return;
-      }
-      if (!SERVES_KMS.includes(this.#status.phase)) throw new QvError('enclave_not_ready');
-      const { rowKey } = await this.#deps.data.request('rowKeyUnwrap', { blob });
-      this.#rowMac = new RowMac(rowKey);
-    } catch (error) {
-      this.#rowKeyFault = codeOf(error);
-      if (error instanceof EnclaveRefusal) this.#pauseRowKey();
-      throw error;
-    }
-  }
-
-  /** Each refusal is a leaf for ever: a key service that is down for a day must not fill the log. */
-  #pauseRowKey(): void {
-    const longer = Math.max(EAGER_MILLISECONDS, 2 * this.#rowKeyPauseMilliseconds);
-    this.#rowKeyPauseMilliseconds = Math.min(longer, LIMITS.rowKeyRetryMilliseconds);
-    this.#rowKeyNotBefore = performance.now() + this.#rowKeyPauseMilliseconds;
-  }
-
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#running;
     clearTimeout(this.#timer);
-    this.#rowMac?.close();
+    await this.#deps.rowKeys.close();
   }
 }

@@ -28,7 +28,14 @@ export const ENCLAVE: readonly ErrorCode[] = [
 /** A wallet's keys are made or unwrapped. */
 export const KMS: readonly ErrorCode[] = ['kms_unavailable', 'kms_refused', 'kms_response_invalid', 'nsm_failed'];
 /** The row key, without which no row is believed. */
-export const ROW_KEY: readonly ErrorCode[] = ['not_initialised', 'key_blob_invalid', ...ENCLAVE, ...KMS, ...STORE];
+export const ROW_KEY: readonly ErrorCode[] = [
+  'not_initialised',
+  'key_blob_invalid',
+  'row_key_retired',
+  ...ENCLAVE,
+  ...KMS,
+  ...STORE,
+];
 /** A wallet's row is read. */
 export const ROW: readonly ErrorCode[] = ['base58_malformed', 'wallet_unknown', 'row_tampered', ...ROW_KEY];
 /** The enclave opens what it holds of a wallet. */

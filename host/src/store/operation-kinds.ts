@@ -21,6 +21,10 @@ export const WRITES: ReadonlySet<OperationName> = new Set<OperationName>([
   'putPanicCode',
   'putSignal',
   'deleteExpiredSignals',
+  'beginRowKey',
+  'finishRowKey',
+  'discardNextRowKey',
+  'replaceMacs',
 ]);
 
 /** What the stop button needs: there is room for it in a full queue, and it is done before what waits there. */

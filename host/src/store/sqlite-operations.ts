@@ -9,6 +9,7 @@ import { QvError } from '@quantumvault/shared/errors.ts';
 import { policyHash } from '@quantumvault/shared/policy/policy.ts';
 import type { OperationName } from './operation-kinds.ts';
 import { historyOperations } from './sqlite-history.ts';
+import { rowKeyFence, rowKeyOperations } from './sqlite-row-keys.ts';
 import { blob, creationRecord, freezeRecord, leafOf, type Row, replyRecord, stored, walletRow } from './sqlite-rows.ts';
 import { type Queries, signalOperations } from './sqlite-signals.ts';
 import type { LeafRecord, LogRecord, PanicCodeRecord, ReplyRecord, Store } from './store.ts';
@@ -34,6 +35,7 @@ export function operations(database: DatabaseSync): Operations {
   const changed = (sql: string, ...values: SQLInputValue[]): boolean => prepared(sql).run(...values).changes !== 0n;
 
   const history = historyOperations({ one, all, changed });
+  const fence = rowKeyFence({ one });
 
   function putLeaf(record: LeafRecord): void {
     const { boot, sequence, leaf, signature, request } = record;
@@ -62,6 +64,7 @@ export function operations(database: DatabaseSync): Operations {
   }
 
   function putReply(reply: ReplyRecord): void {
+    fence(reply.reply);
     changed(
       `INSERT INTO replies (wallet, requester, id, body_hash, status, reply, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET body_hash = excluded.body_hash, status = excluded.status, reply = excluded.reply,
@@ -93,6 +96,8 @@ export function operations(database: DatabaseSync): Operations {
       ),
 
     insertWallet({ row, creation, leaf }) {
+      fence(row.rowMac);
+      fence(creation.reply);
       putLeaf(leaf);
       const exists =
         one('SELECT 1 FROM wallets WHERE wallet = ?', row.wallet) ??
@@ -132,6 +137,7 @@ export function operations(database: DatabaseSync): Operations {
       creationRecord(one('SELECT * FROM creations WHERE owner = ? AND nonce = ?', owner, nonce)),
 
     applySigned({ wallet, generation, sealedState, stateVersion, rowMac, leaves, reply }) {
+      fence(rowMac);
       const kept = one('SELECT generation, state_version FROM wallets WHERE wallet = ?', wallet);
       if (kept === undefined || Number(kept['generation']) !== generation) return 'changed';
       for (const leaf of leaves ?? []) putLeaf(leaf);
@@ -148,6 +154,7 @@ export function operations(database: DatabaseSync): Operations {
     },
 
     enablePolicy({ from, to, leaf }) {
+      fence(to.rowMac);
       putLeaf(leaf);
       // Also one that was replaced meanwhile: it counted for a while, and auditors judge that while by it.
       if (to.policy !== undefined) putPolicy(to.policy);
@@ -169,6 +176,7 @@ export function operations(database: DatabaseSync): Operations {
     },
 
     retireWallet({ from, to, leaf }) {
+      fence(to.rowMac);
       if (leaf !== undefined) putLeaf(leaf);
       return changed(
         `UPDATE wallets SET retired = 1, sealed_state = ?, state_version = ?, generation = ?, row_mac = ?
@@ -330,7 +338,8 @@ export function operations(database: DatabaseSync): Operations {
       return row as unknown as PanicCodeRecord | undefined;
     },
 
-    ...signalOperations({ one, all, changed } satisfies Queries),
+    ...signalOperations({ one, all, changed } satisfies Queries, fence),
+    ...rowKeyOperations({ one, all, changed } satisfies Queries, fence),
 
     ping() {
       one('SELECT 1 FROM meta');

@@ -2,6 +2,7 @@
 import type { SQLInputValue } from 'node:sqlite';
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import type { Fence } from './sqlite-row-keys.ts';
 import type { Row } from './sqlite-rows.ts';
 import type { SignalInsert, SignalOutcome, SignalRecord } from './store.ts';
 
@@ -11,10 +12,11 @@ export interface Queries {
   readonly changed: (sql: string, ...values: SQLInputValue[]) => boolean;
 }
 
-export function signalOperations({ one, all, changed }: Queries) {
+export function signalOperations({ one, all, changed }: Queries, fence: Fence) {
   return {
     putSignal({ signal, sameBodySince, limit }: SignalInsert): SignalOutcome {
       const { source, id, at, receivedAt, expiresAt, body, bodyHash, signature, mac } = signal;
+      fence(mac);
       const sameBody =
         sameBodySince === undefined
           ? undefined
@@ -79,7 +81,7 @@ export function signalOperations({ one, all, changed }: Queries) {
 }
 
 // STRICT tables hold what their columns declare. Who edited them is for the MAC to find out.
-function signalRecord(row: Row): SignalRecord {
+export function signalRecord(row: Row): SignalRecord {
   return {
     source: row['source'],
     id: row['id'],

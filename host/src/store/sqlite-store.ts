@@ -61,6 +61,12 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     putSignal: (...parameters) => thread.call('putSignal', parameters),
     findSignals: (...parameters) => thread.call('findSignals', parameters),
     deleteExpiredSignals: (...parameters) => thread.call('deleteExpiredSignals', parameters),
+    getRowKeys: (...parameters) => thread.call('getRowKeys', parameters),
+    beginRowKey: (...parameters) => thread.call('beginRowKey', parameters),
+    finishRowKey: (...parameters) => thread.call('finishRowKey', parameters),
+    discardNextRowKey: (...parameters) => thread.call('discardNextRowKey', parameters),
+    findSealedOtherwise: (...parameters) => thread.call('findSealedOtherwise', parameters),
+    replaceMacs: (...parameters) => thread.call('replaceMacs', parameters),
     ping: (...parameters) => thread.call('ping', parameters),
     close: () => thread.close(),
   };

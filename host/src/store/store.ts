@@ -2,10 +2,13 @@
  * What the host keeps, and the few operations on it. Each operation is one transaction and is answered after its
  * COMMIT. Nothing stored authorises a signature: the enclave opens, or refuses, every blob itself.
  *
- * Every operation throws QvError store_unavailable (locked, failing or not answering) or overloaded (queue full).
+ * Every operation throws QvError store_unavailable (locked, failing or not answering) or overloaded (queue full). Those
+ * that write a MAC throw store_conflict with the path `row-key`, and write nothing, where it is not under the key that
+ * new ones have to be under (row-keys.ts).
  */
 import type { Address, BootId, Hash, Signature, TimeMs } from '@quantumvault/shared/brands.ts';
 import { decodeLeaf, type Leaf, type LeafKind, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import type { Resealed, RowKeyBlobs, SealedPage, SealedQuery } from './sealed.ts';
 
 /** One wallet, as stored. `rowMac` covers every other field (see row-mac.ts). */
 export interface WalletRow {
@@ -250,6 +253,17 @@ export interface Store {
   findSignals(id: string, sources: readonly string[], now: TimeMs): Promise<readonly SignalRecord[]>;
   /** A bounded number at a time. */
   deleteExpiredSignals(now: TimeMs): Promise<void>;
+  getRowKeys(): Promise<RowKeyBlobs>;
+  /** Puts the next row key beside `current`. False unless that is the row key, and no other one is to follow it. */
+  beginRowKey(step: Required<RowKeyBlobs>): Promise<boolean>;
+  /** Makes `next` the row key. False unless `current` is, and `next` is to follow it. */
+  finishRowKey(current: Uint8Array, next: Uint8Array): Promise<boolean>;
+  /** Takes away the next row key, and its step, if it is this one. */
+  discardNextRowKey(next: Uint8Array): Promise<boolean>;
+  /** Records of a table whose MAC is not under one key, a bounded number at a time. */
+  findSealedOtherwise(query: SealedQuery): Promise<SealedPage>;
+  /** Each if it is as it was read; how many were. */
+  replaceMacs(changes: readonly Resealed[]): Promise<number>;
   /** Resolves when the database answers a read. */
   ping(): Promise<void>;
   /** Finishes what is queued. */

@@ -8,13 +8,14 @@ import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Log } from '../log.ts';
-import type { RowMac, UnsealedSignal } from '../row-mac.ts';
+import type { UsesRowKey } from '../row-keys.ts';
+import type { UnsealedSignal } from '../row-mac.ts';
 import type { SignalInsert, SignalOutcome, SignalRecord, Store } from '../store/store.ts';
 import { within } from '../within.ts';
 
 export interface SignalsDeps {
   readonly store: Pick<Store, 'putSignal' | 'findSignals' | 'deleteExpiredSignals'>;
-  readonly rowMac: () => RowMac;
+  readonly keys: UsesRowKey;
   readonly log: Log;
   readonly now: () => TimeMs;
   /** Unexpired signals of one source. Default LIMITS.signalsPerSource. */
@@ -57,10 +58,10 @@ export class Signals {
     return this.#unwritten.size;
   }
 
-  /** @throws QvError signal_id_reused, signals_full, store_*, overloaded, row_tampered, and what rowMac throws */
+  /** @throws QvError signal_id_reused, signals_full, store_*, overloaded, row_tampered, and what `keys` throws */
   async accept(unsealed: UnsealedSignal, { repeatSeconds, once }: Delivery): Promise<Accepted> {
-    const { store, rowMac } = this.#deps;
-    const signal = rowMac().sealSignal(unsealed);
+    const { keys } = this.#deps;
+    const signal = keys.require().sealSignal(unsealed);
     const sameBodySince =
       repeatSeconds === undefined ? undefined : ((signal.receivedAt - repeatSeconds * 1000) as TimeMs);
     const limit = this.#deps.perSource ?? LIMITS.signalsPerSource;
@@ -69,14 +70,14 @@ export class Signals {
     if (repeats !== undefined) return { signal: repeats, isRepeat: true, isStored: false };
     let outcome: SignalOutcome;
     try {
-      const put = store.putSignal(insert);
+      const put = this.#put(insert);
       outcome = await (once ? within(LIMITS.webhookAcknowledgeMilliseconds, put) : put);
     } catch (error) {
       if (!once || !this.#keep(insert)) throw error;
       return { signal, isRepeat: false, isStored: false };
     }
     if (outcome.outcome === 'duplicate')
-      return { signal: rowMac().verifySignal(outcome.kept), isRepeat: true, isStored: true };
+      return { signal: await this.#verified(async () => outcome.kept), isRepeat: true, isStored: true };
     if (outcome.outcome === 'stored') return { signal, isRepeat: false, isStored: true };
     throw new QvError(outcome.outcome === 'conflict' ? 'signal_id_reused' : 'signals_full');
   }
@@ -86,7 +87,7 @@ export class Signals {
    * @throws QvError signal_missing, signal_ambiguous, row_tampered, store_*
    */
   async find(id: string, sources: readonly string[]): Promise<SignalRecord> {
-    const { store, rowMac, now } = this.#deps;
+    const { store, now } = this.#deps;
     const at = now();
     const stored = await store.findSignals(id, sources, at);
     const waiting = sources.flatMap((source) => {
@@ -97,7 +98,19 @@ export class Signals {
     const [signal, ...others] = [...stored, ...waiting];
     if (signal === undefined) throw this.#missing(id, sources);
     if (others.length > 0) throw new QvError('signal_ambiguous', { path: 'signal' });
-    return rowMac().verifySignal(signal);
+    // What waits here is nobody's to edit.
+    return signal === stored[0] ? await this.#verified(async () => signal) : signal;
+  }
+
+  async #verified(read: () => Promise<SignalRecord>): Promise<SignalRecord> {
+    const { keys } = this.#deps;
+    return await keys.reading(async () => keys.require().verifySignal(await read()));
+  }
+
+  /** Sealed with the key that counts when it is written, however long it waited. */
+  #put(insert: SignalInsert): Promise<SignalOutcome> {
+    const { store, keys } = this.#deps;
+    return keys.writing(() => store.putSignal({ ...insert, signal: keys.require().sealSignal(insert.signal) }));
   }
 
   /** One that repeats another is not that other: uses are counted by id. Who was told its id learns which one counts. */
@@ -163,9 +176,9 @@ export class Signals {
   }
 
   async #write(name: string, insert: SignalInsert): Promise<void> {
-    const { store, log } = this.#deps;
+    const { log } = this.#deps;
     // What it took before, without our hearing of it, is a repeat.
-    const result = await within(LIMITS.storeTimeoutMilliseconds, store.putSignal(insert));
+    const result = await within(LIMITS.storeTimeoutMilliseconds, this.#put(insert));
     this.#unwritten.delete(name);
     const { outcome } = result;
     const { source, id } = insert.signal;

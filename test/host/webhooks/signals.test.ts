@@ -1,6 +1,6 @@
 /** Signals between webhooks and signing requests: repeats, a slow database, and which signal an id means. */
 import { silentLog } from '@quantumvault/host/log.ts';
-import { RowMac, type UnsealedSignal } from '@quantumvault/host/row-mac.ts';
+import type { UnsealedSignal } from '@quantumvault/host/row-mac.ts';
 import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import type { SignalRecord, Store } from '@quantumvault/host/store/store.ts';
 import { citedSignal } from '@quantumvault/host/webhooks/cited.ts';
@@ -11,10 +11,11 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { SignalRule } from '@quantumvault/shared/policy/parse.ts';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
+import { holding, rowMacOf } from '../../support/row-keys.ts';
 import { temporaryFolder, until } from '../../support/temporary.ts';
 import { bytes, hashOf, key, NOW, signal } from '../store-fixtures.ts';
 
-const rowMac = new RowMac(new Uint8Array(32).fill(42));
+const rowMac = rowMacOf(new Uint8Array(32).fill(42));
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let store: Store;
 let signals: Signals;
@@ -42,7 +43,7 @@ function open(change: { perSource?: number } = {}): Signals {
     puts(insert);
     return fault === undefined ? store.putSignal(insert) : fault();
   };
-  const deps = { store: { ...store, putSignal }, rowMac: () => rowMac, log: silentLog, now: () => now };
+  const deps = { store: { ...store, putSignal }, keys: holding(rowMac), log: silentLog, now: () => now };
   return new Signals({ ...deps, ...change });
 }
 

@@ -19,7 +19,8 @@ import { append, EMPTY_FRONTIER, frontierRoot } from '@quantumvault/shared/tlog/
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import { verifyEd25519 } from '../../client/keys.ts';
 import { silentLog } from '../../log.ts';
-import { RowMac } from '../../row-mac.ts';
+import { MAC_BYTES } from '../../row-key.ts';
+import { encodeRow, keyIdOf } from '../../row-mac.ts';
 import { examineSqlite, type SnapshotFacts } from '../../store/sqlite-snapshot.ts';
 import { openSqliteStore } from '../../store/sqlite-store.ts';
 import type { LogRecord, Store, WalletRow } from '../../store/store.ts';
@@ -58,9 +59,6 @@ export interface VerifiedBackup {
 }
 
 const PAGE = 1000;
-const MAC_BYTES = 32;
-/** Encodes a row as for its MAC, and so refuses what is none. Nobody compares what it seals: the key is with the host. */
-const FORM = new RowMac(new Uint8Array(MAC_BYTES));
 
 const damaged = (path: string, value: string, cause?: unknown): QvError =>
   new QvError('backup_damaged', { path, value }, { cause });
@@ -192,7 +190,8 @@ function requireRow(row: WalletRow): void {
   const { wallet, owner, policy, rowMac } = row;
   const path = `wallets.${wallet}`;
   try {
-    FORM.seal(row);
+    // As for its MAC, which nobody here compares: the key is with the host.
+    encodeRow(row);
     const document = policy && policyFromBytes(policy);
     if (document !== undefined && (document.wallet !== wallet || document.owner !== owner))
       throw damaged(path, 'the policy of another wallet');
@@ -200,7 +199,7 @@ function requireRow(row: WalletRow): void {
     const { value } = error instanceof QvError ? error.facts : {};
     throw damaged(path, value ?? codeOf(error), error);
   }
-  if (rowMac.length !== MAC_BYTES) throw damaged(path, 'row_mac');
+  if (keyIdOf(rowMac) === undefined && rowMac.length !== MAC_BYTES) throw damaged(path, 'row_mac');
 }
 
 /** Every boot's leaves, up to its checkpoint: its root, and what they need of the wallets' rows. */

@@ -225,6 +225,7 @@ function status(context: Context, phase: Phase): ReplyOf<'status'> {
     witnessThreshold: witnesses.threshold,
     kmsCalls: kms.calls,
     kmsFailures: kms.failures,
+    kmsKeys: kms.keys,
     ...(attestationAgeSeconds !== undefined && { attestationAgeSeconds }),
     ...(timeAgeSeconds !== undefined && { timeAgeSeconds }),
   };
@@ -246,7 +247,6 @@ function listen(options: BootOptions, context: Context, handlers: Handlers, phas
     });
   };
   return Promise.all([open(options.control, CONTROL), open(options.data, all)]);
-    kmsKeys: kms.keys,
 }
 
 function repeat(seconds: number, what: string, work: () => Promise<unknown>, log: BootOptions['log']): NodeJS.Timeout {

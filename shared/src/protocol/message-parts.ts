@@ -51,17 +51,6 @@ export const credentialsCodec = struct({
 });
 export type CredentialBytes = Infer<typeof credentialsCodec>;
 
-/**
- * A signal as its source sent it (Standard Webhooks). With a signature the enclave verifies it under the key the
- * policy names; without one it is the host's word.
- */
-export const signalCodec = struct({
-  source: field(0, text(LIMITS.policyNameCharacters, FACT)),
-  id: field(1, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
-  timestamp: field(2, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
-  body: field(3, bytes(0, LIMITS.signalBodyBytes)),
-  signature: maybe(4, fixed<Signature>(64)),
-});
 /** A key of KMS that is measured into the image, and what became of the calls that named it. */
 export const kmsKeyState = struct({
   keyArn: field(0, text(256, FACT)),
@@ -74,6 +63,17 @@ export const kmsKeyState = struct({
 });
 export type KmsKeyState = Infer<typeof kmsKeyState>;
 
+/**
+ * A signal as its source sent it (Standard Webhooks). With a signature the enclave verifies it under the key the
+ * policy names; without one it is the host's word.
+ */
+export const signalCodec = struct({
+  source: field(0, text(LIMITS.policyNameCharacters, FACT)),
+  id: field(1, text<RequestId>(LIMITS.requestIdCharacters, REQUEST_ID)),
+  timestamp: field(2, text(16, /^(?:0|[1-9][0-9]{0,14})$/)),
+  body: field(3, bytes(0, LIMITS.signalBodyBytes)),
+  signature: maybe(4, fixed<Signature>(64)),
+});
 export type SignalMessage = Infer<typeof signalCodec>;
 
 export const ruleOutcome = struct({

@@ -86,19 +86,19 @@ export interface HostConfig {
    * is 3 on Nitro: `vsock:3:5002`. The kernel listens on the port; who connects must have the CID of `enclave.data`, or
    * one of `alsoFrom`: CIDs of this instance's other enclaves, default none. Every enclave dials the same port, so of two
    * hosts on one instance one carries both enclaves' bytes, and the other takes the port when the first one ends.
-   */
-  readonly kmsTunnel: KmsTunnel & {
-    readonly alsoFrom: readonly number[];
-  };
    * `further`: `[{"listen", "endpoint"}]`, a tunnel for each further endpoint that the enclave's measured configuration
    * names: with vsock on the ports behind, by the tunnel's number (`vsock:3:5003` is 1). Default: none. Hazard: what one
    * of them leads to wrongly is no endpoint of KMS to the enclave, which then does without those keys.
+   */
+  readonly kmsTunnel: KmsTunnel & {
+    readonly alsoFrom: readonly number[];
+    readonly further: readonly KmsTunnel[];
+  };
   /**
    * Where the instance role's credentials come from, which are handed to the enclave; exactly one of two in the file:
    *
    * - `credentials: {"imds": true}`: EC2's instance metadata service, version 2, at its fixed address. Hazard: until it
    *   answers the enclave signs nothing; /readyz and `qv status` say so.
-    readonly further: readonly KmsTunnel[];
    * - `credentialsFile`: path of a JSON file {accessKeyId, secretAccessKey, sessionToken?, expiresAt?: RFC 3339}, read
    *   again when it changes. Hazard: refused when other users may read it, or own it (root excepted).
    */
@@ -161,18 +161,18 @@ export interface HostConfig {
   readonly logLevel: LogLevel;
 }
 
-/** VMADDR_CID_LOCAL (vsock(7)): host and enclave are two processes of one machine, for tests. */
-const LOOPBACK_CID = 1;
-/** The instance itself, as its enclaves see it. */
-const PARENT_CID = 3;
-/** VMADDR_CID_ANY: nobody's own. */
-const ANY_CID = 0xffff_ffff;
 /** Where the enclave reaches us, and the one endpoint that connections there are carried to. */
 export interface KmsTunnel {
   readonly listen: TransportAddress;
   readonly endpoint: { readonly host: string; readonly port: number };
 }
 
+/** VMADDR_CID_LOCAL (vsock(7)): host and enclave are two processes of one machine, for tests. */
+const LOOPBACK_CID = 1;
+/** The instance itself, as its enclaves see it. */
+const PARENT_CID = 3;
+/** VMADDR_CID_ANY: nobody's own. */
+const ANY_CID = 0xffff_ffff;
 const MAX_ENCLAVES = 4;
 /** Host name or address, and port. */
 const ENDPOINT = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,4})$/;
@@ -230,6 +230,7 @@ function readConfig(fields: JsonFields): HostConfig {
       listen: transportAddress(inner, 'listen'),
       endpoint: endpoint(inner, 'endpoint'),
       alsoFrom: enclaveCids(inner, 'alsoFrom'),
+      further: furtherTunnels(inner),
     })),
     credentials: credentials(fields),
     ...(fields.optional('operatorsFile') === undefined ? {} : { operatorsFile: absolutePath(fields, 'operatorsFile') }),
@@ -240,7 +241,6 @@ function readConfig(fields: JsonFields): HostConfig {
     alerts: alertEndpoints(fields),
     peers: peers(fields),
     denialBurst: denialBurst(fields),
-      further: furtherTunnels(inner),
     webhooks: webhookSources(fields, trustedProxies),
     ...(fields.optional('metrics') === undefined ? {} : { metrics: metrics(fields) }),
     rateLimits: rateLimits(fields),
@@ -357,16 +357,6 @@ function endpoint(fields: JsonFields, key: string): { host: string; port: number
   return { host: match[1], port };
 }
 
-/** At most as many enclaves as EC2 lets run beside each other; 0 to 3 are the kernel's and the instance's own. */
-function enclaveCids(fields: JsonFields, key: string): readonly number[] {
-  if (fields.optional(key) === undefined) return [];
-  const cids = fields.list(key);
-  if (cids.length > MAX_ENCLAVES || new Set(cids).size !== cids.length) throw fields.fault(key, 'too many, or twice');
-  return cids.map((cid) => {
-    if (typeof cid !== 'number' || !Number.isInteger(cid) || cid <= PARENT_CID || cid >= ANY_CID)
-      throw fields.fault(key, 'not the CID of an enclave');
-    return cid;
-  });
 function furtherTunnels(parent: JsonFields): readonly KmsTunnel[] {
   if (parent.optional('further') === undefined) return [];
   const listed = parent.list('further');
@@ -379,6 +369,16 @@ function furtherTunnels(parent: JsonFields): readonly KmsTunnel[] {
   });
 }
 
+/** At most as many enclaves as EC2 lets run beside each other; 0 to 3 are the kernel's and the instance's own. */
+function enclaveCids(fields: JsonFields, key: string): readonly number[] {
+  if (fields.optional(key) === undefined) return [];
+  const cids = fields.list(key);
+  if (cids.length > MAX_ENCLAVES || new Set(cids).size !== cids.length) throw fields.fault(key, 'too many, or twice');
+  return cids.map((cid) => {
+    if (typeof cid !== 'number' || !Number.isInteger(cid) || cid <= PARENT_CID || cid >= ANY_CID)
+      throw fields.fault(key, 'not the CID of an enclave');
+    return cid;
+  });
 }
 
 function peers(fields: JsonFields): readonly URL[] {

@@ -27,6 +27,7 @@ import { CONTROL } from './phases.ts';
 import { Recipients } from './recipient.ts';
 import { leaseShow, release } from './release.ts';
 import { retireWallet } from './retire.ts';
+import { rewrapWallet } from './rewrap.ts';
 import { createRowKey, unwrapRowKey } from './row-key.ts';
 import { Connections, type Handlers, InFlight, type Stop, serve } from './server.ts';
 import { sign, signBatch } from './sign.ts';
@@ -190,6 +191,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     walletCreate: (request) => createWallet(context, creations, request),
     walletImport: (request) => importWallet(context, creations, request),
     policyEnable: (request) => enablePolicy(context, request),
+    walletRewrap: (request) => rewrapWallet(context, request),
     walletRetire: (request) => retireWallet(context, request),
     sign: (request) => sign(context, request),
     signBatch: (request) => signBatch(context, request),
@@ -201,9 +203,9 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     leaseShow: (request) => leaseShow(context, request),
     budgets: (request) => budgets(context, request),
     stateGet: ({ wallet }: RequestOf<'stateGet'>) => {
-      const state = context.holdings.newest(wallet);
-      if (state === undefined) throw new QvError('wallet_unknown');
-      return { state };
+      const newest = context.holdings.newest(wallet);
+      if (newest === undefined) throw new QvError('wallet_unknown');
+      return newest;
     },
   };
 }

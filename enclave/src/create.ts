@@ -164,7 +164,7 @@ function complete(
   };
   const blobs = { ...keyBlobs, sealedState: sealed.blob };
   const reply = certify(context, beginning, wallet, blobs, now);
-  holdings.add(state, sealed, kind === 'wallet-imported' ? { imported: blobs } : {});
+  holdings.add(state, sealed, keyBlobs, kind === 'wallet-imported' ? { imported: blobs } : {});
   return reply;
 }
 

@@ -28,7 +28,7 @@ interface Draft {
 
 /**
  * @throws QvError policy_*, wallet_owner_mismatch, statement_expired, statement_signature_invalid, kms_*,
- * key_blob_invalid, state_invalid, state_ahead, wallet_held_elsewhere, wallet_retired, time_untrusted
+ * key_blob_invalid, wallet_keys_replaced, state_invalid, state_ahead, wallet_held_elsewhere, wallet_retired, time_untrusted
  */
 export async function enablePolicy(context: Context, request: Request): Promise<Enabled> {
   const policy = policyFromBytes(request.policy);
@@ -49,6 +49,7 @@ export async function enablePolicy(context: Context, request: Request): Promise<
   const statement = utf8(text);
   const held = context.holdings.get(policy.wallet);
   if (held !== undefined && held.state.owner !== policy.owner) throw new QvError('wallet_owner_mismatch');
+  context.holdings.requireKeys(policy.wallet, request.blobs);
   const draft = { policy, hash, statement };
   return context.unwrapper.withKeys(policy.wallet, policy.owner, request.blobs, (keys) =>
     enable(context, request, draft, keys),
@@ -61,7 +62,9 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
   // Before a repeat is answered: what it enabled counts no more.
   context.holdings.requireLive(policy.wallet);
   const last = held.lastEnable;
-  if (last !== undefined && equalBytes(last.statement, statement)) return { ...last.reply, state: held.sealed };
+  // State and MAC as they are now: the wallet may have been re-wrapped since.
+  const mac = keys.policyMac(policyMacInput(request.policy));
+  if (last !== undefined && equalBytes(last.statement, statement)) return { ...last.reply, mac, state: held.sealed };
   requireSuccession(held, policy, request.previousHash);
   const now = context.time.now();
   requireTimely(request.enableBefore, now, 'enableBefore');
@@ -96,7 +99,7 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
     ...(request.previousHash && { previousHash: request.previousHash }),
   });
   const reply: Enabled = {
-    mac: keys.policyMac(policyMacInput(request.policy)),
+    mac,
     state: sealed,
     enableReceipt: { bytes, signature: context.vault.signAsBoot(bytes) },
     receipt,
@@ -104,6 +107,7 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
   held.state = state;
   held.sealed = sealed;
   held.lastEnable = { statement, reply };
+  if (held.rewrapped !== undefined) held.rewrapped.mac = mac;
   held.imported = undefined;
   return reply;
 }

@@ -1,6 +1,6 @@
 /**
  * A wallet's key material made afresh: a data key of KMS with wallet and owner in its context, a salt, and the pending
- * seed sealed under what derives from both. Creating and importing both go through here.
+ * seed sealed under what derives from both. Creating, importing and re-wrapping a wallet all go through here.
  */
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';

@@ -2,11 +2,19 @@
  * The wallets this boot holds. Their state here is the one that counts; nothing is evicted, because what is forgotten
  * could be rolled back (design 6, 8).
  */
-import type { Address, BootId } from '@quantumvault/shared/brands.ts';
+import type { Address, BootId, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import type { WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
+import {
+  type Rewrapped,
+  type WalletBlobs,
+  type WalletKeyBlobs,
+  walletKeyBlobs,
+} from '@quantumvault/shared/protocol/message-parts.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
+import { decodeAs, encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { RememberedCount, RequestMemory } from './requests.ts';
 import { decodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import type { WalletKeys } from './vault.ts';
@@ -15,6 +23,10 @@ export interface Held {
   state: WalletState;
   /** The newest sealed form of `state`, to be asked for again when the host lost it. */
   sealed: { blob: Uint8Array; version: bigint };
+  /** Of the key blobs that count. Under others nothing newer may be sealed, or the wallet would open with neither. */
+  keys: Hash;
+  /** The last re-wrapping here, which a host that lost the answer asks for. */
+  rewrapped: KeptRewrapping | undefined;
   readonly requests: RequestMemory;
   /** The last enabling, so that its repeat gets the same reply. */
   lastEnable: { readonly statement: Uint8Array; readonly reply: ReplyOf<'policyEnable'> } | undefined;
@@ -26,10 +38,24 @@ export interface Held {
   imported: WalletBlobs | undefined;
 }
 
+/** As `Rewrapped`; the blobs are encoded, because so many objects would take more memory than their bytes. */
+interface KeptRewrapping {
+  readonly keys: Uint8Array;
+  mac: Uint8Array | undefined;
+  readonly at: TimeMs;
+}
+
+/** The newest state, and what it is sealed under where that has changed here. */
+export interface Newest {
+  readonly state: Held['sealed'];
+  readonly rewrapped?: Rewrapped;
+}
+
 /** A wallet that was held and is not any more. */
 interface Gone {
   /** It left with this: no state as old as it counts here again, and its successor has no use for an older one. */
   readonly sealed: Held['sealed'];
+  readonly rewrapped: KeptRewrapping | undefined;
   readonly given: Given | undefined;
   readonly isRetired: boolean;
 }
@@ -65,9 +91,10 @@ export class Holdings {
     return this.#held.get(wallet);
   }
 
-  /** The newest sealed state, also of a wallet that left. */
-  newest(wallet: Address): Held['sealed'] | undefined {
-    return (this.#held.get(wallet) ?? this.#gone.get(wallet))?.sealed;
+  /** Also of a wallet that left. */
+  newest(wallet: Address): Newest | undefined {
+    const known = this.#held.get(wallet) ?? this.#gone.get(wallet);
+    return known && { state: known.sealed, ...(known.rewrapped && { rewrapped: decoded(known.rewrapped) }) };
   }
 
   /** Also of one that left: what it was signed before must not leave any more either. */
@@ -90,10 +117,18 @@ export class Holdings {
     return { release: () => void this.#reserved-- };
   }
 
-  add(state: WalletState, sealed: Held['sealed'], how: { taken?: Taken; imported?: WalletBlobs } = {}): void {
+  /** @param blobs that are known to open */
+  add(
+    state: WalletState,
+    sealed: Held['sealed'],
+    blobs: WalletKeyBlobs,
+    how: { taken?: Taken; imported?: WalletBlobs } = {},
+  ): void {
     this.#held.set(state.wallet, {
       state,
       sealed,
+      keys: keysHash(blobs),
+      rewrapped: undefined,
       requests: new RequestMemory(this.#remembered),
       lastEnable: undefined,
       lastRetire: undefined,
@@ -122,7 +157,8 @@ export class Holdings {
   give(wallet: Address, given: Given | undefined): void {
     const held = this.#held.get(wallet);
     if (held === undefined) throw new QvError('wallet_unknown', { path: 'wallet' });
-    this.#gone.set(wallet, { sealed: held.sealed, given, isRetired: held.state.retiredAt !== undefined });
+    const { sealed, rewrapped, state } = held;
+    this.#gone.set(wallet, { sealed, rewrapped, given, isRetired: state.retiredAt !== undefined });
     held.requests.forgetAll();
     this.#held.delete(wallet);
   }
@@ -144,11 +180,33 @@ export class Holdings {
     if (left !== undefined && version <= left) throw new QvError('state_too_old', { path: 'wallet' });
   }
 
+  /** From here on these key blobs count, and this state under them. */
+  rewrap(held: Held, state: WalletState, sealed: Held['sealed'], { keys, mac, at }: Rewrapped): void {
+    held.state = state;
+    held.sealed = sealed;
+    held.keys = keysHash(keys);
+    held.rewrapped = { keys: encodeAs(walletKeyBlobs, keys), mac, at };
+    // Those of before would be handed out once more.
+    held.imported = undefined;
+  }
+
+  /**
+   * To be asked before a key is unwrapped, and again with it: the wallet may have been re-wrapped meanwhile. Says nothing
+   * of wallets that are not here.
+   * @throws QvError wallet_keys_replaced
+   */
+  requireKeys(wallet: Address, blobs: WalletKeyBlobs): void {
+    const held = this.#held.get(wallet);
+    if (held === undefined || equalBytes(held.keys, keysHash(blobs))) return;
+    throw new QvError('wallet_keys_replaced', { path: 'wallet' });
+  }
+
   /**
    * Authenticates the row's sealed state and compares it with what this boot knows.
-   * @throws QvError wallet_keys_mismatch, state_invalid, wallet_held_elsewhere, wallet_retired, state_ahead
+   * @throws QvError wallet_keys_replaced, wallet_keys_mismatch, state_invalid, wallet_held_elsewhere, wallet_retired, state_ahead
    */
   compare(keys: WalletKeys, blobs: WalletBlobs, wallet: Address, owner: Address): Held {
+    this.requireKeys(wallet, blobs);
     const plaintext = keys.openState(blobs.sealedState, stateAssociated(wallet, owner));
     if (plaintext === undefined) {
       const keysFit = keys.seedOpens(blobs.sealedSeed, seedAssociated(wallet, owner));
@@ -170,4 +228,12 @@ export class Holdings {
     if (stored.version > held.state.version) throw new QvError('state_ahead');
     return held;
   }
+}
+
+function decoded({ keys, mac, at }: KeptRewrapping): Rewrapped {
+  return { keys: decodeAs(walletKeyBlobs, keys, 'keys'), at, ...(mac && { mac }) };
+}
+
+function keysHash(blobs: WalletKeyBlobs): Hash {
+  return sha256(encodeAs(walletKeyBlobs, blobs));
 }

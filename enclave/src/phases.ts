@@ -23,6 +23,7 @@ const WITH_KMS = [
   'walletCreate',
   'walletImport',
   'policyEnable',
+  'walletRewrap',
   'walletRetire',
   'stateGet',
   'release',

@@ -43,7 +43,8 @@ export function release(context: Context, { order: signed, wallet }: RequestOf<'
     freezes: context.freeze.touching(wallet),
     checkpoint: context.log.checkpoint(),
   });
-  const reply = { release: { bytes, signature: context.vault.signAsBoot(bytes) }, state: held.sealed, receipt };
+  const newest = context.holdings.newest(wallet) ?? { state: held.sealed };
+  const reply = { release: { bytes, signature: context.vault.signAsBoot(bytes) }, ...newest, receipt };
   context.holdings.give(wallet, { successor, reply });
   context.kept.forget(wallet);
   return reply;

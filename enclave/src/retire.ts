@@ -22,8 +22,8 @@ type Retired = ReplyOf<'walletRetire'>;
 /**
  * Legal while a freeze holds: it stops signing, and so does this.
  * @throws QvError deployment_mismatch, statement_expired, statement_signature_invalid, wallet_held_elsewhere,
- * wallet_owner_mismatch, wallet_retired (by another statement), policy_not_current, kms_*, key_blob_invalid,
- * state_invalid, state_ahead, time_untrusted
+ * wallet_owner_mismatch, wallet_keys_replaced, wallet_retired (by another statement), policy_not_current, kms_*,
+ * key_blob_invalid, state_invalid, state_ahead, time_untrusted
  */
 export async function retireWallet(context: Context, request: Request): Promise<Retired> {
   const { attester, config, holdings, kept, time, unwrapper } = context;
@@ -43,6 +43,7 @@ export async function retireWallet(context: Context, request: Request): Promise<
   requireTimely(retireBefore, time.now(), 'retireBefore');
   const held = holdings.get(wallet);
   if (held !== undefined && held.state.owner !== owner) throw new QvError('wallet_owner_mismatch');
+  holdings.requireKeys(wallet, request.blobs);
   const statement = utf8(text);
   const reply = await unwrapper.withKeys(wallet, owner, request.blobs, (keys) =>
     retire(context, request, statement, keys),

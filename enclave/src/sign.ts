@@ -6,6 +6,7 @@ import { QvError } from '@quantumvault/shared/errors.ts';
 import { printableFact, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Verdict } from '@quantumvault/shared/policy/judge.ts';
+import type { WalletKeyBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { ReplyOf, RequestOf } from '@quantumvault/shared/protocol/messages.ts';
 import { parseBatchBody, parseSignBody } from '@quantumvault/shared/protocol/sign-request.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
@@ -15,7 +16,6 @@ import { amountsOf, type Decision, decide, type Judged } from './decide.ts';
 import type { Held } from './holdings.ts';
 import { Guarded } from './outbox.ts';
 import { seedAssociated } from './state.ts';
-import type { KeyBlobs } from './unwrap.ts';
 import type { WalletKeys } from './vault.ts';
 
 /** A denial under the policy that counts. Its leaf is its receipt. */
@@ -30,8 +30,8 @@ export class Denial extends QvError {
 
 /**
  * @throws QvError frozen, wallet_retired, time_untrusted, policy_*, request_*, purpose_mismatch, audience_mismatch, wallet_mismatch,
- * transaction_*, kms_*, key_blob_invalid, state_*, policy_mac_invalid, policy_not_current, sealed_seed_invalid;
- * Denial
+ * transaction_*, wallet_keys_replaced, kms_*, key_blob_invalid, state_*, policy_mac_invalid, policy_not_current,
+ * sealed_seed_invalid; Denial
  */
 export async function sign(
   context: Context,
@@ -65,6 +65,7 @@ export async function signBatch(
     // There is no row's state to compare: whoever holds the wallet has its own.
     const held = context.holdings.get(wallet);
     if (held === undefined) throw new QvError('wallet_held_elsewhere');
+    context.holdings.requireKeys(wallet, request.blobs);
     const keysFit = keys.seedOpens(request.blobs.sealedSeed, seedAssociated(wallet, owner));
     if (!keysFit) throw new QvError('wallet_keys_mismatch');
     return held;
@@ -101,7 +102,7 @@ function requireRoom({ items, policy }: Claim): void {
 async function decideOnce(
   context: Context,
   claim: Claim,
-  blobs: KeyBlobs & { readonly sealedSeed: Uint8Array },
+  blobs: WalletKeyBlobs,
   heldFor: (keys: WalletKeys) => Held,
 ): Promise<Decision> {
   const { policy, requester, request } = claim;
@@ -109,6 +110,7 @@ async function decideOnce(
   const known = context.holdings.get(policy.wallet);
   context.freeze.requireOpen(subject);
   if (known !== undefined) requireCurrent(known, claim);
+  context.holdings.requireKeys(policy.wallet, blobs);
   const hash = sha256(request.body);
   const ticket = claim.dryRun ? undefined : known?.requests.begin(requester, request.id, hash, context.time.now());
   let decision: Decision | undefined;

@@ -22,7 +22,7 @@ import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import type { Context } from './context.ts';
 import { requireOperators } from './operators.ts';
 import { agree, requireInTime } from './release.ts';
-import { decodeState, encodeState, stateAssociated, type WalletState } from './state.ts';
+import { decodeState, encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import { verifyEd25519, type WalletKeys } from './vault.ts';
 
 type Request = RequestOf<'take'>;
@@ -41,11 +41,13 @@ interface Right {
 
 /**
  * @throws QvError succession_mismatch, succession_expired, operators_too_few, evidence_signature_invalid, log_*,
- * kms_*, state_invalid, state_too_old, wallet_held_elsewhere, wallets_full, time_untrusted
+ * wallet_keys_replaced, kms_*, key_blob_invalid, state_invalid, sealed_seed_invalid, state_too_old,
+ * wallet_held_elsewhere, wallets_full, time_untrusted
  */
 export async function take(context: Context, request: Request): Promise<ReplyOf<'take'>> {
   const { wallet, owner, blobs } = request;
   const right = readRight(context, request);
+  context.holdings.requireKeys(wallet, blobs);
   const room = context.holdings.reserve();
   try {
     return await context.unwrapper.withKeys(wallet, owner, blobs, (keys) => takeOver(context, request, right, keys));
@@ -113,6 +115,7 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
   if (plaintext === undefined) throw new QvError('state_invalid');
   const stored = decodeState(plaintext);
   if (stored.wallet !== wallet || stored.owner !== owner) throw new QvError('state_invalid');
+  holdings.requireKeys(wallet, blobs);
   const taken = holdings.taken(wallet, right.predecessor);
   // The answer was lost, and the host asks again with what it has.
   if (taken !== undefined) return taken;
@@ -121,6 +124,8 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
   if (stored.holder !== right.predecessor) throw new QvError('wallet_held_elsewhere', { value: stored.holder });
   right.requireVersion(stored.version);
   holdings.requireNewer(wallet, stored.version);
+  // These blobs count from here on, and no others: what does not open would be nobody's wallet.
+  if (!keys.seedOpens(blobs.sealedSeed, seedAssociated(wallet, owner))) throw new QvError('sealed_seed_invalid');
   const now = context.time.now();
   // From here on nothing fails. Not before: a freeze under an id of the host's choice could be resumed by an old word.
   // Of a lease of many wallets each brings what stops it alone: another one's may have been resumed here meanwhile.
@@ -137,7 +142,7 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
   const predecessor = { boot: right.predecessor, checkpoint: right.checkpoint };
   const { receipt } = log.append({ kind: right.kind, wallet, stateVersion: version, predecessor }, now);
   const reply = { state: sealed, receipt };
-  holdings.add(state, sealed, { taken: { predecessor: right.predecessor, reply } });
+  holdings.add(state, sealed, blobs, { taken: { predecessor: right.predecessor, reply } });
   return reply;
 }
 

@@ -10,7 +10,7 @@
  * |---------|---------------------------------------------------|----------------------------------------|
  * | boot    | the boot key                                      | never: it lives as long as the process |
  * | import  | the import key's private half                     | never: it lives as long as the process |
- * | pending | seeds of wallets being created or imported        | at the end of the creation or import   |
+ * | pending | seeds of wallets that are made or re-wrapped      | at the end of that                     |
  * | work    | execution key, derived keys, seed, signing key    | at the end of each call                |
  * | kept    | execution keys inside their time to live, if any  | by `forget` (kept-keys.ts)             |
  *
@@ -91,6 +91,13 @@ export interface WalletKeys {
   sealPendingSeed(slot: number, associated: Uint8Array): Uint8Array;
   /** Whether the seed's blob belongs to these keys: tells a wrong key from a wrong blob. */
   seedOpens(sealedSeed: Uint8Array, associated: Uint8Array): boolean;
+  /** Unseals the seed and compares its public key with `wallet`. @throws QvError sealed_seed_invalid */
+  requireSeed(sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address): void;
+  /**
+   * Moves the seed into a pending slot, until `endWallet`.
+   * @throws QvError sealed_seed_invalid; overloaded when all slots are taken
+   */
+  unsealSeed(sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address): PendingWallet;
   /**
    * Unseals the seed, compares its public key with `wallet`, signs.
    * @throws QvError sealed_seed_invalid
@@ -369,6 +376,16 @@ export class Vault {
     });
   }
 
+  /** Seed and signing key into the work region. @throws QvError sealed_seed_invalid */
+  #unseal(part: ReturnType<typeof layout>, sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address): void {
+    if (!open(this.#sodium, sealedSeed, associated, part.walletKey, part.seed))
+      throw new QvError('sealed_seed_invalid');
+    const publicKey = new Uint8Array(32);
+    this.#sodium.crypto_sign_seed_keypair(publicKey, part.secretKey, part.seed);
+    // A blob moved from another wallet would open only under that wallet's keys; this is the second lock.
+    if (addressOf(publicKey) !== wallet) throw new QvError('sealed_seed_invalid');
+  }
+
   #keys(part: ReturnType<typeof layout>, live: { now: boolean }): WalletKeys {
     const guard = (): void => {
       if (!live.now) throw new Error('wallet keys used after their call');
@@ -403,14 +420,21 @@ export class Vault {
         guard();
         return open(this.#sodium, sealedSeed, associated, part.walletKey, part.seed);
       },
+      requireSeed: (sealedSeed, associated, wallet) => {
+        guard();
+        this.#unseal(part, sealedSeed, associated, wallet);
+      },
+      unsealSeed: (sealedSeed, associated, wallet) => {
+        guard();
+        this.#unseal(part, sealedSeed, associated, wallet);
+        const slot = this.#freeSlots.pop();
+        if (slot === undefined) throw new QvError('overloaded', { path: 'pendingWalletCreations' });
+        this.#pending.open((pending) => part.seed.copy(pendingSeed(pending, slot)));
+        return { slot, wallet };
+      },
       sign: (sealedSeed, associated, wallet, message) => {
         guard();
-        if (!open(this.#sodium, sealedSeed, associated, part.walletKey, part.seed))
-          throw new QvError('sealed_seed_invalid');
-        const publicKey = new Uint8Array(32);
-        this.#sodium.crypto_sign_seed_keypair(publicKey, part.secretKey, part.seed);
-        // A blob moved from another wallet would open only under that wallet's keys; this is the second lock.
-        if (addressOf(publicKey) !== wallet) throw new QvError('sealed_seed_invalid');
+        this.#unseal(part, sealedSeed, associated, wallet);
         const result = new Uint8Array(64);
         this.#sodium.crypto_sign_detached(result, message, part.secretKey);
         return signature(result);

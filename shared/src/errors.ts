@@ -110,6 +110,7 @@ export const ERRORS = {
   row_tampered: row(409, 'The stored row fails its MAC.'),
   key_blob_invalid: row(409, 'The execution key blob is not of this wallet and owner.'),
   wallet_keys_mismatch: row(409, 'Nothing of the row opens: its salt or execution key is of another wallet.'),
+  wallet_keys_replaced: retry(409, 'The wallet was re-wrapped: other key blobs count than these.'),
   sealed_seed_invalid: row(409, 'The sealed seed does not open, or is not the seed of this wallet.'),
   policy_mac_invalid: row(409, 'The stored policy fails its MAC under the key of this wallet.'),
   policy_not_current: row(409, 'The policy is not the one last enabled.'),

@@ -168,11 +168,11 @@ describe('a batch', () => {
     const wallet = await host.openWallet();
     const other = await host.openWallet();
     await expectCode(ask(wallet, [1n], { policy: other.policy, signer: other.requester }), 'wallet_mismatch');
-    await expectCode(ask(wallet, [1n], { blobs: other.blobs }), 'key_blob_invalid');
+    await expectCode(ask(wallet, [1n], { blobs: other.blobs }), 'wallet_keys_replaced');
     const { salt } = other.blobs;
-    await expectCode(ask(wallet, [1n], { blobs: { ...wallet.blobs, salt } }), 'wallet_keys_mismatch');
+    await expectCode(ask(wallet, [1n], { blobs: { ...wallet.blobs, salt } }), 'wallet_keys_replaced');
     const { sealedSeed } = other.blobs;
-    await expectCode(ask(wallet, [1n], { blobs: { ...wallet.blobs, sealedSeed } }), 'wallet_keys_mismatch');
+    await expectCode(ask(wallet, [1n], { blobs: { ...wallet.blobs, sealedSeed } }), 'wallet_keys_replaced');
     await expectCode(ask(wallet, [1n], { policy: { ...wallet.policy, mac: other.policy.mac } }), 'policy_mac_invalid');
   });
 

@@ -165,7 +165,7 @@ describe('the policy that counts', () => {
   it('is not another wallet’s: its blobs open nothing here', async () => {
     const other = await host.openWallet();
     // The other wallet's policy and MAC over this wallet's blobs.
-    await expectCode(host.data.request('sign', host.request(other, { blobs: wallet.blobs })), 'key_blob_invalid');
+    await expectCode(host.data.request('sign', host.request(other, { blobs: wallet.blobs })), 'wallet_keys_replaced');
     await expectCode(
       host.data.request('sign', host.request(wallet, { policy: other.policy })),
       'request_signature_invalid',
@@ -226,16 +226,16 @@ describe('the row', () => {
     const other = await host.openWallet();
     const flip = (bytes: Uint8Array) => bytes.map((byte, index) => (index === bytes.length - 1 ? byte ^ 1 : byte));
     const cases = [
-      [{ salt: flip(wallet.blobs.salt) }, 'wallet_keys_mismatch'],
-      [{ salt: other.blobs.salt }, 'wallet_keys_mismatch'],
-      [{ executionKey: flip(wallet.blobs.executionKey) }, 'key_blob_invalid'],
-      [{ executionKey: other.blobs.executionKey }, 'key_blob_invalid'],
-      [{ sealedSeed: flip(wallet.blobs.sealedSeed) }, 'sealed_seed_invalid'],
-      [{ sealedSeed: other.blobs.sealedSeed }, 'sealed_seed_invalid'],
+      [{ salt: flip(wallet.blobs.salt) }, 'wallet_keys_replaced'],
+      [{ salt: other.blobs.salt }, 'wallet_keys_replaced'],
+      [{ executionKey: flip(wallet.blobs.executionKey) }, 'wallet_keys_replaced'],
+      [{ executionKey: other.blobs.executionKey }, 'wallet_keys_replaced'],
+      [{ sealedSeed: flip(wallet.blobs.sealedSeed) }, 'wallet_keys_replaced'],
+      [{ sealedSeed: other.blobs.sealedSeed }, 'wallet_keys_replaced'],
       [{ sealedState: flip(wallet.blobs.sealedState) }, 'state_invalid'],
       [{ sealedState: other.blobs.sealedState }, 'state_invalid'],
       [{ sealedState: wallet.blobs.sealedSeed }, 'state_invalid'],
-      [{ sealedSeed: wallet.blobs.sealedState.subarray(0, 72) }, 'sealed_seed_invalid'],
+      [{ sealedSeed: wallet.blobs.sealedState.subarray(0, 72) }, 'wallet_keys_replaced'],
     ] as const;
     for (const [change, code] of cases) {
       await expectCode(sign({ blobs: { ...wallet.blobs, ...change } }), code);

@@ -169,7 +169,7 @@ describe('retiring', () => {
     for (const [statement, code] of attempts) await expectCode(retire(wallet, statement), code);
     const { policyHash: _, ...without } = statementOf(wallet);
     await expectCode(retire(wallet, without as Statement), 'statement_signature_invalid');
-    await expectCode(retire({ ...wallet, blobs: other.blobs }), 'key_blob_invalid');
+    await expectCode(retire({ ...wallet, blobs: other.blobs }), 'wallet_keys_replaced');
     expect((await sign(wallet)).signature).toHaveLength(64);
   });
 

@@ -182,6 +182,31 @@ describe('a planned hand-over', () => {
   });
 });
 
+describe('what is taken over', () => {
+  it('has to open: blobs that do not, or are another wallet’s, come into nobody’s memory', async () => {
+    const [wallet, other] = [await host.openWallet(), await host.openWallet()];
+    const { state } = await stateOf(first, wallet);
+    const signed = await lease(wallet);
+    const flip = (bytes: Uint8Array) => bytes.map((byte, index) => (index === bytes.length - 1 ? byte ^ 1 : byte));
+    const moved = sealed(wallet, state.blob);
+    const { salt, executionKey, sealedSeed } = moved.blobs;
+    for (const [change, code] of [
+      [{ salt: flip(salt) }, 'state_invalid'],
+      [{ salt: other.blobs.salt }, 'state_invalid'],
+      [{ executionKey: flip(executionKey) }, 'key_blob_invalid'],
+      [{ executionKey: other.blobs.executionKey }, 'key_blob_invalid'],
+      [{ sealedSeed: flip(sealedSeed) }, 'sealed_seed_invalid'],
+      [{ sealedSeed: other.blobs.sealedSeed }, 'sealed_seed_invalid'],
+      [{ sealedState: other.blobs.sealedState }, 'state_invalid'],
+    ] as const)
+      await expectCode(takeByLease(second, { ...moved, blobs: { ...moved.blobs, ...change } }, signed), code);
+    await takeByLease(second, moved, signed);
+    // From here on these count.
+    const others = { ...moved, blobs: { ...moved.blobs, sealedSeed: other.blobs.sealedSeed } };
+    await expectCode(takeByLease(second, others, signed), 'wallet_keys_replaced');
+  });
+});
+
 describe('a lease', () => {
   it('moves a wallet whose holder is gone, with every window full', async () => {
     const wallet = await host.openWallet({ rate: { perMinute: 10, perDay: 100 } });

@@ -54,11 +54,20 @@ describe('a key that is kept', () => {
     const tried = (change: Partial<KitWallet['blobs']>) =>
       host.data.request('sign', host.request(wallet, { blobs: { ...wallet.blobs, ...change } }));
     const flipped = (bytes: Uint8Array): Uint8Array => bytes.map((byte, index) => (index === 40 ? byte ^ 1 : byte));
-    await expectCode(tried({ executionKey: flipped(wallet.blobs.executionKey) }), 'key_blob_invalid');
-    await expectCode(tried({ executionKey: other.blobs.executionKey }), 'key_blob_invalid');
-    await expectCode(tried({ salt: other.blobs.salt }), 'wallet_keys_mismatch');
-    await expectCode(tried({ sealedSeed: other.blobs.sealedSeed }), 'sealed_seed_invalid');
-    // What did not fit was a reason to forget.
+    await expectCode(tried({ executionKey: flipped(wallet.blobs.executionKey) }), 'wallet_keys_replaced');
+    await expectCode(tried({ executionKey: other.blobs.executionKey }), 'wallet_keys_replaced');
+    await expectCode(tried({ salt: other.blobs.salt }), 'wallet_keys_replaced');
+    await expectCode(tried({ sealedSeed: other.blobs.sealedSeed }), 'wallet_keys_replaced');
+    // They were not looked at.
+    expect(await asked(() => sign(wallet))).toBe(0n);
+  });
+
+  it('is forgotten when it opens nothing', async () => {
+    const others = [await host.openWallet(), await host.openWallet(), await host.openWallet(), await host.openWallet()];
+    const [wallet] = others as [KitWallet];
+    await host.kms.setFaults({ operations: ['Decrypt'], fault: { kind: 'otherSecret' } });
+    await expectCode(sign(wallet), 'wallet_keys_mismatch');
+    await host.kms.clearFaults();
     expect(await asked(() => sign(wallet))).toBe(1n);
     expect(await asked(() => sign(wallet))).toBe(0n);
   });

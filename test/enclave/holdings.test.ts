@@ -33,7 +33,7 @@ const opening = (stored: WalletState | undefined, seedOpens = true) =>
 
 function holding(): Holdings {
   const holdings = new Holdings(boot);
-  holdings.add(state, { blob: blobs.sealedState, version: state.version });
+  holdings.add(state, { blob: blobs.sealedState, version: state.version }, blobs);
   return holdings;
 }
 
@@ -57,6 +57,21 @@ describe('the holder compares a row’s state with its memory', () => {
     await expectCode(compare(undefined, false), 'wallet_keys_mismatch');
     await expectCode(() => new Holdings(boot).compare(opening(state), blobs, wallet, owner), 'state_invalid');
   });
+
+  it('and opens nothing of a row with other key blobs', async () => {
+    const unopened = { openState: () => expect.fail('it was opened') } as unknown as WalletKeys;
+    const changes = [
+      { salt: new Uint8Array(32).fill(1) },
+      { executionKey: new Uint8Array(2) },
+      { sealedSeed: new Uint8Array(71) },
+    ];
+    for (const change of changes) {
+      const others = { ...blobs, ...change };
+      await expectCode(() => holding().compare(unopened, others, wallet, owner), 'wallet_keys_replaced');
+      await expectCode(() => holding().requireKeys(wallet, others), 'wallet_keys_replaced');
+      new Holdings(boot).requireKeys(wallet, others);
+    }
+  });
 });
 
 describe('the number of wallets', () => {
@@ -75,7 +90,7 @@ describe('an import that is repeated', () => {
   const began: WalletState = { ...state, version: 1n };
   const withImport = (change: Partial<WalletState> = {}) => {
     const holdings = new Holdings(boot);
-    holdings.add({ ...began, ...change }, { blob: blobs.sealedState, version: 1n }, { imported });
+    holdings.add({ ...began, ...change }, { blob: blobs.sealedState, version: 1n }, blobs, { imported });
     return holdings;
   };
 

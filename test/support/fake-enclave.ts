@@ -252,6 +252,24 @@ export class FakeEnclave {
         receipt,
       };
     },
+    walletRewrap: ({ wallet, policy }) => {
+      const version = ++this.stateVersion;
+      const [filler, named] = [Number(version % 251n), policy && sha256(policy)];
+      const receipt = this.leaf({
+        kind: 'rewrapped',
+        wallet,
+        stateVersion: version,
+        ...(named && { policyHash: named }),
+      });
+      const keys = {
+        salt: new Uint8Array(32).fill(filler),
+        executionKey: new Uint8Array(180).fill(filler),
+        sealedSeed: new Uint8Array(72).fill(filler),
+      };
+      const mac = policy && new Uint8Array(32).fill(filler);
+      const state = { blob: new Uint8Array(90).fill(filler), version };
+      return { rewrapped: { keys, at: timeMs(Date.now()), ...(mac && { mac }) }, state, receipt };
+    },
     walletRetire: ({ deployment, wallet, owner, nonce, policyHash }) => {
       const version = ++this.stateVersion;
       const policy = policyHash === undefined ? {} : { policyHash };

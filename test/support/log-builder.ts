@@ -290,6 +290,18 @@ export function recordImport(log: BuiltLog, wallet: BuiltWallet, change: Partial
   return log.record({ ...facts, ...change });
 }
 
+/** The leaf with which a wallet is put under a fresh key. */
+export function recordRewrapped(wallet: BuiltWallet, change: Partial<LeafFacts> = {}): Leaf {
+  wallet.version++;
+  return wallet.log.record({
+    kind: 'rewrapped',
+    wallet: wallet.address,
+    stateVersion: wallet.version,
+    ...(wallet.policyHash && { policyHash: wallet.policyHash }),
+    ...change,
+  });
+}
+
 /** The leaf with which its owner ends a wallet. */
 export function recordRetired(wallet: BuiltWallet, change: Partial<LeafFacts> = {}): Leaf {
   wallet.version++;

@@ -100,6 +100,7 @@ const DECISIONS: Readonly<Record<LeafKind, string>> = {
   release: 'a wallet was released to another boot',
   lease: 'operators moved wallets from a boot that is gone',
   'wallet-imported': 'a key that existed outside became a wallet',
+  rewrapped: 'a wallet was put under a fresh key and salt',
   retired: 'a wallet was retired for good',
 };
 

@@ -49,6 +49,7 @@ export const LEAF_KINDS = [
   'release',
   'lease',
   'wallet-imported',
+  'rewrapped',
   'retired',
 ] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];

@@ -37,6 +37,16 @@ export type WalletBlobs = Infer<typeof walletBlobs>;
 export const walletKeyBlobs = struct(keyBlobs);
 export type WalletKeyBlobs = Infer<typeof walletKeyBlobs>;
 
+/** Key blobs that took the place of a wallet's earlier ones, and what else of its row is under them, beside the state. */
+export const rewrapped = struct({
+  keys: field(0, walletKeyBlobs),
+  /** Of the policy that counts, where there is one. */
+  mac: maybe(1, fixed(32)),
+  /** Trusted time of the re-wrapping. */
+  at: field(2, time),
+});
+export type Rewrapped = Infer<typeof rewrapped>;
+
 export const enabledPolicy = struct({
   bytes: field(0, bytes(1, LIMITS.policyBytes)),
   mac: field(1, fixed(32)),

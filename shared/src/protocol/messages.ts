@@ -16,6 +16,7 @@ import {
   credentialsCodec,
   kmsKeyState,
   newWallet,
+  rewrapped,
   ruleOutcome,
   sealedState,
   signing,
@@ -143,6 +144,21 @@ export const MESSAGES = {
       receipt: field(3, receiptCodec),
     }),
   },
+  /**
+   * Puts a wallet under a fresh execution key and a fresh salt. From then on only these key blobs count; who lost the
+   * answer is told again by `stateGet`.
+   */
+  walletRewrap: {
+    kind: 25,
+    request: struct({
+      wallet: field(0, publicKey),
+      owner: field(1, publicKey),
+      blobs: field(2, walletBlobs),
+      /** The one that counts; absent when there is none. */
+      policy: maybe(3, bytes(1, LIMITS.policyBytes)),
+    }),
+    reply: struct({ rewrapped: field(0, rewrapped), state: field(1, sealedState), receipt: field(2, receiptCodec) }),
+  },
   /** Ends a wallet for good, by its owner's statement. The same statement answers the same again. */
   walletRetire: {
     kind: 24,
@@ -223,6 +239,7 @@ export const MESSAGES = {
       /** The state it hands over. */
       state: field(1, sealedState),
       receipt: field(2, receiptCodec),
+      rewrapped: maybe(3, rewrapped),
     }),
   },
   /** Takes a wallet over, by its holder's release or by a lease. */
@@ -247,7 +264,11 @@ export const MESSAGES = {
   stateGet: {
     kind: 10,
     request: struct({ wallet: field(0, publicKey) }),
-    reply: struct({ state: field(0, sealedState) }),
+    reply: struct({
+      state: field(0, sealedState),
+      /** What it is sealed under, where this boot has re-wrapped the wallet. */
+      rewrapped: maybe(1, rewrapped),
+    }),
   },
   /**
    * Leaves of this boot from `from` on, in sequence, as many as one reply holds: what a host that died before it

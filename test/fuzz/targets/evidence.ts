@@ -92,6 +92,16 @@ export const leaves: Target = {
       wallet,
       predecessor: { boot: otherBoot, checkpoint: note },
     }),
+    rewrapped: encodeLeaf({
+      boot,
+      sequence: 7n,
+      previous: hash,
+      time,
+      kind: 'rewrapped',
+      wallet,
+      policyHash: hash,
+      stateVersion: 11n,
+    }),
     retired: encodeLeaf({
       boot,
       sequence: 6n,

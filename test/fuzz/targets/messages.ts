@@ -45,6 +45,7 @@ const signing = {
   timeoutMilliseconds: 900,
 };
 const { sealedState: _, ...keyBlobs } = blobs;
+const rewrapped = { keys: keyBlobs, mac: filled(32, 6), at: time };
 
 const CREDENTIALS = {
   accessKeyId: utf8('AKIA'),
@@ -72,6 +73,7 @@ export const REQUESTS: { readonly [N in MessageName]: RequestOf<N> } = {
     importKey: filled(32, 4),
     sealed: filled(LIMITS.sealedImportBytes, 5),
   },
+  walletRewrap: { wallet, owner, blobs, policy: filled(60, 5) },
   walletRetire: {
     deployment,
     wallet,
@@ -126,6 +128,7 @@ export const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
   rowKeyUnwrap: { rowKey: filled(32, 4) },
   walletCreate: { wallet, blobs, stateVersion: 1n, certificate: signedBytes, receipt },
   walletImport: { wallet, blobs, stateVersion: 1n, certificate: signedBytes, receipt },
+  walletRewrap: { rewrapped, state: sealedState, receipt },
   walletRetire: { state: sealedState, ack: signedBytes, receipt },
   policyEnable: { mac: filled(32, 6), state: sealedState, enableReceipt: signedBytes, receipt },
   sign: {
@@ -144,10 +147,10 @@ export const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
   freeze: { ack: signedBytes, receipt },
   resume: { ack: signedBytes, receipt },
   freezesGet: { freezes: [{ scope: 'fleet', freezeId }], count: 1 },
-  release: { release: signedBytes, state: sealedState, receipt },
+  release: { release: signedBytes, state: sealedState, receipt, rewrapped },
   take: { state: sealedState, receipt },
   leaseShow: { given: 2 },
-  stateGet: { state: sealedState },
+  stateGet: { state: sealedState, rewrapped },
   leavesGet: { receipts: [receipt, receipt] },
   checkpoint: { note },
   cosign: { covered: 7n },

@@ -66,6 +66,7 @@ export class Judgement {
     const { wallets, attest } = this.#parts;
     if (isKind(leaf, 'signed')) return this.#signed(state, leaf, sequence, place);
     if (isKind(leaf, 'policy-enabled')) return wallets.enabled(leaf, place);
+    if (isKind(leaf, 'rewrapped')) return wallets.rewrapped(leaf, place);
     if (isKind(leaf, 'wallet-created')) return wallets.created(leaf, place);
     if (isKind(leaf, 'wallet-imported')) return wallets.imported(leaf, place);
     if (isKind(leaf, 'retired')) return wallets.retired(leaf, place);

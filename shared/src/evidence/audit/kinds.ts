@@ -19,6 +19,7 @@ export const FIELDS = {
   release: ['wallet', 'stateVersion'],
   lease: ['wallet', 'stateVersion', 'predecessor'],
   'wallet-imported': ['wallet', 'actor', 'stateVersion'],
+  rewrapped: ['wallet', 'stateVersion'],
   retired: ['wallet', 'actor', 'stateVersion'],
 } as const satisfies Record<LeafKind, readonly FieldName[]>;
 

@@ -129,8 +129,19 @@ export class Wallets {
     wallet.retired = true;
     // Of a wallet whose leaves were lost before a lease nobody else says which policy it had.
     if (this.#isAfterLoss(wallet, leaf)) return;
-    const known = wallet.policyHash;
-    const agrees = known && policyHash ? sameBytes(known, policyHash) : known === policyHash;
+    this.#requirePolicy(wallet, policyHash, place);
+  }
+
+  /** Under a fresh key and salt: nobody's decision, and nothing but the version changes. */
+  rewrapped(leaf: LeafOf<'rewrapped'>, place: Place): void {
+    const wallet = this.#advance(leaf, leaf.stateVersion, place);
+    this.#requireLive(wallet, place);
+    if (this.#isAfterLoss(wallet, leaf)) wallet.policyHash = this.#lostPolicy(wallet, leaf);
+    else this.#requirePolicy(wallet, leaf.policyHash, place);
+  }
+
+  #requirePolicy({ policyHash: known }: Wallet, named: Hash | undefined, place: Place): void {
+    const agrees = known && named ? sameBytes(known, named) : known === named;
     if (!agrees) this.#add('policies', 'log_policy_mismatch', place, 'not with the policy that is enabled');
   }
 
@@ -187,7 +198,7 @@ export class Wallets {
   }
 
   /** The first signature, or the end, after a lease that knows of versions whose leaves were lost: a policy may be among them. */
-  #isAfterLoss({ claims }: Wallet, { boot, stateVersion }: LeafOf<'signed' | 'retired'>): boolean {
+  #isAfterLoss({ claims }: Wallet, { boot, stateVersion }: LeafOf<'signed' | 'rewrapped' | 'retired'>): boolean {
     const claim = claims.findLast((known) => known.boot === boot);
     const before = claim?.source === undefined ? undefined : claims[claim.source];
     return (
@@ -198,9 +209,10 @@ export class Wallets {
     );
   }
 
-  /** The policy that this signature names is the one enabled then: of its enabling there is nothing else. */
-  #lostPolicy(wallet: Wallet, { policyHash }: LeafOf<'signed'>): Hash {
-    if (wallet.policyHash === undefined || !sameBytes(wallet.policyHash, policyHash)) wallet.limits = undefined;
+  /** The policy that this leaf names is the one enabled then: of its enabling there is nothing else. */
+  #lostPolicy(wallet: Wallet, { policyHash }: LeafOf<'signed' | 'rewrapped'>): Hash | undefined {
+    const isKnown = wallet.policyHash && policyHash && sameBytes(wallet.policyHash, policyHash);
+    if (isKnown !== true) wallet.limits = undefined;
     return policyHash;
   }
 
@@ -234,7 +246,7 @@ export class Wallets {
 
   /** The wallet and this boot's right to it, which is a finding where there is none. */
   #held(
-    leaf: LeafOf<'signed' | 'policy-enabled' | 'retired' | 'release'>,
+    leaf: LeafOf<'signed' | 'policy-enabled' | 'rewrapped' | 'retired' | 'release'>,
     place: Place,
   ): { wallet: Wallet; claim: Claim } {
     const { boot, stateVersion: version } = leaf;
@@ -257,7 +269,7 @@ export class Wallets {
 
   /** Raises the version by one, or finds that a leaf does not. */
   #advance(
-    leaf: LeafOf<'signed' | 'policy-enabled' | 'retired'>,
+    leaf: LeafOf<'signed' | 'policy-enabled' | 'rewrapped' | 'retired'>,
     version: bigint,
     place: Place,
     isRepeat = false,

@@ -353,6 +353,11 @@ export const ERRORS = {
   restore_not_empty: row(409, 'A database is there already, or what SQLite keeps beside one: nothing is replaced.'),
   freeze_not_held: row(503, 'The freeze does not hold everywhere; what does hold is listed.'),
 
+  // Sweeping a wallet: a Solana RPC endpoint, as its owner named it.
+  rpc_unavailable: retry(503, 'The Solana RPC endpoint does not answer, or is behind; the path names the call.'),
+  rpc_refused: row(502, 'The Solana RPC endpoint refuses the call; the value is what it says.'),
+  rpc_response_invalid: row(502, 'An answer of the Solana RPC endpoint is not what was asked for; the path names it.'),
+
   // Keys that their owner imports, read on his own machine. No value ever has a byte of them.
   key_malformed: row(400, 'What was read is no key of a known form; the value says why.'),
   key_pair_mismatch: row(400, 'The second half of the key pair is not the public key of the first.'),

@@ -218,6 +218,8 @@ export const LIMITS = {
   computeUnitsPerInstruction: 200_000,
   /** What creating a token account of 165 bytes costs: (128 + 165) × 6960 lamports. */
   tokenAccountRentLamports: 2_039_280,
+  /** The least that an account without data may hold, unless it holds nothing: 128 × 6960 lamports. */
+  walletRentLamports: 890_880,
 
   // Policy documents.
   policyWindowSeconds: 31 * 24 * 3600,
@@ -532,6 +534,23 @@ export const LIMITS = {
   cliMoves: 8,
   /** Receipts named on one command line. */
   cliReceipts: 1_000,
+  // Sweeps: what a Solana RPC endpoint may answer, and how long it is asked.
+  cliRpcTimeoutMilliseconds: 20_000,
+  /** Of 10,000 token accounts, some 800 bytes each with room for extensions. */
+  cliRpcResponseBytes: 16 * 1024 * 1024,
+  cliRpcAttempts: 5,
+  cliSweepAccounts: 10_000,
+  cliSweepPlanBytes: 8 * 1024 * 1024,
+  /** The last policy counts for so long: a few blockhashes, an owner with a hardware wallet, and finality. */
+  cliSweepPolicySeconds: 1_800,
+  /** Statements that one call has the owner sign. */
+  cliSweepRounds: 32,
+  /** Blockhashes under which one transaction is tried, each good for some 150 blocks. */
+  cliSweepAttempts: 3,
+  cliSweepPollMilliseconds: 250,
+  cliSweepPollMaxMilliseconds: 2_000,
+  /** Of one try: twice what 150 blocks take, for endpoints that hang behind, or say so. */
+  cliSweepWaitMilliseconds: 180_000,
   /** How long `qv init row-key` waits for a host and an enclave that are only just starting. */
   cliInitWaitMilliseconds: 10_000,
 } as const;

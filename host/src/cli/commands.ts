@@ -39,7 +39,9 @@ import { verifyAttestation } from './commands/verify-attestation.ts';
 import { verifyLog } from './commands/verify-log.ts';
 import { verifyReceipt } from './commands/verify-receipt.ts';
 import { version } from './commands/version.ts';
+import { walletLook } from './commands/wallet-look.ts';
 import { walletRetire } from './commands/wallet-retire.ts';
+import { walletSweep } from './commands/wallet-sweep.ts';
 import { witness } from './commands/witness.ts';
 
 /** In the order in which help lists them. */
@@ -70,6 +72,8 @@ export const COMMANDS: readonly Command[] = [
   initWitness,
   witness,
   importKey,
+  walletLook,
+  walletSweep,
   walletRetire,
   verifyAttestation,
   verifyReceipt,

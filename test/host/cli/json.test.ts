@@ -135,6 +135,17 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     ],
     { code: 'host_unreachable' },
   ],
+  'wallet look': () => [
+    ['--rpc', 'http://rpc.example', '--wallet', WALLET, '--to', person().address, '--out', made('plan')],
+    { code: 'usage_invalid' },
+  ],
+  'wallet sweep': () => [
+    [
+      ...['--url', nobody, '--deployment', 'test', '--pcr0', production.pcr0, '--owner-key', missing()],
+      ...['--wallet', WALLET, '--to', person().address, '--rpc', nobody, '--yes'],
+    ],
+    { code: 'host_unreachable' },
+  ],
   'wallet retire': () => [
     [
       ...['--url', nobody, '--deployment', 'test', '--pcr0', production.pcr0, '--owner-key', missing()],

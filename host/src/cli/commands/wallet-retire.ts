@@ -9,7 +9,7 @@ import { OWNER_OPTIONS, requireOwner, withOwner } from '../import/owner.ts';
 import { DEPLOYMENT, warningLines } from '../succession/words.ts';
 import { printable, table, tick } from '../terminal.ts';
 
-const CONSEQUENCES = [
+export const CONSEQUENCES = [
   'No enclave signs for this wallet again, whatever policy, resume or restore follows.',
   'What is left in it stays there for good: move it out before, under the policy that is enabled.',
   'Copies of the wallet’s ciphertext elsewhere, as in backups, cannot be destroyed by this.',

@@ -1,0 +1,119 @@
+/** A sweep of a machine without an RPC endpoint: by a file that says what is there, to transactions that others send. */
+import type { Hash } from '@quantumvault/shared/brands.ts';
+import { toBase64 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
+import type { Signed } from '../../client/client.ts';
+import type { Blockhash, Found } from './found.ts';
+import { nextRound, solCalls } from './last-policy.ts';
+import { type Left, leftOf, type Move, solToMove } from './plan.ts';
+import { withRequester } from './requester.ts';
+import { occasionOf, planFor, type SweepOptions, signAll } from './sweep.ts';
+import { type Call, feeLamportsOf, transactionOf, wireOf } from './transactions.ts';
+
+export interface OfflineOptions
+  extends Pick<SweepOptions, 'client' | 'deployment' | 'facts' | 'mints' | 'priorityLamports' | 'asOwner' | 'confirm'> {
+  readonly found: Found;
+  readonly blockhash: Blockhash;
+}
+
+export interface ToSend {
+  /** Ones of a stage go side by side; a stage goes when the one before is final. */
+  readonly stage: 'accounts' | 'tokens' | 'sol';
+  readonly signature: string;
+  /** Base64. */
+  readonly transaction: string;
+}
+
+export interface SignedSweep {
+  readonly transactions: readonly ToSend[];
+  readonly left: readonly Left[];
+  readonly statements: readonly string[];
+  readonly policyHash?: Hash;
+  readonly panicCode?: string;
+}
+
+const NOTHING_TRIED = { failed: new Map(), alone: new Set<never>() } as const;
+
+/** As much as one statement of the owner covers. @throws QvError as `sweep` does, without rpc_* */
+export async function signSweep(options: OfflineOptions): Promise<SignedSweep> {
+  const { client, facts, found, blockhash, priorityLamports, asOwner, confirm } = options;
+  return await withRequester(async (requester) => {
+    const occasion = occasionOf(options, { epoch: facts.epoch ?? 0, policyHash: facts.policyHash }, requester.address);
+    const plan = planFor(options, NOTHING_TRIED, found, occasion);
+    const round = nextRound(found, plan, occasion);
+    if (round === undefined)
+      return { transactions: [], left: leftBy(found, plan, [], priorityLamports), statements: [] };
+    const moves = [...round.closings, ...round.tokens];
+    const lamports = lamportsAfter(found, moves, priorityLamports);
+    const sol = round.solLamports === 0n ? 0n : solToMove({ ...found, lamports }, priorityLamports).amount;
+    await confirm(found, plan);
+    const { result, statement } = await asOwner((owner) =>
+      client.enablePolicy({
+        owner,
+        policy: round.document,
+        ...(facts.policyHash && { previousHash: facts.policyHash }),
+      }),
+    );
+    const sign = async (stage: ToSend['stage'], calls: readonly (readonly Call[])[]): Promise<readonly ToSend[]> => {
+      if (calls.length === 0) return [];
+      const transactions = calls.map((list) => wireOf(transactionOf(found.wallet, list, blockhash.blockhash)));
+      const signed = await signAll(client, { wallet: found.wallet, requester, transactions });
+      return signed.map((one) => toSend(stage, one));
+    };
+    return {
+      transactions: [
+        ...(await sign(
+          'accounts',
+          round.closings.map(({ calls }) => calls),
+        )),
+        ...(await sign(
+          'tokens',
+          round.tokens.map(({ calls }) => calls),
+        )),
+        ...(await sign('sol', sol === 0n ? [] : [solCalls(found, sol, priorityLamports)])),
+      ],
+      left: leftBy(found, plan, moves, sol === 0n ? priorityLamports : undefined),
+      statements: [statement],
+      policyHash: result.policyHash,
+      panicCode: result.panicCode,
+    };
+  });
+}
+
+const toSend = (stage: ToSend['stage'], { signatureBase58, transaction }: Signed): ToSend => ({
+  stage,
+  signature: signatureBase58,
+  transaction: toBase64(transaction),
+});
+
+/** If all of them succeed, which the last transaction's amount depends on. */
+function lamportsAfter({ lamports, tokens }: Found, moves: readonly Move[], priorityLamports: bigint): bigint {
+  const paid = new Set<string>();
+  let after = lamports;
+  for (const { holdings, rentLamports, returnedLamports } of moves) {
+    after += returnedLamports - feeLamportsOf(priorityLamports);
+    // Two accounts of one mint share the destination's, which is made once.
+    const mint = holdings[0]?.mint ?? '';
+    if (rentLamports > 0n && !paid.has(mint)) after -= rentLamports;
+    if (rentLamports > 0n) paid.add(mint);
+  }
+  if (after < 0n && tokens.length > 0) throw new QvError('field_malformed', { path: 'lamports', value: 'too few' });
+  return after;
+}
+
+function leftBy(
+  found: Found,
+  plan: { readonly closings: readonly Move[]; readonly tokens: readonly Move[]; readonly left: readonly Left[] },
+  moves: readonly Move[],
+  solLeftAt: bigint | undefined,
+): readonly Left[] {
+  const later = [...plan.closings, ...plan.tokens].filter((move) => !moves.includes(move));
+  const { reason = 'next-call' } = solLeftAt === undefined ? {} : solToMove(found, solLeftAt);
+  const sol: readonly Left[] =
+    solLeftAt === undefined || found.lamports === 0n ? [] : [{ what: 'sol', amount: found.lamports, reason }];
+  return [
+    ...sol,
+    ...plan.left,
+    ...later.flatMap(({ holdings }) => holdings.map((held) => leftOf(held, { reason: 'next-call' as const }))),
+  ];
+}

@@ -22,6 +22,8 @@ import { KeptKeys } from './kept-keys.ts';
 import { Kms, type StartAgent } from './kms.ts';
 import { lockedKilobytes } from './locked-memory.ts';
 import { Log, recordKeyFailure } from './log.ts';
+import { Migrations } from './migrate.ts';
+import { type LegacyCiphers, LegacyKeys } from './migration/legacy-keys.ts';
 import { Nsm, type NsmDevice } from './nsm.ts';
 import { CONTROL } from './phases.ts';
 import { Recipients } from './recipient.ts';
@@ -46,6 +48,8 @@ export interface BootOptions {
   readonly mixRandomness: (bytes: Uint8Array) => void;
   /** Made by the C addon, or, where there is none, by Node. */
   readonly recipientKeys: RecipientKeys;
+  /** Likewise: what wallets of v2 were encrypted with. */
+  readonly legacyCiphers: LegacyCiphers;
   /** Overwrites what calls that handled secrets left on the stack and in registers. */
   readonly wipeTraces: WipeTraces;
   readonly transport: Transport;
@@ -77,11 +81,11 @@ export async function boot(options: BootOptions): Promise<Enclave> {
     wipeTraces,
     ...(config.unwrappedKeys && { keptKeys: config.unwrappedKeys.count }),
   });
+  const legacy = config.migration ? new LegacyKeys(vault, options.legacyCiphers, wipeTraces) : undefined;
   const locked = lockedKilobytes() - lockedBefore;
-  if (locked < vault.lockedKilobytes) {
-    throw new Error(`the kernel locked ${locked} kB of ${vault.lockedKilobytes}: raise the memlock limit`);
-  }
-  const context = wire(options, config, nsm, vault);
+  const needed = vault.lockedKilobytes + (legacy?.lockedKilobytes ?? 0);
+  if (locked < needed) throw new Error(`the kernel locked ${locked} kB of ${needed}: raise the memlock limit`);
+  const context = wire(options, config, nsm, vault, legacy);
   let record: Receipt | undefined;
   const phase = (): Phase => (record === undefined ? 'booting' : phaseOf(context));
   const handlers = handlersOf(context, () => record, phase);
@@ -109,7 +113,13 @@ export async function boot(options: BootOptions): Promise<Enclave> {
   };
 }
 
-function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vault): Context {
+function wire(
+  options: BootOptions,
+  config: EnclaveConfig,
+  nsm: Nsm,
+  vault: Vault,
+  legacy: LegacyKeys | undefined,
+): Context {
   const { monotonicMs } = options;
   const time = new TrustedTime(monotonicMs);
   const attester = new Attester(nsm, time, monotonicMs, config, vault);
@@ -139,6 +149,7 @@ function wire(options: BootOptions, config: EnclaveConfig, nsm: Nsm, vault: Vaul
     log,
     freeze,
     witnesses: new Witnesses(config.witnesses, log.key),
+    legacy,
     outboxes: new Set(),
   };
 }
@@ -166,6 +177,7 @@ function phaseOf(context: Context): Phase {
 
 function handlersOf(context: Context, record: () => Receipt | undefined, phase: () => Phase): Handlers {
   const creations = new Creations();
+  const migrations = new Migrations(context);
   const succession = new Succession();
   return {
     status: () => status(context, phase()),
@@ -193,6 +205,9 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     policyEnable: (request) => enablePolicy(context, request),
     walletRewrap: (request) => rewrapWallet(context, request),
     walletRetire: (request) => retireWallet(context, request),
+    migrationBegin: (request) => migrations.begin(request),
+    walletMigrate: (request) => migrations.migrate(request),
+    migrationEnd: (request) => migrations.end(request),
     sign: (request) => sign(context, request),
     signBatch: (request) => signBatch(context, request),
     freeze: (request) => freeze(context, request),

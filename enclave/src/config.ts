@@ -12,6 +12,7 @@
  *            "replicas": […], "previous": […] }, // optional: further keys, see kms-config.ts
  *   "unwrappedKeys": { "timeToLiveSeconds": 30, "count": 256 }, // optional: how long an execution key stays
  *                                         // unwrapped, and how many do; without it each use asks KMS
+ *   "migration": true,                    // optional: operators may bring wallets of v2 in (migrate.ts)
  *   "parentCid": 3,                       // the one vsock peer
  *   "operators": { "threshold": 2, "keys": ["…", "…", "…"] }, // M of N, 2M > N
  *   "witnesses": { "threshold": 2, "keys": ["name+id+…", …] } } // optional; C2SP verifier keys of type 0x04
@@ -33,6 +34,8 @@ export interface EnclaveConfig {
   readonly logOrigin: string;
   readonly kms: KmsConfig;
   readonly unwrappedKeys?: KeepFor;
+  /** Operators may bring wallets of v2 in. */
+  readonly migration?: true;
   readonly parentCid: number;
   readonly operators: { readonly threshold: number; readonly keys: readonly Address[] };
   /** A signature is held back until so many of them have cosigned its leaf; 0 without witnesses (design 10). */
@@ -54,6 +57,7 @@ export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
     const logOrigin = matching(fields, 'logOrigin', ORIGIN);
     const kms = parseKms(fields);
     const unwrappedKeys = parseUnwrappedKeys(fields);
+    const migration = parseMigration(fields);
     // 2^32 - 1 is "any": the parent is one peer (design 8).
     const parentCid = fields.integer('parentCid', 0xffff_fffe);
     const operators = parseOperators(fields);
@@ -64,6 +68,7 @@ export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
       logOrigin,
       kms,
       ...(unwrappedKeys && { unwrappedKeys }),
+      ...(migration && { migration }),
       parentCid,
       operators,
       witnesses,
@@ -86,6 +91,13 @@ function parseUnwrappedKeys(parent: JsonFields): KeepFor | undefined {
   if (count === 0) throw invalid('unwrappedKeys.count', '0');
   fields.end();
   return { timeToLiveSeconds, count };
+}
+
+/** Whoever wants none leaves it out, as with the others. */
+function parseMigration(fields: JsonFields): true | undefined {
+  const value = fields.optionalBoolean('migration');
+  if (value === false) throw invalid('migration', 'false');
+  return value;
 }
 
 function parseOperators(parent: JsonFields): EnclaveConfig['operators'] {

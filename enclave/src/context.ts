@@ -6,6 +6,7 @@ import type { Holdings } from './holdings.ts';
 import type { KeptKeys } from './kept-keys.ts';
 import type { Kms } from './kms.ts';
 import type { Log } from './log.ts';
+import type { LegacyKeys } from './migration/legacy-keys.ts';
 import type { Outbox } from './outbox.ts';
 import type { Recipients } from './recipient.ts';
 import type { TrustedTime } from './time.ts';
@@ -26,6 +27,8 @@ export interface Context {
   readonly log: Log;
   readonly freeze: Freeze;
   readonly witnesses: Witnesses;
+  /** Where the measured configuration allows migration. */
+  readonly legacy: LegacyKeys | undefined;
   /** What is on its way to the host, connection by connection. */
   readonly outboxes: Set<Outbox>;
 }

@@ -38,8 +38,10 @@ export interface Beginning {
   readonly statementHash: Hash;
   /** Until when the statement counts, and what it calls that. */
   readonly before: TimeMs;
-  readonly beforeName: 'createBefore' | 'importBefore';
-  readonly kind: 'wallet-created' | 'wallet-imported';
+  readonly beforeName: 'createBefore' | 'importBefore' | 'notAfter';
+  readonly kind: 'wallet-created' | 'wallet-imported' | 'wallet-migrated';
+  /** The operators who signed for it, where it is not the owner's statement. */
+  readonly signers?: readonly Address[];
   /** Brings its seed into a pending slot. */
   readonly begin: () => PendingWallet;
   /** What is here of it already and may be handed out once more. @throws QvError when it may not */
@@ -113,7 +115,8 @@ export async function createWallet(
   return creations.once(context, beginning, now);
 }
 
-async function establish(context: Context, beginning: Beginning): Promise<NewWallet> {
+/** One wallet of such a beginning. @throws QvError wallets_full, statement_expired, kms_*, and what the beginning throws */
+export async function establish(context: Context, beginning: Beginning): Promise<NewWallet> {
   const { owner, before, beforeName, standing } = beginning;
   const { vault, holdings } = context;
   const room = holdings.reserve();
@@ -164,20 +167,21 @@ function complete(
   };
   const blobs = { ...keyBlobs, sealedState: sealed.blob };
   const reply = certify(context, beginning, wallet, blobs, now);
-  holdings.add(state, sealed, keyBlobs, kind === 'wallet-imported' ? { imported: blobs } : {});
+  holdings.add(state, sealed, keyBlobs, kind === 'wallet-created' ? {} : { imported: blobs });
   return reply;
 }
 
 /** Puts it on record, and gives the owner the boot's word. */
 function certify(
   { attester, config, log, vault }: Context,
-  { owner, nonce, requesters, deployment, kind }: Beginning,
+  { owner, nonce, requesters, deployment, kind, signers }: Beginning,
   wallet: Address,
   blobs: WalletBlobs,
   now: TimeMs,
 ): NewWallet {
   const stateVersion = FIRST_VERSION;
-  const { receipt, hash } = log.append({ kind, wallet, actor: owner, stateVersion }, now);
+  const leaf = { kind, wallet, actor: owner, stateVersion, ...(signers && { signers }) };
+  const { receipt, hash } = log.append(leaf, now);
   const certificate = encodeAs(walletCertificateCodec, {
     deployment,
     boot: attester.boot,
@@ -187,7 +191,8 @@ function certify(
     kmsKeyArn: config.kms.keyArn,
     nonce,
     leafHash: hash,
-    ...(kind === 'wallet-imported' && { imported: true }),
+    ...(kind !== 'wallet-created' && { imported: true }),
+    ...(kind === 'wallet-migrated' && { migrated: true }),
   });
   return {
     wallet,

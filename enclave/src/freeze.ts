@@ -102,6 +102,7 @@ export function freeze(context: Context, request: RequestOf<'freeze'>): ReplyOf<
   const freezeId = randomBytes(16);
   const scope = context.freeze.latch(request.scope, freezeId);
   context.kept.forget(isOfWallet(scope) ? (scope.slice('wallet:'.length) as Address) : undefined);
+  if (context.freeze.id !== undefined) context.legacy?.wipe();
   // What is held back, or on its way out, is purged: it must not leave after the acknowledgement (design 9).
   for (const outbox of context.outboxes) outbox.purge();
   context.witnesses.refuse((subject) => context.freeze.scopeOf(subject) !== undefined, new QvError('frozen'));

@@ -8,6 +8,7 @@ import { loadNative, mixRandomness, nsmDevice, setSystemClock, vsockTransport } 
 import { VSOCK_PORTS } from '@quantumvault/shared/ports.ts';
 import { parseEnclaveConfig } from './config.ts';
 import { confineVault } from './confinement.ts';
+import { nativeLegacyCiphers } from './migration/native-ciphers.ts';
 import { nativeRecipientKeys } from './native-recipient.ts';
 import { requireCommand } from './node-flags.ts';
 import { keepNsmToOurselves, requireNsmRandomness } from './platform.ts';
@@ -33,6 +34,7 @@ try {
     nsm: nsmDevice(native),
     mixRandomness: (bytes) => mixRandomness(native, bytes),
     recipientKeys: nativeRecipientKeys(native),
+    legacyCiphers: nativeLegacyCiphers(native),
     wipeTraces: (stackBytes) => native.wipeTraces(stackBytes),
     transport: vsockTransport(native, { acceptFrom: parentCid }),
     data: { kind: 'vsock', cid: ANY_CID, port: VSOCK_PORTS.data },

@@ -15,6 +15,7 @@ const ALWAYS = [
   'resume',
   'leaseShow',
   'budgets',
+  'migrationEnd',
 ] as const satisfies readonly MessageName[];
 
 /** Whatever unwraps keys or changes what is held, but signs nothing. */
@@ -30,6 +31,9 @@ const WITH_KMS = [
   'take',
 ] as const satisfies readonly MessageName[];
 
+/** While nothing is frozen: a migration that an operator stops is one that somebody wants stopped. */
+const MIGRATION = ['migrationBegin', 'walletMigrate'] as const satisfies readonly MessageName[];
+
 /**
  * booting -> ready (attested) -> serving (has credentials); either of the last two -> frozen. A boot that fails ends the
  * process; while it lasts even a freeze has to wait, because leaf 0 is the attestation. A freeze stops signing and nothing else: owners may tighten a policy while it holds.
@@ -37,7 +41,7 @@ const WITH_KMS = [
 export const LEGAL: Readonly<Record<Phase, readonly MessageName[]>> = {
   booting: ['status'],
   ready: [...ALWAYS, 'credentials'],
-  serving: [...ALWAYS, 'credentials', ...WITH_KMS, 'rowKeyCreate', 'sign', 'signBatch'],
+  serving: [...ALWAYS, 'credentials', ...WITH_KMS, 'rowKeyCreate', 'sign', 'signBatch', ...MIGRATION],
   frozen: [...ALWAYS, 'credentials', ...WITH_KMS],
 };
 

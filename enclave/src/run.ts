@@ -8,6 +8,7 @@ import { endOnFaults } from '@quantumvault/shared/faults.ts';
 import { formatTransportAddress, type Transport, type TransportAddress } from '@quantumvault/shared/transport.ts';
 import { boot } from './boot.ts';
 import { freezeIntrinsics, sealModules } from './hardening.ts';
+import type { LegacyCiphers } from './migration/legacy-keys.ts';
 import { agentFlags } from './node-flags.ts';
 import type { NsmDevice } from './nsm.ts';
 import type { RecipientKeys, WipeTraces } from './vault.ts';
@@ -19,6 +20,7 @@ export interface VaultProcess {
   readonly nsm: NsmDevice;
   readonly mixRandomness: (bytes: Uint8Array) => void;
   readonly recipientKeys: RecipientKeys;
+  readonly legacyCiphers: LegacyCiphers;
   readonly wipeTraces: WipeTraces;
   readonly transport: Transport;
   readonly data: TransportAddress;

@@ -15,6 +15,11 @@ declare module 'sodium-native' {
       publicKey: Uint8Array,
       secretKey: Uint8Array,
     ): boolean;
+    crypto_hash_sha256(output: Uint8Array, input: Uint8Array): void;
+    crypto_hash_sha256_init(state: Buffer): void;
+    crypto_hash_sha256_update(state: Buffer, input: Uint8Array): void;
+    /** Wipes `state`. */
+    crypto_hash_sha256_final(state: Buffer, output: Uint8Array): void;
     crypto_auth(output: Uint8Array, input: Uint8Array, key: Uint8Array): void;
     crypto_auth_verify(mac: Uint8Array, input: Uint8Array, key: Uint8Array): boolean;
     crypto_sign_keypair(publicKey: Uint8Array, secretKey: Uint8Array): void;

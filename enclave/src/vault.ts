@@ -1,5 +1,5 @@
 /**
- * The only file that touches private bytes.
+ * The only file that touches private bytes, beside those of migration/, of which most boots have none.
  *
  * Everything secret lives in guarded memory of libsodium (guard pages, locked, excluded from core files), allocated
  * once, because exhausting it aborts the process. The pages are inaccessible except inside the synchronous calls
@@ -32,6 +32,8 @@ const SECRET_KEY_BYTES = 64;
 const HASH_BYTES = 32;
 const NONCE_BYTES = 24;
 const TAG_BYTES = 16;
+/** What a sealed box is longer than its content. */
+const BOX_BYTES = 32 + TAG_BYTES;
 /** How far below a call of libsodium its own frames reach, and how far everything inside an open region does. */
 const SHALLOW_STACK_BYTES = 16 * 1024;
 const DEEP_STACK_BYTES = 128 * 1024;
@@ -105,12 +107,16 @@ export interface WalletKeys {
   sign(sealedSeed: Uint8Array, associated: Uint8Array, wallet: Address, message: Uint8Array): Signature;
 }
 
-type Keyed = Pick<
+export type Keyed = Pick<
   typeof sodium,
   | 'crypto_auth'
   | 'crypto_auth_verify'
   | 'crypto_box_keypair'
   | 'crypto_box_seal_open'
+  | 'crypto_hash_sha256'
+  | 'crypto_hash_sha256_init'
+  | 'crypto_hash_sha256_update'
+  | 'crypto_hash_sha256_final'
   | 'crypto_sign_keypair'
   | 'crypto_sign_seed_keypair'
   | 'crypto_sign_detached'
@@ -118,22 +124,32 @@ type Keyed = Pick<
   | 'crypto_aead_xchacha20poly1305_ietf_decrypt'
 >;
 
-/** What of libsodium takes secrets, leaving no trace of them. */
-function traceless(wipeTraces: WipeTraces): Keyed {
-  const wiped =
-    <A extends unknown[], R>(call: (...parameters: A) => R) =>
-    (...parameters: A): R => {
-      try {
-        return call(...parameters);
-      } finally {
-        wipeTraces(SHALLOW_STACK_BYTES);
-      }
-    };
+/** The same call, leaving no trace of secrets that it took. */
+export function wipedAfter<A extends unknown[], R>(
+  wipeTraces: WipeTraces,
+  call: (...parameters: A) => R,
+): (...parameters: A) => R {
+  return (...parameters) => {
+    try {
+      return call(...parameters);
+    } finally {
+      wipeTraces(SHALLOW_STACK_BYTES);
+    }
+  };
+}
+
+/** What of libsodium takes secrets. */
+export function traceless(wipeTraces: WipeTraces): Keyed {
+  const wiped = <A extends unknown[], R>(call: (...parameters: A) => R) => wipedAfter(wipeTraces, call);
   return {
     crypto_auth: wiped(sodium.crypto_auth),
     crypto_auth_verify: wiped(sodium.crypto_auth_verify),
     crypto_box_keypair: wiped(sodium.crypto_box_keypair),
     crypto_box_seal_open: wiped(sodium.crypto_box_seal_open),
+    crypto_hash_sha256: wiped(sodium.crypto_hash_sha256),
+    crypto_hash_sha256_init: wiped(sodium.crypto_hash_sha256_init),
+    crypto_hash_sha256_update: wiped(sodium.crypto_hash_sha256_update),
+    crypto_hash_sha256_final: wiped(sodium.crypto_hash_sha256_final),
     crypto_sign_keypair: wiped(sodium.crypto_sign_keypair),
     crypto_sign_seed_keypair: wiped(sodium.crypto_sign_seed_keypair),
     crypto_sign_detached: wiped(sodium.crypto_sign_detached),
@@ -143,7 +159,7 @@ function traceless(wipeTraces: WipeTraces): Keyed {
 }
 
 /** A guarded allocation, unreadable outside of `open`. */
-class Region {
+export class Region {
   readonly #memory: Buffer;
   readonly #wipeTraces: WipeTraces;
   #depth = 0;
@@ -187,10 +203,9 @@ function layout(memory: Buffer) {
     stateKey: part(128, KEY_BYTES),
     seed: part(160, KEY_BYTES),
     secretKey: part(192, SECRET_KEY_BYTES),
-    /** What an import's box is opened to, and its halves. */
-    imported: part(256, LIMITS.importPlaintextBytes),
+    /** What a box is opened to: the hash of a statement, and as many bytes as there are behind it. */
+    imported: part(256, OPEN_BYTES),
     importedHash: part(256, HASH_BYTES),
-    importedSeed: part(256 + HASH_BYTES, KEY_BYTES),
   };
 }
 /** Enough for the encoded block under RSA-2048, the content key and the padded content. */
@@ -243,7 +258,7 @@ export class Vault {
 
   /** Draws a wallet seed into a pending slot. @throws QvError overloaded when all slots are taken */
   beginWallet(): PendingWallet {
-    return this.#begin((seed) => sodium.randombytes_buf(seed));
+    return this.beginFrom((seed) => sodium.randombytes_buf(seed));
   }
 
   /**
@@ -253,23 +268,30 @@ export class Vault {
    */
   beginImport(sealed: Uint8Array, statementHash: Hash, wallet: Address): PendingWallet {
     let isOurs = false;
-    const begun = this.#begin((seed) => {
-      isOurs = this.#openImport(sealed, statementHash, seed);
+    const begun = this.beginFrom((seed) => {
+      isOurs = this.openSealed(sealed, statementHash, (importedSeed) => importedSeed.copy(seed));
     });
     if (isOurs && begun.wallet === wallet) return begun;
     this.endWallet(begun.slot);
     throw new QvError('import_refused', { path: 'sealed' });
   }
 
-  #openImport(sealed: Uint8Array, statementHash: Hash, seed: Buffer): boolean {
+  /**
+   * Opens a box that was sealed to the import key for the statement of this hash, and lends `use` what is behind the
+   * hash. False when it does not open, or is for another statement.
+   */
+  openSealed(sealed: Uint8Array, statementHash: Hash, use: (imported: Buffer) => void): boolean {
+    const length = sealed.length - BOX_BYTES;
+    if (length <= HASH_BYTES || length > OPEN_BYTES) return false;
     return this.#work.open((memory) => {
-      const { imported, importedHash, importedSeed } = layout(memory);
+      const { imported, importedHash } = layout(memory);
+      const opened = imported.subarray(0, length);
       try {
         const isOpen = this.#import.open((secretKey) =>
-          this.#sodium.crypto_box_seal_open(imported, sealed, this.importPublicKey, secretKey),
+          this.#sodium.crypto_box_seal_open(opened, sealed, this.importPublicKey, secretKey),
         );
         const isOurs = isOpen && sodium.sodium_memcmp(importedHash, statementHash);
-        if (isOurs) importedSeed.copy(seed);
+        if (isOurs) use(opened.subarray(HASH_BYTES));
         return isOurs;
       } finally {
         sodium.sodium_memzero(memory);
@@ -277,7 +299,8 @@ export class Vault {
     });
   }
 
-  #begin(fill: (seed: Buffer) => void): PendingWallet {
+  /** A seed that `fill` brings, in a pending slot. @throws QvError overloaded when all slots are taken; what `fill` throws */
+  beginFrom(fill: (seed: Buffer) => void): PendingWallet {
     const slot = this.#freeSlots.pop();
     if (slot === undefined) throw new QvError('overloaded', { path: 'pendingWalletCreations' });
     const publicKey = new Uint8Array(32);

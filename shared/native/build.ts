@@ -12,7 +12,7 @@ const root = dirname(dirname(here));
 /** Part of the npm package that the running Node comes from, so of exactly its version and under the lockfile's hash. */
 const HEADERS = join(root, '.toolchain', 'node_modules', `node-linux-${process.arch}`, 'include', 'node');
 
-const SOURCES = ['qv_native.c', 'qv_recipient.c', 'qv_process.c'];
+const SOURCES = ['qv_native.c', 'qv_recipient.c', 'qv_legacy.c', 'qv_process.c'];
 
 export interface NativeBuild {
   readonly outFile: string;

@@ -29,6 +29,7 @@
 #include <uv.h>
 
 #include "qv_arguments.h"
+#include "qv_legacy.h"
 #include "qv_process.h"
 #include "qv_recipient.h"
 
@@ -439,6 +440,6 @@ NAPI_MODULE_INIT() {
 #undef FUNCTION
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof properties[0], properties));
-  if (qv_process_init(env, exports) == NULL) return NULL;
+  if (qv_process_init(env, exports) == NULL || qv_legacy_init(env, exports) == NULL) return NULL;
   return qv_recipient_init(env, exports);
 }

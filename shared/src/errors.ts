@@ -128,6 +128,22 @@ export const ERRORS = {
     'The sealed key is not for this enclave boot, statement and wallet; ask for a new attestation and seal it again.',
   ),
   deployment_mismatch: row(403, 'The statement names another deployment.'),
+  migration_not_enabled: row(403, 'The measured configuration of this image does not allow migration.'),
+  migration_refused: row(
+    403,
+    'The migration statement is for another boot or import key, or the sealed secret is not for this statement.',
+  ),
+  migration_parameters_unsupported: row(400, 'How v2 encrypted is described by a method or value that is not known.'),
+  migration_under_way: row(409, 'A migration by another statement is under way; it has to end before.'),
+  migration_not_begun: row(
+    409,
+    'No migration by this statement is under way in this boot: begin it, with the secret sealed to this boot.',
+  ),
+  migration_row_unknown: row(403, 'The statement that the operators signed does not list this row.'),
+  migration_row_refused: row(
+    422,
+    'The row does not open with this secret and these parameters, or holds the key of another wallet.',
+  ),
 
   // The enclave and what it needs.
   enclave_unavailable: retry(503, 'The enclave does not answer.'),

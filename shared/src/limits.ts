@@ -87,6 +87,29 @@ export const LIMITS = {
   /** Creation statements remembered until they expire. */
   creationNonces: 10_000,
 
+  // Migration of wallets of v2.
+  /** Of one statement: a proof for each then has at most so many hashes. */
+  migrationRows: 100_000,
+  migrationProofHashes: 17,
+  /** Of one row, encoded: 16 requesters, two ids and two ciphertexts. */
+  migrationRowBytes: 2 * 1024,
+  migrationIdCharacters: 64,
+  /** An IV, a tag, and a key as text; the shortest one is a seed. */
+  migrationCiphertextMinBytes: 12 + 32 + 16,
+  migrationCiphertextBytes: 12 + 128 + 16,
+  migrationSaltBytes: 256,
+  migrationInfoBytes: 128,
+  /** Of the v2 server's secret. */
+  migrationSecretMinBytes: 16,
+  migrationSecretBytes: 256,
+  /** A sealed box of the statement's hash and the secret. */
+  sealedMigrationMinBytes: 48 + 32 + 16,
+  sealedMigrationBytes: 48 + 32 + 256,
+  /** RFC 7914's N * r * 128, and what else bounds the time of one derivation: some 0.3 s. */
+  migrationScryptBytes: 64 * 1024 * 1024,
+  migrationScryptR: 32,
+  migrationScryptP: 4,
+
   // Enclave image files (the image format's README; "QEMU" is hw/core/eif.c).
   /** MAX_NUM_SECTIONS; kernel and cmdline are the least a header may claim. */
   eifSectionsMin: 2,

@@ -42,6 +42,8 @@ interface Native {
   ): number;
   recipientDrop(recipient: NativeRecipient): void;
   wipeTraces(stackBytes: number): void;
+  legacyOpen(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array, tag: Uint8Array, plaintext: Uint8Array): number;
+  legacyScrypt(secret: Uint8Array, salt: Uint8Array, n: number, r: number, p: number, key: Uint8Array): number;
 }
 
 export type { Native };

@@ -57,6 +57,7 @@ describe('the enclave bundle', () => {
     expect(more).toEqual([
       'shared/src/unix-transport.ts',
       'test/stack/enclave/main.ts',
+      'test/stack/enclave/node-ciphers.ts',
       'test/stack/enclave/node-recipient.ts',
       'test/stack/nsm/client.ts',
     ]);

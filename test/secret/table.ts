@@ -4,7 +4,7 @@
  * Folders in which keys are read: their files hand private bytes to each other, and compute with them. Elsewhere all of
  * ROOM_WORK is forbidden.
  */
-export const ROOMS = /^host\/src\/cli\/import\//;
+export const ROOMS = /^(?:host\/src\/cli\/(?:import|migrate\/secret)|enclave\/src\/migration)\//;
 export const ROOM_WORK = new Set([
   'computed with',
   'compared in a time that tells',
@@ -38,6 +38,10 @@ export const NAMES: readonly { readonly files: RegExp; readonly names: readonly 
     files: /^enclave\/src\/(?:vault|row-key)\.ts$|^host\/src\/row-keys?\.ts$/,
     names: ['rowKey'],
   },
+  {
+    files: /^enclave\/src\/migration\//,
+    names: ['secret', 'userKey', 'botKeyKey', 'userText', 'botText', 'pair', 'extracted', 'digest'],
+  },
   { files: /^host\/src\/(?:client|cli)\//, names: ['secretKey', 'pem'] },
   { files: /^host\/src\/client\//, names: ['seed'] },
   { files: ROOMS, names: ['seed', 'pair', 'node', 'masterSeed', 'passphrase'] },
@@ -64,6 +68,10 @@ export const MAY_TAKE = [
   /^(?:this\.#)?sodium\.\w+$/,
   /^(?:this\.#)?native\.recipientOpen$/,
   /^recipient\.open$/,
+  /^(?:this\.#)?native\.legacy(?:Open|Scrypt)$/,
+  /^this\.#ciphers\.(?:openGcm|scrypt)$/,
+  // They read and write the bytes that they are given.
+  /^(?:readBase58|readHexBytes|readBase64Bytes)$/,
   // OpenSSL by way of Node: what comes out is a handle, or public.
   /^(?:createHmac|createHash|createPrivateKey|createPublicKey|timingSafeEqual|randomFillSync)$/,
   /^create(?:Hmac|Hash)\(\)\.update$/,

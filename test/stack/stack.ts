@@ -54,6 +54,8 @@ export interface StackOptions {
   readonly recordSealed?: boolean;
   /** Measured; means something to enclaves on vsock alone. */
   readonly parentCid?: number;
+  /** Measured: operators may bring wallets of v2 in. */
+  readonly migration?: boolean;
   /** Measured: execution keys stay unwrapped for a while. */
   readonly unwrappedKeys?: { readonly timeToLiveSeconds: number; readonly count: number };
   /** Measured: further keys of KMS. Default: the current key alone. */
@@ -212,6 +214,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         ...(replica && { replicas: [measuredKey(replica)] }),
         ...(previous && { previous: [measuredKey(previous)] }),
       },
+      ...(options.migration === true && { migration: true }),
       ...(options.unwrappedKeys && { unwrappedKeys: options.unwrappedKeys }),
       parentCid: options.parentCid ?? 3,
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },

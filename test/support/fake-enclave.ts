@@ -28,6 +28,7 @@ import {
   retireAckCodec,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
+import { migrationRowCodec } from '@quantumvault/shared/evidence/migration.ts';
 import { resumeAckCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -42,7 +43,7 @@ import {
   type ReplyOf,
   type RequestOf,
 } from '@quantumvault/shared/protocol/messages.ts';
-import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { decodeAs, encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { formatCheckpoint } from '@quantumvault/shared/tlog/checkpoint.ts';
 import { formatNote, noteMessage, noteSignature } from '@quantumvault/shared/tlog/note.ts';
 import { append, EMPTY_FRONTIER, frontierRoot } from '@quantumvault/shared/tlog/tree.ts';
@@ -231,8 +232,17 @@ export class FakeEnclave {
       });
       return { receipt: this.#bootRecord };
     },
-    walletCreate: (request) => this.#newWallet(request, this.#walletOf(request.owner, request.nonce), false),
-    walletImport: (request) => this.#newWallet(request, request.wallet, true),
+    walletCreate: (request) => this.#newWallet(request, this.#walletOf(request.owner, request.nonce), 'wallet-created'),
+    walletImport: (request) => this.#newWallet(request, request.wallet, 'wallet-imported'),
+    migrationBegin: () => ({}),
+    walletMigrate: ({ row, dryRun }) => {
+      if (dryRun) return {};
+      const { owner, requesters, wallet } = decodeAs(migrationRowCodec, row, 'row');
+      const nonce = sha256(row).subarray(0, 16);
+      const facts = { deployment: this.deployment, owner, nonce, requesters };
+      return { created: this.#newWallet(facts, wallet, 'wallet-migrated') };
+    },
+    migrationEnd: () => ({}),
     policyEnable: ({ policy, previousHash }) => {
       const receipt = this.leaf({ kind: 'policy-enabled', policyHash: sha256(policy) });
       const bytes = encodeAs(enableReceiptCodec, {
@@ -381,12 +391,12 @@ export class FakeEnclave {
   }
 
   #newWallet(
-    { deployment, owner, nonce, requesters }: RequestOf<'walletCreate'> | RequestOf<'walletImport'>,
+    { deployment, owner, nonce, requesters }: Omit<RequestOf<'walletCreate'>, 'createBefore' | 'signature'>,
     wallet: Address,
-    isImported: boolean,
+    kind: 'wallet-created' | 'wallet-imported' | 'wallet-migrated',
   ): NewWallet {
-    const kind = isImported ? 'wallet-imported' : 'wallet-created';
-    const receipt = this.leaf({ kind, wallet, actor: owner, stateVersion: 1n });
+    const signers = kind === 'wallet-migrated' && { signers: [owner] };
+    const receipt = this.leaf({ kind, wallet, actor: owner, stateVersion: 1n, ...signers });
     const bytes = encodeAs(walletCertificateCodec, {
       deployment,
       boot: this.boot,
@@ -396,7 +406,8 @@ export class FakeEnclave {
       kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
       nonce,
       leafHash: leafHash(receipt.leaf),
-      ...(isImported && { imported: true }),
+      ...(kind !== 'wallet-created' && { imported: true }),
+      ...(kind === 'wallet-migrated' && { migrated: true }),
     });
     this.stateVersion = 1n;
     const blobs = {

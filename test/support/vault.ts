@@ -6,6 +6,7 @@ import type { BootOptions } from '@quantumvault/enclave/boot.ts';
 import { Vault, type VaultOptions } from '@quantumvault/enclave/vault.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
+import { nodeLegacyCiphers } from '../stack/enclave/node-ciphers.ts';
 import { nodeRecipientKeys } from '../stack/enclave/node-recipient.ts';
 import { createSimulatedNsm } from '../stack/nsm/simulated-nsm.ts';
 
@@ -24,6 +25,7 @@ export async function bootOptions(folder: string, change: Partial<BootOptions> =
     nsm: await createSimulatedNsm({ pcr0: PCR, pcr1: PCR, pcr2: PCR, instanceId: 'i-0123456789abcdef0' }),
     mixRandomness: silent,
     recipientKeys: nodeRecipientKeys,
+    legacyCiphers: nodeLegacyCiphers,
     wipeTraces: silent,
     transport: unixTransport,
     data: parseTransportAddress(`unix:${join(folder, 'data')}`),

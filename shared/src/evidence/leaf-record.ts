@@ -102,6 +102,7 @@ const DECISIONS: Readonly<Record<LeafKind, string>> = {
   'wallet-imported': 'a key that existed outside became a wallet',
   rewrapped: 'a wallet was put under a fresh key and salt',
   retired: 'a wallet was retired for good',
+  'wallet-migrated': 'a key of v2 became a wallet',
 };
 
 /** Whose signature caused it. */
@@ -110,6 +111,7 @@ const ACTORS: Partial<Readonly<Record<LeafKind, string>>> = {
   'wallet-imported': 'Owner',
   'policy-enabled': 'Owner',
   retired: 'Owner',
+  'wallet-migrated': 'Owner, by the operators’ list',
   signed: 'Requester',
   denied: 'Requester',
 };

@@ -51,6 +51,7 @@ export const LEAF_KINDS = [
   'wallet-imported',
   'rewrapped',
   'retired',
+  'wallet-migrated',
 ] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
 
@@ -110,7 +111,7 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   /** Freeze: whose order it was and when it was given, as the host says; the leaf's own time is when it held. */
   by: maybe(24, text(64, FACT)),
   orderedAt: maybe(25, time),
-  /** Resume: the operators who signed it; of a wallet's, `actor` is its owner. */
+  /** Resume, migration: the operators who signed it; of a wallet's, `actor` is its owner. */
   signers: maybe(26, list(publicKey, 1, LIMITS.operators)),
 });
 export type Leaf = Infer<typeof leafCodec>;
@@ -163,6 +164,8 @@ export const walletCertificateCodec = purposeStruct('qv/wallet-certificate/v1', 
   leafHash: field(8, fixed<Hash>(32)),
   /** Always true where it is: the key existed outside, and whoever has a copy of it needs no enclave to sign. */
   imported: maybe(9, yes),
+  /** Always true where it is: it was a key of v2, which operators brought in. `imported` is there, too. */
+  migrated: maybe(11, yes),
 });
 export type WalletCertificate = Infer<typeof walletCertificateCodec>;
 

@@ -132,6 +132,8 @@ export interface CertificateExpectations {
   readonly kmsKeyArn?: string;
   /** Its key was imported, as certificate and leaf have to say; absent: it was born in the enclave. */
   readonly imported?: true;
+  /** It was a key of v2: then `imported` as well. */
+  readonly migrated?: true;
 }
 
 /**
@@ -155,7 +157,8 @@ export function verifyCertificate(
   requireEqual('certificate.requesters', content.requesters.join(), requesters.join());
   if (expected.kmsKeyArn !== undefined) requireEqual('certificate.kmsKeyArn', content.kmsKeyArn, expected.kmsKeyArn);
   requireEqual('certificate.imported', content.imported, expected.imported);
-  const kind = expected.imported ? 'wallet-imported' : 'wallet-created';
+  requireEqual('certificate.migrated', content.migrated, expected.migrated);
+  const kind = expected.migrated ? 'wallet-migrated' : expected.imported ? 'wallet-imported' : 'wallet-created';
   const made = verifyReceipt(receipt, { boot, kind, wallet, actor: owner }, verifyEd25519);
   requireEqual('certificate.leafHash', content.leafHash, made.leafHash);
   return content;

@@ -179,6 +179,35 @@ export const MESSAGES = {
       receipt: field(2, receiptCodec),
     }),
   },
+  /** Begins the migration that operators signed, with the v2 server's secret sealed to this boot's import key. */
+  migrationBegin: {
+    kind: 31,
+    request: struct({
+      statement: field(0, operatorSigned),
+      /** libsodium's sealed box of SHA-256 of the statement and the secret. */
+      sealed: field(1, bytes(LIMITS.sealedMigrationMinBytes, LIMITS.sealedMigrationBytes)),
+    }),
+    reply: struct({}),
+  },
+  /** One row of the list becomes a wallet, or is only opened and compared. The same row again gives the same wallet. */
+  walletMigrate: {
+    kind: 32,
+    request: struct({
+      statementHash: field(0, fixed<Hash>(32)),
+      row: field(1, bytes(1, LIMITS.migrationRowBytes)),
+      index: field(2, u32),
+      proof: field(3, list(fixed<Hash>(32), 0, LIMITS.migrationProofHashes)),
+      dryRun: field(4, bool),
+    }),
+    /** Of a dry run nothing. */
+    reply: struct({ created: maybe(0, newWallet) }),
+  },
+  /** Wipes what the secret yielded. */
+  migrationEnd: {
+    kind: 33,
+    request: struct({ statementHash: field(0, fixed<Hash>(32)) }),
+    reply: struct({}),
+  },
   sign: {
     kind: 8,
     request: struct({ ...signing(LIMITS.requestBodyBytes), blobs: field(5, walletBlobs) }),

@@ -23,6 +23,7 @@ import { http } from './http.ts';
 import { json } from './json.ts';
 import { agentReplies, agentRequests, replies, requests } from './messages.ts';
 import { instanceMetadata } from './metadata.ts';
+import { keyText, migrationOrders } from './migration.ts';
 import { ownerEnvelopes, policyCanonical, policyDocuments } from './policies.ts';
 import { instructionData, judged, messagesOfSolana, transactions } from './solana.ts';
 import { chainFile, successionFiles } from './succession.ts';
@@ -54,6 +55,8 @@ export const TARGETS: readonly Target[] = [
   signingCertificate,
   json,
   base58,
+  keyText,
+  migrationOrders,
   encodings,
   shortTexts,
   verifierKeys,

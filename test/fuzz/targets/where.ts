@@ -15,6 +15,8 @@ export const WHERE: Readonly<Record<string, string>> = {
   'webhook-headers': 'bodies',
   cbor: 'cbor',
   cms: 'cms',
+  'key-text': 'migration',
+  'migration-orders': 'migration',
   'enclave-connection': 'connection',
   eif: 'eif',
   'eif-signature': 'eif',

@@ -79,6 +79,8 @@ it('has every code that the enclave refuses with, but for those of operators and
     ...['config_invalid', 'randomness_untrusted', 'already_initialised', 'freeze_unknown', 'operators_too_few'],
     ...['succession_mismatch', 'succession_expired', 'evidence_signature_invalid'],
     ...['log_origin_mismatch', 'witnesses_too_few'],
+    ...['migration_not_begun', 'migration_not_enabled', 'migration_refused', 'migration_row_unknown'],
+    'migration_under_way',
   ];
   const sources = new URL('../../../enclave/src/', import.meta.url);
   const thrown = readdirSync(sources)

@@ -14,6 +14,7 @@ import type { RecipientKeys } from '@quantumvault/enclave/vault.ts';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
+import { nodeLegacyCiphers } from '../../stack/enclave/node-ciphers.ts';
 import { nodeRecipientKeys } from '../../stack/enclave/node-recipient.ts';
 import { socketNsm } from '../../stack/nsm/client.ts';
 
@@ -94,6 +95,7 @@ runVault({
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   recipientKeys: leaky,
+  legacyCiphers: nodeLegacyCiphers,
   wipeTraces: () => undefined,
   transport: unixTransport,
   data: parseTransportAddress(data),

@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { confineVault } from '@quantumvault/enclave/confinement.ts';
+import { nativeLegacyCiphers } from '@quantumvault/enclave/migration/native-ciphers.ts';
 import { nativeRecipientKeys } from '@quantumvault/enclave/native-recipient.ts';
 import { runVault } from '@quantumvault/enclave/run.ts';
 import { loadNative } from '@quantumvault/shared/native.ts';
@@ -31,6 +32,7 @@ void runVault({
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   recipientKeys: nativeRecipientKeys(native),
+  legacyCiphers: nativeLegacyCiphers(native),
   wipeTraces: (stackBytes) => native.wipeTraces(stackBytes),
   transport: unixTransport,
   data: parseTransportAddress(data),

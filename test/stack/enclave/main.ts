@@ -5,12 +5,14 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { nativeLegacyCiphers } from '@quantumvault/enclave/migration/native-ciphers.ts';
 import { nativeRecipientKeys } from '@quantumvault/enclave/native-recipient.ts';
 import { runVault } from '@quantumvault/enclave/run.ts';
 import { loadNative } from '@quantumvault/shared/native.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { socketNsm } from '../nsm/client.ts';
+import { nodeLegacyCiphers } from './node-ciphers.ts';
 import { nodeRecipientKeys } from './node-recipient.ts';
 
 const [configPath = '', nsm = '', data = '', control = '', tunnel = '', addon] = process.argv.slice(2);
@@ -27,6 +29,7 @@ runVault({
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   recipientKeys: native === undefined ? nodeRecipientKeys : nativeRecipientKeys(native),
+  legacyCiphers: native === undefined ? nodeLegacyCiphers : nativeLegacyCiphers(native),
   wipeTraces: (stackBytes) => native?.wipeTraces(stackBytes),
   transport: unixTransport,
   data: parseTransportAddress(data),

@@ -7,6 +7,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnclaveConfig } from '@quantumvault/enclave/config.ts';
 import { confineVault } from '@quantumvault/enclave/confinement.ts';
+import { nativeLegacyCiphers } from '@quantumvault/enclave/migration/native-ciphers.ts';
 import { nativeRecipientKeys } from '@quantumvault/enclave/native-recipient.ts';
 import { runVault } from '@quantumvault/enclave/run.ts';
 import { loadNative, vsockTransport } from '@quantumvault/shared/native.ts';
@@ -31,6 +32,7 @@ runVault({
   nsm: socketNsm(nsm),
   mixRandomness: (bytes) => writeFileSync('/dev/urandom', bytes),
   recipientKeys: nativeRecipientKeys(native),
+  legacyCiphers: nativeLegacyCiphers(native),
   wipeTraces: (stackBytes) => native.wipeTraces(stackBytes),
   transport: vsockTransport(native, { acceptFrom: parseEnclaveConfig(configBytes).parentCid }),
   data: parseTransportAddress(data),

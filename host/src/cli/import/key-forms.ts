@@ -1,6 +1,7 @@
 /** The forms in which people have a key, and how each becomes the 32-byte seed. */
+
+import { readBase58 } from '@quantumvault/shared/base58-bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { readBase58 } from './base58-bytes.ts';
 import { DEFAULT_PATH, parseDerivationPath } from './derivation-path.ts';
 import { PAIR_BYTES, readKeypairJson } from './keypair-json.ts';
 import { mnemonicToSeed } from './mnemonic.ts';

@@ -69,6 +69,7 @@ export class Judgement {
     if (isKind(leaf, 'rewrapped')) return wallets.rewrapped(leaf, place);
     if (isKind(leaf, 'wallet-created')) return wallets.created(leaf, place);
     if (isKind(leaf, 'wallet-imported')) return wallets.imported(leaf, place);
+    if (isKind(leaf, 'wallet-migrated')) return wallets.imported(leaf, place);
     if (isKind(leaf, 'retired')) return wallets.retired(leaf, place);
     if (isKind(leaf, 'boot')) {
       if (sequence > 0) return;

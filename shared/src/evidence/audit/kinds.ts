@@ -21,6 +21,7 @@ export const FIELDS = {
   'wallet-imported': ['wallet', 'actor', 'stateVersion'],
   rewrapped: ['wallet', 'stateVersion'],
   retired: ['wallet', 'actor', 'stateVersion'],
+  'wallet-migrated': ['wallet', 'actor', 'stateVersion', 'signers'],
 } as const satisfies Record<LeafKind, readonly FieldName[]>;
 
 /** A leaf of one kind with all that its kind has. */

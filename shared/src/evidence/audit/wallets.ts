@@ -63,12 +63,14 @@ export class Wallets {
   }
 
   /**
-   * An import whose reply nobody stored, because a host or a boot died, is repeated by the owner: before any policy was
-   * enabled that is no fork. Where another boot repeats it, the one before holds the wallet no more.
+   * An import whose reply nobody stored, because a host or a boot died, is repeated by the owner, a migration by the
+   * operators: before any policy was enabled that is no fork. Where another boot repeats it, the one before holds the
+   * wallet no more.
    */
-  imported(leaf: LeafOf<'wallet-imported'>, place: Place): void {
-    const { boot, wallet: address, actor: owner, stateVersion, sequence } = leaf;
-    if (stateVersion !== 1n) this.#add('wallets', 'log_version_gap', place, `imported at version ${stateVersion}`);
+  imported(leaf: LeafOf<'wallet-imported'> | LeafOf<'wallet-migrated'>, place: Place): void {
+    const { boot, kind, wallet: address, actor: owner, stateVersion, sequence } = leaf;
+    const how = kind === 'wallet-migrated' ? 'migrated' : 'imported';
+    if (stateVersion !== 1n) this.#add('wallets', 'log_version_gap', place, `${how} at version ${stateVersion}`);
     const known = this.all.get(address);
     const claim: Claim = { boot, from: stateVersion, version: stateVersion };
     if (known === undefined) {

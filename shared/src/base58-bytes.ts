@@ -1,5 +1,5 @@
-/** Base58 from bytes to bytes, for keys: `shared/src/base58.ts` takes a string, and is for public values. */
-import { QvError } from '@quantumvault/shared/errors.ts';
+/** Base58 from bytes to bytes, for keys: base58.ts takes a string, and is for public values. */
+import { QvError } from './errors.ts';
 
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 const NONE = 0xff;

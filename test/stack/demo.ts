@@ -1,23 +1,25 @@
 /**
- * `npm run demo`: the main job from end to end, in real processes on this machine. `-- --json` prints one JSON object
- * on standard output and nothing else. Exits 0 when every step and check holds, 1 otherwise; stops what it started.
+ * `npm run demo`: the main job from end to end, in real processes on this machine; with `-- --upgrade` an upgrade of the
+ * image instead. `-- --json` prints one JSON object on standard output and nothing else. Exits 0 when every step and check holds, 1 otherwise; stops what it started.
  */
 import { parseArgs } from 'node:util';
 import { ERRORS, QvError } from '@quantumvault/shared/errors.ts';
 import { demo, STEPS } from './demo-steps.ts';
 import { catchInterruption } from './interruption.ts';
 import { narrator, silent } from './narrator.ts';
+import { UPGRADE_STEPS, upgradeWalkThrough } from './upgrade/walk-through.ts';
 
-function parseOptions(): { json: boolean } {
+function parseOptions(): { json: boolean; upgrade: boolean } {
+  const flag = { type: 'boolean', default: false } as const;
   try {
-    return { json: parseArgs({ options: { json: { type: 'boolean', default: false } } }).values.json };
+    return parseArgs({ options: { json: flag, upgrade: flag } }).values;
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\nusage: npm run demo [-- --json]\n`);
+    process.stderr.write(`${(error as Error).message}\nusage: npm run demo [-- [--upgrade] [--json]]\n`);
     process.exit(2);
   }
 }
 
-const { json } = parseOptions();
+const { json, upgrade } = parseOptions();
 const interruption = catchInterruption();
 
 function explain(error: unknown): { message: string; code?: string } {
@@ -27,7 +29,8 @@ function explain(error: unknown): { message: string; code?: string } {
 }
 
 try {
-  const found = await demo(json ? silent : narrator(process.stdout, STEPS), interruption.signal);
+  const [run, steps] = upgrade ? ([upgradeWalkThrough, UPGRADE_STEPS] as const) : ([demo, STEPS] as const);
+  const found = await run(json ? silent : narrator(process.stdout, steps), interruption.signal);
   if (json) process.stdout.write(`${JSON.stringify({ ok: true, ...found })}\n`);
 } catch (error) {
   const interrupted = interruption.signal.aborted;

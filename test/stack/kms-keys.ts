@@ -2,6 +2,8 @@
  * The KMS keys of a stack: in up to three Regions and two accounts, each ruled by the break-glass role of its account
  * and allowed to the images that were measured, by the code that `qv init` runs.
  */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   DisableKeyCommand,
   EnableKeyCommand,
@@ -160,6 +162,23 @@ export class StackKeys {
     await this.clientOf(region, account).send(
       new ScheduleKeyDeletionCommand({ KeyId: keyArn, PendingWindowInDays: 7 }),
     );
+  }
+
+  /** For qv as a process of its own, with the first account's break-glass role: what the AWS SDK looks for. */
+  rulerEnvironment(dir: string): NodeJS.ProcessEnv {
+    const { rulers, caPem } = this.#options;
+    const file = (name: string, text: string): string => {
+      const path = join(dir, name);
+      writeFileSync(path, text, { mode: 0o600 });
+      return path;
+    };
+    const { accessKeyId, secretAccessKey } = rulers.first;
+    const profile = `[default]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`;
+    return {
+      AWS_SHARED_CREDENTIALS_FILE: file('break-glass.ini', profile),
+      AWS_EC2_METADATA_DISABLED: 'true',
+      NODE_EXTRA_CA_CERTS: file('kms-ca.pem', caPem),
+    };
   }
 
   /** The break-glass role of an account, in a Region. */

@@ -73,8 +73,9 @@ export interface EnclaveAddresses {
   readonly tunnel: string;
 }
 
-/** An image beside the first: the same bundle with another configuration, and a security module that measured it. */
+/** An image beside the first: another configuration, perhaps other bundles, and a security module that measured it. */
 export interface StackImage {
+  readonly bundle: BundleFiles;
   /** Lower-case hex by register number. */
   readonly pcrs: Readonly<Record<string, string>>;
   readonly configFile: string;
@@ -121,8 +122,15 @@ export interface Backend {
   start(name: string, args: readonly string[]): Promise<StackProcess>;
   /** One more enclave of the same image, with sockets of its own. Its tunnel needs a host. */
   startEnclave(name: string, image?: StackImage): Promise<StackEnclave>;
-  /** Measures the configuration as `change` left it; all keys allow that image from now on, too. */
-  measureImage(name: string, change: (config: MeasuredConfig) => unknown): Promise<StackImage>;
+  /**
+   * Measures the configuration as `change` left it, and the first image's bundle unless given; all keys allow that image
+   * from now on, too, unless somebody else sees to that.
+   */
+  measureImage(
+    name: string,
+    change: (config: MeasuredConfig) => unknown,
+    options?: { readonly bundle?: BundleFiles; readonly isAllowed?: boolean },
+  ): Promise<StackImage>;
   restartEnclave(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -138,7 +146,7 @@ export interface Stack extends Backend {
   host: StackProcess;
   restartHost(): Promise<void>;
   /** One more host on the same database, in front of that enclave. */
-  startHost(name: string, enclave: StackEnclave): Promise<StackHost>;
+  startHost(name: string, enclave: StackEnclave, hostConfig?: Record<string, unknown>): Promise<StackHost>;
 }
 
 /** Creates everything behind the host anew in a temporary folder, which `stop` removes. */
@@ -220,7 +228,11 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       operators: { threshold: 2, keys: [1, 2, 3].map((index) => testOperator(dir, index)) },
       ...(measuredWitnesses.keys.length > 0 && { witnesses: measuredWitnesses }),
     };
-    const measure = async (name: string, config: MeasuredConfig): Promise<StackImage & { nsm: StackProcess }> => {
+    const measure = async (
+      name: string,
+      config: MeasuredConfig,
+      files: BundleFiles,
+    ): Promise<StackImage & { nsm: StackProcess }> => {
       const configFile = file(`${name}.json`, config);
       // The first image's module has no name of its own.
       const nsmName = name === 'enclave' ? 'nsm' : `nsm-${name}`;
@@ -234,14 +246,14 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         debug: options.debugEnclave ?? false,
         measure: {
           cmdline: 'node enclave.cjs',
-          addon: bundle.addon,
-          files: [bundle.vault, bundle.agent, configFile],
+          addon: files.addon,
+          files: [files.vault, files.agent, configFile],
         },
       });
       const nsm = await start(nsmName, [join(STACK, 'nsm', 'main.ts'), nsmConfig]);
-      return { configFile, nsmSocket, nsm, pcrs: nsm.ready['pcrs'] as Record<string, string> };
+      return { bundle: files, configFile, nsmSocket, nsm, pcrs: nsm.ready['pcrs'] as Record<string, string> };
     };
-    const image = await measure('enclave', measured);
+    const image = await measure('enclave', measured, bundle);
     const { nsm, pcrs } = image;
     const startEnclave = async (name: string, of: StackImage = image): Promise<StackEnclave> => {
       const addresses = options.addressesOf?.(name) ?? unixAddresses(dir, name);
@@ -249,7 +261,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       for (const address of [data, control]) {
         if (address.startsWith('unix:')) rmSync(address.slice('unix:'.length), { force: true });
       }
-      const args = [...imageNodeFlags(), bundle.vault, of.configFile, of.nsmSocket, data, control, tunnel];
+      const args = [...imageNodeFlags(), of.bundle.vault, of.configFile, of.nsmSocket, data, control, tunnel];
       if (options.addon !== undefined) args.push(options.addon);
       return { addresses, process: await start(name, args) };
     };
@@ -291,10 +303,11 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       processes,
       start,
       startEnclave,
-      measureImage: async (name, change) => {
+      measureImage: async (name, change, { bundle: files = bundle, isAllowed = true } = {}) => {
         const config = structuredClone(measured);
         change(config);
-        const { nsm: _, ...further } = await measure(name, config);
+        const { nsm: _, ...further } = await measure(name, config, files);
+        if (!isAllowed) return further;
         allowed.push(further.pcrs['0'] ?? '');
         await kmsKeys.allow(allowed);
         return further;
@@ -337,7 +350,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         stack.host = first.process;
         stack.url = first.url;
       },
-      startHost: (name, { addresses }) => startHost(backend, { name, addresses, databaseFile }),
+      startHost: (name, { addresses }, hostConfig = {}) =>
+        startHost(backend, { name, addresses, databaseFile, hostConfig }),
     };
     return stack;
   } catch (error) {

@@ -180,6 +180,7 @@ function certify(
   now: TimeMs,
 ): NewWallet {
   const stateVersion = FIRST_VERSION;
+  const second = config.kms.keys.find(({ use }) => use === 'second');
   const leaf = { kind, wallet, actor: owner, stateVersion, ...(signers && { signers }) };
   const { receipt, hash } = log.append(leaf, now);
   const certificate = encodeAs(walletCertificateCodec, {
@@ -189,6 +190,7 @@ function certify(
     owner,
     requesters,
     kmsKeyArn: config.kms.keyArn,
+    ...(blobs.second && second && { secondKmsKeyArn: second.keyArn }),
     nonce,
     leafHash: hash,
     ...(kind !== 'wallet-created' && { imported: true }),

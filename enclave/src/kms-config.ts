@@ -5,7 +5,9 @@
  * { "keyArn": "…", "endpoint": "https://…", "tunnel": 0, // new keys are made under this one
  *   "rootCertificates": ["…"],                           // the only roots trusted for TLS, to all endpoints
  *   "replicas": [{ "keyArn": "…", "endpoint": "…" }],    // the same multi-Region key in other Regions: opens as well
- *   "previous": [{ "keyArn": "…", "endpoint": "…" }] }   // keys that are being replaced: open, and make nothing new
+ *   "previous": [{ "keyArn": "…", "endpoint": "…" }],    // keys that are being replaced: open, and make nothing new
+ *   "second": { "keyArn": "…", "endpoint": "…" } }       // of another account or Region: whatever is made under the
+ *                                                        // first is sealed for this one, too, and either opens it
  * ```
  *
  * Each endpoint is reached by a tunnel of its own, which leads nowhere else; `tunnel` is its number. Where it is left
@@ -32,8 +34,7 @@ export interface KmsKey {
 
 export interface KmsConfig {
   readonly keyArn: string;
-  readonly second?: KmsKey;
-  /** All of them, the current one first, in the order in which they are asked to open something. */
+  /** All of them, the current one first and the second one last. */
   readonly keys: readonly KmsKey[];
   readonly rootCertificates: readonly string[];
 }
@@ -51,6 +52,8 @@ export function parseKms(parent: JsonFields): KmsConfig {
   const current = readKey(fields, 'current', 'kms');
   const replicas = readKeys(fields, 'replicas', 'replica');
   const previous = readKeys(fields, 'previous', 'previous');
+  const second = fields.optional('second');
+  const seconds = second === undefined ? [] : [readFurther(second, 'kms.second', 'second')];
   const rootCertificates = fields.list('rootCertificates').map((value, index) => {
     if (typeof value !== 'string' || !PEM.test(value))
       throw invalid(`kms.rootCertificates[${index}]`, 'not one PEM certificate');
@@ -59,7 +62,8 @@ export function parseKms(parent: JsonFields): KmsConfig {
   if (rootCertificates.length === 0) throw invalid('kms.rootCertificates', 'empty');
   fields.end();
   for (const replica of replicas) checkReplica(replica, current.keyArn);
-  const read = [current, ...replicas, ...previous];
+  for (const key of seconds) checkSecond(key, current.keyArn);
+  const read = [current, ...replicas, ...previous, ...seconds];
   checkDistinct(read);
   return { keyArn: current.keyArn, keys: numbered(read), rootCertificates };
 }
@@ -99,6 +103,15 @@ function checkReplica({ keyArn, path }: Read, current: string): void {
   if (!ofId.startsWith('mrk-')) throw invalid('kms.keyArn', 'not a multi-Region key, and has replicas');
   if (id !== ofId || account !== ofAccount || partition !== ofPartition)
     throw invalid(`${path}.keyArn`, 'not a replica of kms.keyArn');
+}
+
+/** What takes the current key away from us has to leave this one: its account, its Region, its deletion. */
+function checkSecond({ keyArn, path }: Read, current: string): void {
+  const [, , region, account, id] = KEY_ARN.exec(keyArn) ?? [];
+  const [, , ofRegion, ofAccount, ofId] = KEY_ARN.exec(current) ?? [];
+  if (region === ofRegion && account === ofAccount)
+    throw invalid(`${path}.keyArn`, 'of the same account and Region as kms.keyArn');
+  if (id === ofId) throw invalid(`${path}.keyArn`, 'the same key as kms.keyArn');
 }
 
 function checkDistinct(keys: readonly Read[]): void {

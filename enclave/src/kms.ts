@@ -22,18 +22,31 @@ import {
   encodeAgentRequest,
   type KmsAnswer,
 } from './kms-agent/protocol.ts';
-import type { KmsConfig } from './kms-config.ts';
+import type { KmsConfig, KmsKey } from './kms-config.ts';
 import { KmsOrder } from './kms-order.ts';
 import type { AttestedRecipient, Recipients } from './recipient.ts';
 import type { RecipientKey } from './vault.ts';
 
-/** Opens an envelope with the recipient it was made for, in one synchronous call. `ciphertext` is the key's blob. */
-type Open<T> = (recipient: RecipientKey, envelope: Envelope, ciphertext: Uint8Array) => T;
+/** Opens an envelope with the recipient it was made for, in one synchronous call. */
+type Open<T> = (recipient: RecipientKey, envelope: Envelope) => T;
 
 /** An answer without a fault. */
 interface Checked {
   readonly envelope: Envelope;
   readonly ciphertext: Uint8Array | undefined;
+}
+
+/** A new data key: to be opened now, and to be kept. */
+export interface DataKey {
+  readonly envelope: Envelope;
+  readonly ciphertext: Uint8Array;
+}
+
+/** What else opens to the same, under the second key. */
+export interface SecondBlob<T> {
+  readonly ciphertext: Uint8Array;
+  readonly context: EncryptionContext;
+  readonly open: Open<T>;
 }
 
 export type EncryptionContext = Readonly<Record<string, string>>;
@@ -62,6 +75,7 @@ const RESTART_MS = [0, 200, 1_000, 5_000] as const;
 
 export class Kms {
   readonly #config: Pick<KmsConfig, 'keyArn' | 'keys'>;
+  readonly #second: KmsKey | undefined;
   readonly #order: KmsOrder;
   readonly #monotonicMs: () => number;
   readonly #recipients: Recipients;
@@ -81,6 +95,7 @@ export class Kms {
     monotonicMs: () => number,
   ) {
     this.#config = config;
+    this.#second = config.keys.find(({ use }) => use === 'second');
     this.#order = new KmsOrder(config.keys, monotonicMs);
     this.#monotonicMs = monotonicMs;
     this.#recipients = recipients;
@@ -113,22 +128,59 @@ export class Kms {
   }
 
   /** A new data key for `context`, under the current key. @throws QvError kms_*, and whatever `open` throws */
-  generateDataKey<T>(context: EncryptionContext, open: Open<T>): Promise<T> {
+  generateDataKey<T>(context: EncryptionContext, open: (recipient: RecipientKey, made: DataKey) => T): Promise<T> {
     return this.#recipients.with(async (attested) => {
-      const { keyArn } = this.#config;
-      const call = callOf(keyArn, context, attested);
-      const { envelope, ciphertext } = await this.#checked(keyArn, this.#ask('generateDataKey', call));
-      if (ciphertext === undefined) throw invalid('CiphertextBlob');
-      return this.#open(attested, envelope, ciphertext, open);
+      const made = await this.#dataKey(this.#config.keyArn, context, attested);
+      return this.#opening(attested, () => open(attested.recipient, made));
     });
   }
 
+  /** Whether there is a second key, under which everything new is sealed, too. */
+  get hasSecond(): boolean {
+    return this.#second !== undefined;
+  }
+
   /**
-   * Opens with the current key, one of its replicas, or one that is being replaced.
+   * A new data key under the current key, and one under the second. None is opened before both are there, so that no key
+   * waits in the clear.
+   * @throws QvError kms_*, with the path kms.second when that one is not to be had; and whatever `open` throws
+   */
+  generateTwo<T>(
+    first: EncryptionContext,
+    second: EncryptionContext,
+    open: (recipient: RecipientKey, first: DataKey, second: DataKey) => T,
+  ): Promise<T> {
+    const { keyArn } = this.#config;
+    const secondArn = this.#second?.keyArn;
+    if (secondArn === undefined) throw new Error('no second key is measured');
+    return this.#recipients.with(async (attested) => {
+      const made = await Promise.all([
+        this.#dataKey(keyArn, first, attested),
+        this.#dataKey(secondArn, second, attested).catch((error: unknown) => {
+          throw new QvError(codeOf(error), { path: 'kms.second' }, { cause: error });
+        }),
+      ]);
+      return this.#opening(attested, () => open(attested.recipient, ...made));
+    });
+  }
+
+  async #dataKey(keyArn: string, context: EncryptionContext, attested: AttestedRecipient): Promise<DataKey> {
+    const call = callOf(keyArn, context, attested);
+    const { envelope, ciphertext } = await this.#checked(keyArn, this.#ask('generateDataKey', call));
+    if (ciphertext === undefined) throw invalid('CiphertextBlob');
+    return { envelope, ciphertext };
+  }
+
+  /**
+   * Opens with the current key, one of its replicas, or one that is being replaced; and `second`, which opens to the
+   * same, with the second key.
    * @throws QvError kms_*, key_blob_invalid when KMS does not know this blob in this context, and whatever `open` throws
    */
-  decrypt<T>(ciphertext: Uint8Array, context: EncryptionContext, open: Open<T>): Promise<T> {
-    const attempts = this.#config.keys.map(({ keyArn }) => ({ keyArn, ciphertext, context, open }));
+  decrypt<T>(ciphertext: Uint8Array, context: EncryptionContext, open: Open<T>, second?: SecondBlob<T>): Promise<T> {
+    const attempts: Attempt<T>[] = this.#config.keys.flatMap(({ keyArn, use }) => {
+      if (use !== 'second') return [{ keyArn, ciphertext, context, open }];
+      return second === undefined ? [] : [{ keyArn, ...second }];
+    });
     return this.#decryptWithAny(attempts, toHex(sha256(ciphertext)));
   }
 
@@ -137,10 +189,10 @@ export class Kms {
     const sorted = this.#order.sorted(attempts, blob);
     const endMs = this.#monotonicMs() + LIMITS.kmsTotalMilliseconds;
     const faults: unknown[] = [];
-    const others = new Set<string>();
+    const ofOthers: Attempt<T>[] = [];
     for (const [index, attempt] of sorted.entries()) {
       // Related multi-Region keys open the same blobs.
-      if (others.has(keyIdOf(attempt.keyArn))) continue;
+      if (ofOthers.some((other) => isSameKeyAndBlob(other, attempt))) continue;
       const leftMs = endMs - this.#monotonicMs();
       // The first one is asked in any case.
       if (index > 0 && leftMs <= 0) break;
@@ -150,7 +202,7 @@ export class Kms {
         return opened;
       } catch (error) {
         if (!NEXT.includes(codeOf(error))) throw error;
-        if (codeOf(error) === 'key_blob_invalid') others.add(keyIdOf(attempt.keyArn));
+        if (codeOf(error) === 'key_blob_invalid') ofOthers.push(attempt);
         faults.push(error);
       }
     }
@@ -161,15 +213,15 @@ export class Kms {
     return this.#recipients.with(async (attested) => {
       const call = { ...callOf(keyArn, context, attested), ciphertext };
       const { envelope } = await this.#checked(keyArn, this.#ask('decrypt', call, limitMs));
-      return this.#open(attested, envelope, ciphertext, open);
+      return this.#opening(attested, () => open(attested.recipient, envelope));
     });
   }
 
   /** After a failure to open an envelope its recipient key is tried on no other. */
-  #open<T>(attested: AttestedRecipient, envelope: Envelope, ciphertext: Uint8Array, open: Open<T>): T {
+  #opening<T>(attested: AttestedRecipient, open: () => T): T {
     if (attested.burnt) throw new QvError('kms_unavailable', { value: 'recipient key replaced' });
     try {
-      return open(attested.recipient, envelope, ciphertext);
+      return open();
     } catch (error) {
       if (codeOf(error) === 'kms_response_invalid') this.#recipients.burn(attested);
       throw error;
@@ -275,6 +327,10 @@ function callOf(keyArn: string, context: EncryptionContext, { document }: Attest
 }
 
 const keyIdOf = (keyArn: string): string => keyArn.slice(keyArn.lastIndexOf('/') + 1);
+
+function isSameKeyAndBlob<T>(one: Attempt<T>, other: Attempt<T>): boolean {
+  return one.ciphertext === other.ciphertext && keyIdOf(one.keyArn) === keyIdOf(other.keyArn);
+}
 
 /** @throws QvError kms_response_invalid */
 function check(answer: KmsAnswer, keyArn: string): Checked {

@@ -62,6 +62,7 @@ const associatedCodec = purposeStruct('qv/sealed/v1', {
 });
 const SEED = 1;
 const STATE = 2;
+const EXECUTION_KEY = 3;
 
 /** Associated data of a sealed blob: built from the policy or statement being judged, never from the row. */
 export function seedAssociated(wallet: Address, owner: Address): Uint8Array {
@@ -70,6 +71,10 @@ export function seedAssociated(wallet: Address, owner: Address): Uint8Array {
 
 export function stateAssociated(wallet: Address, owner: Address): Uint8Array {
   return encodeAs(associatedCodec, { wallet, owner, content: STATE });
+}
+
+export function executionKeyAssociated(wallet: Address, owner: Address): Uint8Array {
+  return encodeAs(associatedCodec, { wallet, owner, content: EXECUTION_KEY });
 }
 
 export function encodeState(state: WalletState): Uint8Array {

@@ -6,19 +6,24 @@
 import type { Address } from '@quantumvault/shared/brands.ts';
 import { concatBytes, toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, type ErrorCode } from '@quantumvault/shared/errors.ts';
+import type { WalletKeyBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
+import type { Envelope } from './cms.ts';
 import type { KeptKeys } from './kept-keys.ts';
 import type { EncryptionContext, Kms } from './kms.ts';
-import type { Vault, WalletKeys } from './vault.ts';
+import { executionKeyAssociated } from './state.ts';
+import type { RecipientKey, UnwrapOptions, Vault, WalletKeys } from './vault.ts';
 
-export interface KeyBlobs {
-  readonly executionKey: Uint8Array;
-  readonly salt: Uint8Array;
-}
+export type KeyBlobs = Pick<WalletKeyBlobs, 'executionKey' | 'salt' | 'second'>;
 
 /** The context of a wallet's execution key, from the policy or statement being judged alone (design 4). */
 export function executionKeyContext(wallet: Address, owner: Address): EncryptionContext {
   return { 'qv:purpose': 'execution-key', 'qv:wallet': wallet, 'qv:owner': owner, 'qv:v': '1' };
+}
+
+/** Of the data key that it is sealed under for the second KMS key. */
+export function secondKeyContext(wallet: Address, owner: Address): EncryptionContext {
+  return { ...executionKeyContext(wallet, owner), 'qv:purpose': 'execution-key-second' };
 }
 
 const OTHER_KEY: readonly ErrorCode[] = ['wallet_keys_mismatch', 'sealed_seed_invalid'];
@@ -63,7 +68,7 @@ export class Unwrapper {
         },
         fail: reject,
       };
-      const key = `${wallet} ${owner} ${toHex(sha256(concatBytes(blobs.salt, blobs.executionKey)))}`;
+      const key = `${wallet} ${owner} ${nameOf(blobs)}`;
       const kept = this.#kept.find(wallet, key);
       if (kept !== undefined) {
         this.#vault.withKeptKeys(kept, blobs.salt, job.run);
@@ -75,29 +80,46 @@ export class Unwrapper {
         return;
       }
       this.#underWay.set(key, [job]);
-      void this.#unwrap(key, wallet, executionKeyContext(wallet, owner), blobs);
+      void this.#unwrap(key, wallet, owner, blobs);
     });
   }
 
-  async #unwrap(key: string, wallet: Address, context: EncryptionContext, blobs: KeyBlobs): Promise<void> {
+  async #unwrap(key: string, wallet: Address, owner: Address, blobs: KeyBlobs): Promise<void> {
     const take = (): Use[] => {
       const jobs = this.#underWay.get(key) ?? [];
       this.#underWay.delete(key);
       return jobs;
     };
     const mayKeep = this.#kept.asOfNow();
+    const run = (keys: WalletKeys): void => {
+      for (const job of take()) job.run(keys);
+    };
+    const open = (recipient: RecipientKey, envelope: Envelope, sealed?: UnwrapOptions['sealed']): void =>
+      this.#kept.keep(wallet, key, mayKeep, (keepIn) =>
+        this.#vault.withWalletKeys(recipient, envelope, blobs.salt, run, { keepIn, sealed }),
+      );
+    const { second } = blobs;
+    const associated = executionKeyAssociated(wallet, owner);
     try {
-      await this.#kms.decrypt(blobs.executionKey, context, (recipient, envelope) => {
-        const run = (keys: WalletKeys): void => {
-          for (const job of take()) job.run(keys);
-        };
-        this.#kept.keep(wallet, key, mayKeep, (slot) =>
-          this.#vault.withWalletKeys(recipient, envelope, blobs.salt, run, slot),
-        );
-      });
+      await this.#kms.decrypt(
+        blobs.executionKey,
+        executionKeyContext(wallet, owner),
+        (recipient, envelope) => open(recipient, envelope),
+        second && {
+          ciphertext: second.ciphertext,
+          context: secondKeyContext(wallet, owner),
+          open: (recipient, envelope) => open(recipient, envelope, { sealed: second.sealed, associated }),
+        },
+      );
     } catch (error) {
       this.#onFailure(wallet, codeOf(error));
       for (const job of take()) job.fail(error);
     }
   }
+}
+
+/** Of all that is asked of KMS. Its parts have one length each, so that no two sets of blobs have one name. */
+function nameOf({ salt, executionKey, second }: KeyBlobs): string {
+  const parts = [salt, sha256(executionKey), ...(second ? [sha256(second.ciphertext), second.sealed] : [])];
+  return toHex(sha256(concatBytes(...parts)));
 }

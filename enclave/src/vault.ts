@@ -81,6 +81,19 @@ export interface PendingWallet {
   readonly wallet: Address;
 }
 
+/** A key that is sealed under the one in an envelope, for XChaCha20-Poly1305 with these associated data. */
+export interface SealedKey {
+  readonly sealed: Uint8Array;
+  readonly associated: Uint8Array;
+}
+
+export interface UnwrapOptions {
+  /** Where the execution key stays until it is forgotten. */
+  readonly keepIn?: number | undefined;
+  /** What the envelope has is not the execution key, but what this one is sealed under. */
+  readonly sealed?: SealedKey | undefined;
+}
+
 /** The keys of one wallet, usable only inside the callback that received them. */
 export interface WalletKeys {
   /** HMAC over bytes that carry their purpose. */
@@ -198,6 +211,8 @@ function layout(memory: Buffer) {
     opening: part(256, OPEN_BYTES),
     executionKey: part(256, KEY_BYTES),
     extracted: part(0, KEY_BYTES),
+    /** What an execution key is sealed under beside KMS. */
+    secondKey: part(32, KEY_BYTES),
     walletKey: part(64, KEY_BYTES),
     policyKey: part(96, KEY_BYTES),
     stateKey: part(128, KEY_BYTES),
@@ -330,20 +345,54 @@ export class Vault {
   }
 
   /**
-   * Opens the envelope, derives the wallet's keys, runs `use`, wipes. The execution key stays in slot `keepIn`, if that
-   * is given, until it is forgotten.
-   * @throws QvError kms_response_invalid when the envelope does not open, and whatever `use` throws
+   * Opens the envelope, derives the wallet's keys, runs `use`, wipes.
+   * @throws QvError kms_response_invalid when the envelope does not open, key_blob_invalid when the sealed key does not,
+   * and whatever `use` throws
    */
   withWalletKeys<T>(
     recipient: RecipientKey,
     envelope: Envelope,
     salt: Uint8Array,
     use: (keys: WalletKeys) => T,
-    keepIn?: number,
+    { keepIn, sealed }: UnwrapOptions = {},
   ): T {
-    return this.#withKeys(salt, use, ({ opening, executionKey }) => {
-      openEnvelope(recipient, envelope, opening);
-      if (keepIn !== undefined) this.#slot(keepIn, (slot) => executionKey.copy(slot));
+    return this.#withKeys(salt, use, (part) => {
+      this.#openKey(part, recipient, envelope, sealed);
+      if (keepIn !== undefined) this.#slot(keepIn, (slot) => part.executionKey.copy(slot));
+    });
+  }
+
+  /** Into the work region's execution key. @throws QvError kms_response_invalid, key_blob_invalid */
+  #openKey(
+    { opening, executionKey, secondKey }: ReturnType<typeof layout>,
+    recipient: RecipientKey,
+    envelope: Envelope,
+    sealed: SealedKey | undefined,
+  ): void {
+    openEnvelope(recipient, envelope, opening);
+    if (sealed === undefined) return;
+    executionKey.copy(secondKey);
+    const isOpen = open(this.#sodium, sealed.sealed, sealed.associated, secondKey, executionKey);
+    sodium.sodium_memzero(secondKey);
+    if (!isOpen) throw new QvError('key_blob_invalid', { path: 'second' });
+  }
+
+  /**
+   * Seals the key in `envelope` under the one in `under`. Both are opened here and wiped here: whoever waited for the one
+   * has kept the other as it came from KMS.
+   * @throws QvError kms_response_invalid
+   */
+  sealUnder(recipient: RecipientKey, envelope: Envelope, under: Envelope, associated: Uint8Array): Uint8Array {
+    return this.#work.open((memory) => {
+      const { opening, executionKey, secondKey } = layout(memory);
+      try {
+        openEnvelope(recipient, under, opening);
+        executionKey.copy(secondKey);
+        openEnvelope(recipient, envelope, opening);
+        return seal(this.#sodium, executionKey, associated, secondKey);
+      } finally {
+        sodium.sodium_memzero(memory);
+      }
     });
   }
 
@@ -383,15 +432,15 @@ export class Vault {
 
   /**
    * The fleet's row key, for the host: the one key that leaves. Whoever asked wipes it.
-   * @throws QvError kms_response_invalid
+   * @throws QvError kms_response_invalid, key_blob_invalid
    */
-  openRowKey(recipient: RecipientKey, envelope: Envelope): Secret {
+  openRowKey(recipient: RecipientKey, envelope: Envelope, sealed?: SealedKey): Secret {
     return this.#work.open((memory) => {
       try {
-        const { opening, executionKey } = layout(memory);
-        openEnvelope(recipient, envelope, opening);
+        const part = layout(memory);
+        this.#openKey(part, recipient, envelope, sealed);
         const rowKey = new Secret(new ArrayBuffer(KEY_BYTES));
-        rowKey.use((bytes) => bytes.set(executionKey));
+        rowKey.use((bytes) => bytes.set(part.executionKey));
         return rowKey;
       } finally {
         sodium.sodium_memzero(memory);

@@ -78,6 +78,7 @@ async function keep(
     salt: blobs.salt,
     executionKey: blobs.executionKey,
     sealedSeed: blobs.sealedSeed,
+    ...(blobs.second && { second: blobs.second }),
     sealedState: blobs.sealedState,
     stateVersion,
     frozen: false,

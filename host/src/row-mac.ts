@@ -13,6 +13,7 @@ import { concatBytes, equalBytes, fromHex, toHex, utf8 } from '@quantumvault/sha
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { FACT, REQUEST_ID } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { secondSealing } from '@quantumvault/shared/protocol/message-parts.ts';
 import {
   bool,
   bytes,
@@ -48,6 +49,8 @@ const rowCodec = purposeStruct('qv/row/v1', {
   createdAt: field(12, time),
   /** Absent in rows of before there was such a column, whose MACs stay what they were. */
   retired: maybe(13, yes),
+  /** Likewise. */
+  second: maybe(14, secondSealing),
 });
 
 /**
@@ -196,7 +199,7 @@ function encodeSignal({ source, id, at, receivedAt, expiresAt, body, bodyHash, s
 /** What the MAC of a row is made over. @throws QvError where it is none */
 export function encodeRow(row: UnsealedRow): Uint8Array {
   const { wallet, owner, salt, executionKey, sealedSeed, policy, policyMac, ...rest } = row;
-  const { sealedState, stateVersion, frozen, retired, generation, createdAt } = rest;
+  const { sealedState, stateVersion, frozen, retired, second, generation, createdAt } = rest;
   return encodeAs(rowCodec, {
     wallet,
     owner,
@@ -211,5 +214,6 @@ export function encodeRow(row: UnsealedRow): Uint8Array {
     generation,
     createdAt,
     ...(retired && { retired }),
+    ...(second && { second }),
   });
 }

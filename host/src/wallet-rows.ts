@@ -15,8 +15,8 @@ export async function verifiedRow(store: Store, session: EnclaveSession, wallet:
   });
 }
 
-export function blobsOf({ salt, executionKey, sealedSeed, sealedState }: WalletRow): WalletBlobs {
-  return { salt, executionKey, sealedSeed, sealedState };
+export function blobsOf({ salt, executionKey, sealedSeed, second, sealedState }: WalletRow): WalletBlobs {
+  return { salt, executionKey, sealedSeed, ...(second && { second }), sealedState };
 }
 
 /** Early, before the enclave is asked, which says the same. @throws QvError wallet_retired */

@@ -49,6 +49,8 @@ export const LIMITS = {
   // Keys and blobs.
   saltBytes: 32,
   executionKeyBytes: 32,
+  /** One sealed under another key: a nonce, 32 bytes and a tag. */
+  sealedExecutionKeyBytes: 24 + 32 + 16,
   /** A wrapped key of 32 bytes takes about 200; AWS allows up to 6,144 for larger plaintexts. */
   kmsCiphertextBytes: 1_024,
   kmsEnvelopeBytes: 1024,

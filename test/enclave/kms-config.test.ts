@@ -43,6 +43,23 @@ describe('keys of KMS', () => {
     ]);
   });
 
+  it('the second one is asked last, for what is sealed under it', () => {
+    const second = { ...key('us-east-2', uuid(9)), keyArn: arn('us-east-2', uuid(9), '999999999999') };
+    const { keys } = parse({ ...SINGLE, previous: [key('us-east-1', uuid(1))], second });
+    expect(keys.map(({ use, tunnel }) => [use, tunnel])).toEqual([
+      ['current', 0],
+      ['previous', 1],
+      ['second', 2],
+    ]);
+    // Another account alone is enough, and so is another Region: at the same endpoint, and at another one.
+    const sameRegion = parse({
+      ...SINGLE,
+      second: { ...SINGLE, keyArn: arn('eu-central-1', uuid(9), '999999999999') },
+    });
+    expect(sameRegion.keys.map(({ tunnel }) => tunnel)).toEqual([0, 0]);
+    expect(parse({ ...SINGLE, second: key('us-east-2', uuid(9)) }).keys).toHaveLength(2);
+  });
+
   it('tunnels can be numbered, so that two images agree; the others take what is free', () => {
     const previous = [key('us-east-1', uuid(2), { tunnel: 0 }), key('us-west-2', uuid(3))];
     const { keys } = parse({ ...SINGLE, tunnel: 2, previous });
@@ -101,6 +118,12 @@ describe('keys of KMS', () => {
       { ...MULTI, replicas: [{ ...key('cn-north-1', MRK), keyArn: arn('cn-north-1', MRK).replace('aws', 'aws-cn') }] },
     ],
     ['replicas[0].keyArn', 'itself', { ...MULTI, replicas: [MULTI] }],
+    ['second.keyArn', 'of the same account and Region', { ...SINGLE, second: key('eu-central-1', uuid(9)) }],
+    ['second.keyArn', 'a replica of the current one', { ...MULTI, second: key('eu-north-1', MRK) }],
+    ['second.keyArn', 'the current one', { ...SINGLE, second: SINGLE }],
+    ['second.keyArn', 'one of before', { ...SINGLE, previous: [key('a', uuid(1))], second: key('a', uuid(1)) }],
+    ['second.extra', 'an unknown field', { ...SINGLE, second: key('a', uuid(1), { extra: 1 }) }],
+    ['second', 'a list', { ...SINGLE, second: [key('a', uuid(1))] }],
     ['keys', 'a member of ours', { ...SINGLE, keys: [] }],
   ])('kms.%s is refused when it is %s', (path, _, kms) => {
     let caught: unknown;

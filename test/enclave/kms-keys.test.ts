@@ -19,8 +19,8 @@ import { sealForRecipient } from '../stack/kms/envelope.ts';
 import { recipientKey } from '../stack/support.ts';
 import { expectCode } from '../support/codes.ts';
 
-type Name = 'current' | 'replica' | 'previous' | 'older';
-const ID = { current: 'mrk-a', replica: 'mrk-a', previous: 'b', older: 'c' };
+type Name = 'current' | 'replica' | 'previous' | 'older' | 'second';
+const ID = { current: 'mrk-a', replica: 'mrk-a', previous: 'b', older: 'c', second: 'd' };
 const arnOf = (name: Name): string => `arn:aws:kms:${name}:123456789012:key/${ID[name]}`;
 const nameOf = (keyArn: string): Name => (keyArn.split(':')[3] ?? '') as Name;
 const keyOf = (name: Name, tunnel: number): KmsKey => ({
@@ -31,7 +31,7 @@ const keyOf = (name: Name, tunnel: number): KmsKey => ({
   tunnel,
 });
 const NAMES: readonly Name[] = ['current', 'replica', 'previous', 'older'];
-const KEYS = NAMES.map(keyOf);
+const KEYS = [...NAMES, 'second' as const].map(keyOf);
 const CONTEXT = { wallet: 'w' };
 const blob = utf8('a blob');
 const envelope = sealForRecipient(new Uint8Array(32), recipientKey().spki, {}, fromHex('11'.repeat(32)));
@@ -86,7 +86,7 @@ const avoided = (of: Kms): readonly Name[] =>
   of.keys.filter(({ isAvoided }) => isAvoided).map(({ keyArn }) => nameOf(keyArn));
 
 beforeEach(() => {
-  answers = { current: 'ok', replica: 'ok', previous: 'ok', older: 'ok' };
+  answers = { current: 'ok', replica: 'ok', previous: 'ok', older: 'ok', second: 'ok' };
   asked = [];
   clockMs = 1_000;
   isBurnt = false;
@@ -102,7 +102,7 @@ describe('opening a blob', () => {
   });
 
   it.each(['kms_unavailable', 'kms_refused'] as const)('%s: the next key is asked, in order', async (failure) => {
-    answers = { current: failure, replica: failure, previous: failure, older: 'ok' };
+    answers = { ...answers, current: failure, replica: failure, previous: failure };
     const of = kms();
     expect(await decrypt(of)).toBe('opened');
     expect(asked).toEqual(['current', 'replica', 'previous', 'older']);
@@ -119,7 +119,7 @@ describe('opening a blob', () => {
   });
 
   it('a blob of none is the blob’s fault, unless a key could not be asked', async () => {
-    answers = { current: 'key_blob_invalid', replica: 'ok', previous: 'key_blob_invalid', older: 'key_blob_invalid' };
+    answers = { ...answers, current: 'key_blob_invalid', previous: 'key_blob_invalid', older: 'key_blob_invalid' };
     await expectCode(decrypt(kms()), 'key_blob_invalid');
     expect(asked).toEqual(['current', 'previous', 'older']);
     answers.previous = 'kms_refused';
@@ -187,10 +187,16 @@ describe('what is remembered', () => {
   });
 
   it('one that is avoided is asked all the same when no other opens the blob', async () => {
-    answers = { current: 'kms_unavailable', replica: 'ok', previous: 'ok', older: 'ok' };
+    answers.current = 'kms_unavailable';
     const of = kms();
     await decrypt(of);
-    answers = { current: 'ok', replica: 'kms_refused', previous: 'key_blob_invalid', older: 'key_blob_invalid' };
+    answers = {
+      ...answers,
+      current: 'ok',
+      replica: 'kms_refused',
+      previous: 'key_blob_invalid',
+      older: 'key_blob_invalid',
+    };
     asked = [];
     expect(await decrypt(of, utf8('another'))).toBe('opened');
     expect(asked).toEqual(['replica', 'previous', 'older', 'current']);
@@ -234,7 +240,7 @@ describe('what is remembered', () => {
 describe('new keys', () => {
   it('are made under the current key alone', async () => {
     const of = kms();
-    expect(await of.generateDataKey(CONTEXT, (_recipient, _envelope, ciphertext) => ciphertext)).toEqual(blob);
+    expect(await of.generateDataKey(CONTEXT, (_, { ciphertext }) => ciphertext)).toEqual(blob);
     for (const failure of ['kms_unavailable', 'kms_refused', 'key_blob_invalid'] as const) {
       answers.current = failure;
       await expectCode(
@@ -243,5 +249,102 @@ describe('new keys', () => {
       );
     }
     expect(new Set(asked)).toEqual(new Set(['current']));
+  });
+});
+
+describe('what is sealed for a second key', () => {
+  const WITH = ['current', 'previous', 'second'] as const;
+  const sealed = utf8('another blob');
+  const SECOND_CONTEXT = { wallet: 'w', purpose: 'second' };
+  const either = (of: Kms, openSecond = () => 'by the second'): Promise<string> =>
+    of.decrypt(blob, CONTEXT, () => 'by the first', {
+      ciphertext: sealed,
+      context: SECOND_CONTEXT,
+      open: openSecond,
+    });
+
+  it('opens by the first where that is to be had', async () => {
+    expect(await either(kms(WITH))).toBe('by the first');
+    expect(asked).toEqual(['current']);
+  });
+
+  it('opens by the second where no other key does', async () => {
+    for (const failure of ['kms_unavailable', 'kms_refused', 'key_blob_invalid'] as const) {
+      asked = [];
+      answers = { ...answers, current: failure, previous: failure };
+      expect(await either(kms(WITH))).toBe('by the second');
+      expect(asked).toEqual(['current', 'previous', 'second']);
+    }
+  });
+
+  it('is not asked of the second where nothing was sealed for it', async () => {
+    answers = { ...answers, current: 'kms_unavailable', previous: 'key_blob_invalid' };
+    await expectCode(decrypt(kms(WITH)), 'kms_unavailable');
+    expect(asked).toEqual(['current', 'previous']);
+  });
+
+  it('is left alone by an image without a second key', async () => {
+    answers.current = 'kms_refused';
+    await expectCode(either(kms(['current'])), 'kms_refused');
+    expect(asked).toEqual(['current']);
+  });
+
+  it('that does not open is a blob that is not valid: the key that did not answer counts more', async () => {
+    const notOurs = (): never => {
+      throw new QvError('key_blob_invalid', { path: 'second' });
+    };
+    answers.current = 'kms_unavailable';
+    answers.previous = 'key_blob_invalid';
+    await expectCode(either(kms(WITH), notOurs), 'kms_unavailable');
+    answers.current = 'key_blob_invalid';
+    await expectCode(either(kms(WITH), notOurs), 'key_blob_invalid');
+  });
+
+  it('with a first key that does not answer, a second blob that is spoilt does not stand in the way', async () => {
+    answers.current = 'kms_unavailable';
+    const of = kms(['current', 'second']);
+    expect(await either(of)).toBe('by the second');
+    // It answers again, is still asked last, and opens what the second one cannot.
+    answers.current = 'ok';
+    asked = [];
+    const spoilt = (): never => {
+      throw new QvError('key_blob_invalid');
+    };
+    expect(await either(of, spoilt)).toBe('by the first');
+    expect(asked).toEqual(['second', 'current']);
+  });
+
+  it('a wrong answer for it is no reason to go on', async () => {
+    answers = { ...answers, current: 'kms_unavailable', previous: 'key_blob_invalid', second: 'other key' };
+    await expectCode(either(kms(WITH)), 'kms_response_invalid');
+  });
+
+  const both = (of: Kms) =>
+    of.generateTwo(CONTEXT, SECOND_CONTEXT, (_, first, second) => [first.ciphertext, second.ciphertext]);
+
+  it('is made under both keys together, or not at all', async () => {
+    expect(kms(['current']).hasSecond).toBe(false);
+    const of = kms(WITH);
+    expect(of.hasSecond).toBe(true);
+    expect(await both(of)).toEqual([blob, blob]);
+    expect(asked).toEqual(['current', 'second']);
+    for (const failure of ['kms_unavailable', 'kms_refused'] as const) {
+      answers.second = failure;
+      const error = await expectCode(both(of), failure);
+      expect(error.facts.path).toBe('kms.second');
+    }
+    answers = { ...answers, current: 'kms_refused', second: 'ok' };
+    expect((await expectCode(both(of), 'kms_refused')).facts.path).toBeUndefined();
+  });
+
+  it('is not opened before both are there, and not at all with a recipient key that failed meanwhile', async () => {
+    let opened = 0;
+    isBurnt = true;
+    const open = (): void => void opened++;
+    await expectCode(kms(WITH).generateTwo(CONTEXT, SECOND_CONTEXT, open), 'kms_unavailable');
+    answers.second = 'kms_refused';
+    isBurnt = false;
+    await expectCode(kms(WITH).generateTwo(CONTEXT, SECOND_CONTEXT, open), 'kms_refused');
+    expect(opened).toBe(0);
   });
 });

@@ -11,6 +11,8 @@ import { sha256 } from '@quantumvault/shared/sha256.ts';
 import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
 import { nodeRecipientKey } from '../stack/enclave/node-recipient.ts';
+import { sealForRecipient } from '../stack/kms/envelope.ts';
+import { recipientKey } from '../stack/support.ts';
 import { expectCode } from '../support/codes.ts';
 import { outsideKey, sealedBox } from '../support/import-kit.ts';
 import { testVault } from '../support/vault.ts';
@@ -81,6 +83,39 @@ describe('the vault', () => {
     await expectCode(() => sign(sealed, ASSOCIATED, two.wallet), 'sealed_seed_invalid');
     await expectCode(() => sign(sealed, ASSOCIATED, one.wallet, new Uint8Array(32)), 'sealed_seed_invalid');
     expect(sign(sealed, ASSOCIATED)).toHaveLength(64);
+  });
+
+  it('seals an execution key under a second one, and opens it from there to the same keys', async () => {
+    const second = new Uint8Array(32).fill(9);
+    const { spki } = recipient;
+    const under = parseEnvelope(sealForRecipient(second, spki, {}, new Uint8Array(32).fill(3)));
+    const sealed = vault.sealUnder(recipient, envelope, under, ASSOCIATED);
+    expect(sealed).toHaveLength(LIMITS.sealedExecutionKeyBytes);
+    const mac = withKeys((keys) => keys.policyMac(ASSOCIATED));
+    const bySecond = (blob: Uint8Array, associated: Uint8Array, of = under) =>
+      vault.withWalletKeys(recipient, of, SALT, (keys) => keys.policyMac(ASSOCIATED), {
+        sealed: { sealed: blob, associated },
+      });
+    expect(bySecond(sealed, ASSOCIATED)).toEqual(mac);
+    for (let at = 0; at < sealed.length; at++) {
+      const changed = sealed.map((byte, index) => (index === at ? byte ^ 1 : byte));
+      await expectCode(() => bySecond(changed, ASSOCIATED), 'key_blob_invalid');
+    }
+    await expectCode(() => bySecond(sealed, utf8('other')), 'key_blob_invalid');
+    // Under the execution key itself, say, because the two envelopes were exchanged.
+    await expectCode(() => bySecond(sealed, ASSOCIATED, envelope), 'key_blob_invalid');
+    expect(bySecond(sealed, ASSOCIATED)).toEqual(mac);
+    // The same key never has the same seal twice.
+    expect(vault.sealUnder(recipient, envelope, under, ASSOCIATED)).not.toEqual(sealed);
+    const rowKey = vault.openRowKey(recipient, under, { sealed, associated: ASSOCIATED });
+    expect(rowKey.use((bytes) => Uint8Array.from(bytes))).toEqual(EXECUTION_KEY);
+    rowKey.wipe();
+  });
+
+  it('seals nothing when one of the two envelopes does not open', async () => {
+    const foreign = parseEnvelope(sealForRecipient(new Uint8Array(32), recipientKey().spki, {}, new Uint8Array(32)));
+    await expectCode(() => vault.sealUnder(recipient, envelope, foreign, ASSOCIATED), 'kms_response_invalid');
+    await expectCode(() => vault.sealUnder(recipient, foreign, envelope, ASSOCIATED), 'kms_response_invalid');
   });
 
   it('seals state so that any change shows', () => {

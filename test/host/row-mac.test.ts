@@ -51,6 +51,22 @@ describe('row MAC', () => {
     await expectCode(() => mac.verify({ ...sealed, [column]: new Uint8Array() }), 'row_tampered');
   });
 
+  it('knows both halves of a second sealing, and whether there is one', async () => {
+    const second = { ciphertext: bytes(180, 5), sealed: bytes(72, 6) };
+    const with2 = mac.seal({ ...unsealed, second });
+    expect(mac.verify(with2)).toBe(with2);
+    expect(with2.rowMac).not.toEqual(sealed.rowMac);
+    const flipped = (value: Uint8Array) => flip(value) as Uint8Array;
+    for (const edited of [
+      { ...second, ciphertext: flipped(second.ciphertext) },
+      { ...second, sealed: flipped(second.sealed) },
+      { ...second, sealed: second.sealed.subarray(1) },
+      undefined,
+    ])
+      await expectCode(() => mac.verify({ ...with2, second: edited } as WalletRow), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, second }), 'row_tampered');
+  });
+
   it('refuses bytes moved from one column to the next, and swapped columns', async () => {
     const { sealedSeed, sealedState } = sealed;
     const moved = {
@@ -153,6 +169,7 @@ describe('a row as large as the enclave may make it', () => {
     const largest = {
       ...unsealed,
       executionKey: bytes(LIMITS.kmsCiphertextBytes, 1),
+      second: { ciphertext: bytes(LIMITS.kmsCiphertextBytes, 4), sealed: bytes(72, 5) },
       policy: bytes(LIMITS.policyBytes, 2),
       sealedState: bytes(LIMITS.sealedStateBytes, 3),
     };

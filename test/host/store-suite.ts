@@ -152,6 +152,18 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.getLeaves(BOOT, 1n, 10)).toEqual([leaf(1), leaf(2), leaf(3)]);
   });
 
+  it('keeps what is sealed for a second key, and counts the wallets without', async () => {
+    expect(await store.countWithoutSecond()).toBe(1);
+    const second = { ciphertext: bytes(180, 11), sealed: bytes(72, 12) };
+    const given = insert(key(90), 90, 90);
+    await store.insertWallet({ ...given, row: { ...given.row, second } });
+    expect(await store.getWallet(key(90))).toEqual({ ...given.row, second });
+    expect(await store.countWithoutSecond()).toBe(1);
+    const from = row(wallet);
+    await store.retireWallet({ from, to: { ...from, retired: true, generation: 1 }, leaf: leaf(91) });
+    expect(await store.countWithoutSecond()).toBe(0);
+  });
+
   it('retires a wallet if its row is as it was read; the leaf is written in any case', async () => {
     const from = row(wallet);
     const to = {

@@ -32,6 +32,8 @@ export interface StackKmsOptions {
   readonly replica?: boolean;
   /** A key of the same Region and account that is being replaced. */
   readonly previous?: boolean;
+  /** A key of another account in another Region, under which everything is sealed as well. */
+  readonly second?: boolean;
 }
 
 export interface StackKmsKey {

@@ -17,6 +17,8 @@ import {
   measuredKey,
   REGION,
   REPLICA_REGION,
+  SECOND_ACCOUNT,
+  SECOND_REGION,
   StackKeys,
   type StackKmsKey,
   type StackKmsOptions,
@@ -105,6 +107,7 @@ export interface Backend {
     readonly current: StackKmsKey;
     readonly replica?: StackKmsKey;
     readonly previous?: StackKmsKey;
+    readonly second?: StackKmsKey;
   };
   readonly nsmRootDer: Uint8Array;
   readonly nsmRootPem: string;
@@ -192,7 +195,10 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         adminSocket: kmsAdmin,
         ...(options.recordSealed === true && { recordFile: sealedFile }),
         region: REGION,
-        furtherRegions: keyOptions.replica === true ? [REPLICA_REGION] : [],
+        furtherRegions: [
+          ...(keyOptions.replica === true ? [REPLICA_REGION] : []),
+          ...(keyOptions.second === true ? [SECOND_REGION] : []),
+        ],
         principals: StackKeys.principals(rulers, instance),
       }),
     ]);
@@ -203,6 +209,8 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
     const current = await kmsKeys.create({}, { isMultiRegion: keyOptions.replica === true });
     const replica = keyOptions.replica === true ? await kmsKeys.replicate(current, REPLICA_REGION) : undefined;
     const previous = keyOptions.previous === true ? await kmsKeys.create() : undefined;
+    const second =
+      keyOptions.second === true ? await kmsKeys.create({ region: SECOND_REGION, account: SECOND_ACCOUNT }) : undefined;
 
     step('measuring the image, starting the security module');
     const socket = (name: string): string => `unix:${join(dir, `${name}.sock`)}`;
@@ -221,6 +229,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
         rootCertificates: [ca],
         ...(replica && { replicas: [measuredKey(replica)] }),
         ...(previous && { previous: [measuredKey(previous)] }),
+        ...(second && { second: measuredKey(second) }),
       },
       ...(options.migration === true && { migration: true }),
       ...(options.unwrappedKeys && { unwrappedKeys: options.unwrappedKeys }),
@@ -293,7 +302,7 @@ export async function startBackend(options: StackOptions = {}): Promise<Backend>
       kmsEndpoint: kmsKeys.tunnels[0].endpoint,
       kmsKeyArn: current.keyArn,
       kmsKeys,
-      measuredKeys: { current, ...(replica && { replica }), ...(previous && { previous }) },
+      measuredKeys: { current, ...(replica && { replica }), ...(previous && { previous }), ...(second && { second }) },
       nsmRootDer: root.certificateDer,
       nsmRootPem: root.certificatePem,
       pcrs,

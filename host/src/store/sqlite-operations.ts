@@ -95,6 +95,9 @@ export function operations(database: DatabaseSync): Operations {
         ({ wallet }) => wallet as Address,
       ),
 
+    countWithoutSecond: () =>
+      Number(one('SELECT count(*) AS n FROM wallets WHERE second_key IS NULL AND retired = 0')?.['n']),
+
     insertWallet({ row, creation, leaf }) {
       fence(row.rowMac);
       fence(creation.reply);
@@ -104,14 +107,16 @@ export function operations(database: DatabaseSync): Operations {
         one('SELECT 1 FROM creations WHERE owner = ? AND nonce = ?', creation.owner, creation.nonce);
       if (exists !== undefined) return 'exists';
       changed(
-        `INSERT INTO wallets (wallet, owner, salt, execution_key, sealed_seed, policy, policy_mac, sealed_state,
-           state_version, frozen, retired, generation, created_at, row_mac)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        `INSERT INTO wallets (wallet, owner, salt, execution_key, sealed_seed, second_key, second_sealed, policy,
+           policy_mac, sealed_state, state_version, frozen, retired, generation, created_at, row_mac)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         row.wallet,
         row.owner,
         row.salt,
         row.executionKey,
         row.sealedSeed,
+        row.second?.ciphertext ?? null,
+        row.second?.sealed ?? null,
         row.policy ?? null,
         row.policyMac ?? null,
         row.sealedState,

@@ -29,6 +29,7 @@ export function walletRow(row: Row | undefined): WalletRow | undefined {
     salt: row['salt'],
     executionKey: row['execution_key'],
     sealedSeed: row['sealed_seed'],
+    ...(row['second_key'] === null ? {} : { second: { ciphertext: row['second_key'], sealed: row['second_sealed'] } }),
     ...(row['policy'] === null ? {} : { policy: row['policy'], policyMac: row['policy_mac'] }),
     sealedState: row['sealed_state'],
     stateVersion: row['state_version'],

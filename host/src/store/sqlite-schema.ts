@@ -182,6 +182,12 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE wallets ADD COLUMN retired INTEGER NOT NULL DEFAULT 0 CHECK (retired IN (0, 1));
   `,
+  `
+  ALTER TABLE wallets ADD COLUMN second_key BLOB;    -- the second KMS key's ciphertext; null without a second sealing
+  ALTER TABLE wallets ADD COLUMN second_sealed BLOB  -- the execution key under it
+    CHECK ((second_key IS NULL) = (second_sealed IS NULL));
+  CREATE INDEX wallets_without_second ON wallets (wallet) WHERE second_key IS NULL AND retired = 0;
+  `,
 ];
 
 /** What a database has after `migrate`. */

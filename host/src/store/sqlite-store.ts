@@ -31,6 +31,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   return {
     getWallet: (...parameters) => thread.call('getWallet', parameters),
     getStateVersions: (...parameters) => thread.call('getStateVersions', parameters),
+    countWithoutSecond: () => thread.call('countWithoutSecond', []),
     listWallets: (...parameters) => thread.call('listWallets', parameters),
     insertWallet: (...parameters) => thread.call('insertWallet', parameters),
     getCreation: (...parameters) => thread.call('getCreation', parameters),

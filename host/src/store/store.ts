@@ -8,6 +8,7 @@
  */
 import type { Address, BootId, Hash, Signature, TimeMs } from '@quantumvault/shared/brands.ts';
 import { decodeLeaf, type Leaf, type LeafKind, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import type { SecondSealing } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { Resealed, RowKeyBlobs, SealedPage, SealedQuery } from './sealed.ts';
 
 /** One wallet, as stored. `rowMac` covers every other field (see row-mac.ts). */
@@ -17,6 +18,8 @@ export interface WalletRow {
   readonly salt: Uint8Array;
   readonly executionKey: Uint8Array;
   readonly sealedSeed: Uint8Array;
+  /** The execution key once more, for a second KMS key; absent of wallets that were made without one. */
+  readonly second?: SecondSealing | undefined;
   /** Absent together until the owner enables the first policy. */
   readonly policy?: Uint8Array;
   readonly policyMac?: Uint8Array;
@@ -186,6 +189,8 @@ export interface Store {
   getWallet(wallet: Address): Promise<WalletRow | undefined>;
   /** Of those that have a row. */
   getStateVersions(wallets: readonly Address[]): Promise<ReadonlyMap<Address, bigint>>;
+  /** Of those that are not retired. */
+  countWithoutSecond(): Promise<number>;
   /** In ascending order, from behind `after` on. */
   listWallets(after: Address | undefined, count: number): Promise<readonly Address[]>;
   /** `exists` when this wallet or this owner's nonce has a row; nothing but the leaf is written then. */

@@ -160,6 +160,8 @@ export const walletCertificateCodec = purposeStruct('qv/wallet-certificate/v1', 
   owner: field(4, publicKey),
   requesters: field(5, list(publicKey, 1, LIMITS.requesters)),
   kmsKeyArn: field(6, text(256, FACT)),
+  /** Absent where the wallet's execution key is under that one alone. */
+  secondKmsKeyArn: maybe(12, text(256, FACT)),
   nonce: field(7, fixed(16)),
   leafHash: field(8, fixed<Hash>(32)),
   /** Always true where it is: the key existed outside, and whoever has a copy of it needs no enclave to sign. */

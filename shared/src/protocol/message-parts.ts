@@ -23,10 +23,22 @@ export const sealedState = struct({
   version: field(1, u64),
 });
 
+/**
+ * An execution key once more, under a key of another account or Region: `ciphertext` is a data key of that one, under
+ * which `sealed` is sealed.
+ */
+export const secondSealing = struct({
+  ciphertext: field(0, bytes(1, LIMITS.kmsCiphertextBytes)),
+  sealed: field(1, fixed(LIMITS.sealedExecutionKeyBytes)),
+});
+export type SecondSealing = Infer<typeof secondSealing>;
+
 const keyBlobs = {
   salt: field(0, fixed(LIMITS.saltBytes)),
   executionKey: field(1, bytes(1, LIMITS.kmsCiphertextBytes)),
   sealedSeed: field(2, bytes(1, 256)),
+  /** Absent of wallets that were made or re-wrapped where no second key was measured. */
+  second: maybe(4, secondSealing),
 };
 
 /** A wallet's row as far as the enclave reads it. Wallet and owner are missing on purpose: they come from the policy. */

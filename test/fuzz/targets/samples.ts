@@ -58,4 +58,5 @@ export const blobs = {
   executionKey: filled(180, 2),
   sealedSeed: filled(72, 3),
   sealedState: filled(120, 4),
+  second: { ciphertext: filled(180, 8), sealed: filled(72, 9) },
 };

@@ -9,8 +9,9 @@ import { openSqliteStore } from '@quantumvault/host/store/sqlite-store.ts';
 import type { Store } from '@quantumvault/host/store/store.ts';
 import { timeMs } from '@quantumvault/shared/brands.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { rowMacOf } from '../support/row-keys.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { BOOT, bytes, insert, key, leaf } from './store-fixtures.ts';
+import { BOOT, bytes, insert, key, leaf, row, signed } from './store-fixtures.ts';
 
 export const DEPLOYMENT = 'backed-up';
 export { findBackup, holdFolder, listBackups };
@@ -22,6 +23,8 @@ export interface BackupKit {
   readonly store: Store;
   take(change?: Partial<BackupRequest>): Promise<TakenBackup>;
   verify(change?: { number?: number; folder?: string }): Promise<VerifiedBackup>;
+  /** A newer state of the first wallet. */
+  sign(version: number, sequence: number): Promise<unknown>;
   /** More than one part of the database changes. */
   fill(from: number): Promise<void>;
   close(): Promise<void>;
@@ -34,8 +37,10 @@ export async function backupKit(): Promise<BackupKit> {
   const folder = join(dir, 'backups');
   const store = await openSqliteStore({ path: database, log: silentLog });
   await store.createMeta('deployment', utf8(DEPLOYMENT));
-  await store.createMeta('row-key', bytes(180, 1));
   for (const [index, wallet] of [key(20), key(21)].entries()) await store.insertWallet(insert(wallet, index, index));
+  // After them: what is under it is told from what is not.
+  await store.createMeta('row-key', bytes(180, 1));
+  const mac = rowMacOf(bytes(32, 1), bytes(180, 1));
   const kit: BackupKit = {
     dir,
     database,
@@ -44,6 +49,11 @@ export async function backupKit(): Promise<BackupKit> {
     take: (change) =>
       takeBackup({ database, deployment: DEPLOYMENT, folder, now: timeMs(1_750_000_000_000), ...change }),
     verify: (change) => verifyBackup({ folder, scratch: dir, wallets: [], ...change }),
+    sign: (version, sequence) => {
+      const { reply, ...update } = signed(key(20), version, sequence);
+      const { rowMac } = mac.seal({ ...row(key(20)), ...update });
+      return store.applySigned({ ...update, rowMac, reply: mac.sealReply(reply) });
+    },
     fill: async (from) => {
       const tiles = Array.from({ length: 100 }, (_, at) => ({
         level: 0,

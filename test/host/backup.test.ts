@@ -19,7 +19,7 @@ import {
   holdFolder,
   listBackups,
 } from './backup-kit.ts';
-import { key, leaf, NOW, row, signed } from './store-fixtures.ts';
+import { key, leaf, NOW, row } from './store-fixtures.ts';
 
 let kit: BackupKit;
 beforeAll(async () => {
@@ -45,7 +45,7 @@ describe('a backup', () => {
   });
 
   it('writes of a small change the parts that it touched', async () => {
-    await kit.store.applySigned(signed(key(20), 2, 600));
+    await kit.sign(2, 600);
     const { newParts, manifest } = await kit.take();
     expect(newParts).toBeGreaterThan(0);
     expect(newParts).toBeLessThan(manifest.parts);
@@ -61,7 +61,7 @@ describe('a backup', () => {
         if (during.length > 0) return;
         during.push(
           kit.store.latchFreeze({ scope: 'fleet', reason: 'now', latchedAt: NOW }).then(() => ended.push('freeze')),
-          kit.store.applySigned(signed(key(20), 3, 601)).then(() => ended.push('signature')),
+          kit.sign(3, 601).then(() => ended.push('signature')),
         );
       },
     });

@@ -44,6 +44,7 @@ export class Upgrade {
   readonly front: Front;
   #enclave: StackEnclave | undefined;
   #host: StackHost | undefined;
+  #image: Images[number] = 'next';
   readonly #environment: NodeJS.ProcessEnv;
 
   private constructor(stack: Stack, next: NextImage, front: Front) {
@@ -170,17 +171,21 @@ export class Upgrade {
     }
   }
 
-  /** The next enclave beside the old one, a host in front of it that knows the other host, and callers come to that. */
-  async startBeside(name = 'next', image: Parameters<Stack['startEnclave']>[1] = this.next): Promise<void> {
+  /**
+   * Another enclave beside the old one, a host in front of it that knows the other host.
+   * @param image `old`: the same image once more, for a boot with fresh keys
+   */
+  async startBeside(image: Images[number] = 'next'): Promise<void> {
     const { stack } = this;
-    this.#enclave = await stack.startEnclave(`enclave-${name}`, image);
-    this.#host = await stack.startHost(`host-${name}`, this.#enclave, { peers: [stack.url] });
+    this.#image = image;
+    await this.restartSecondEnclave();
+    this.#host = await stack.startHost('host-second', this.secondEnclave, { peers: [stack.url] });
     await untilReady(this.#host.url);
   }
 
-  /** The same enclave address, after a crash: another boot. */
-  async restartSecondEnclave(name = 'next'): Promise<void> {
-    this.#enclave = await this.stack.startEnclave(`enclave-${name}`, this.next);
+  /** At the same addresses: after a crash, another boot. */
+  async restartSecondEnclave(): Promise<void> {
+    this.#enclave = await this.stack.startEnclave('enclave-second', this.#image === 'next' ? this.next : undefined);
   }
 
   pointFront(site: Site): void {
@@ -191,7 +196,7 @@ export class Upgrade {
   async order(out: string, ...more: readonly string[]): Promise<QvAnswer> {
     const [from, to] = [await this.bootOf(this.stack), await this.bootOf(this.second)];
     return await requireQv([
-      ...['release', 'order', '--from', from, '--to', to, '--url', this.second.url, ...this.images('next')],
+      ...['release', 'order', '--from', from, '--to', to, '--url', this.second.url, ...this.images(this.#image)],
       ...['--deployment', this.stack.deployment, '--operator-key', this.file('operators/1.pem')],
       ...['--out', this.file(out), ...more],
     ]);

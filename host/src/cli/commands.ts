@@ -26,6 +26,7 @@ import { metrics } from './commands/metrics.ts';
 import { panic } from './commands/panic.ts';
 import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
+import { policyNext } from './commands/policy-next.ts';
 import { policyStatement } from './commands/policy-statement.ts';
 import { releaseApply } from './commands/release-apply.ts';
 import { releaseOrder } from './commands/release-order.ts';
@@ -84,6 +85,7 @@ export const COMMANDS: readonly Command[] = [
   logExport,
   policyCheck,
   policyJudge,
+  policyNext,
   policyStatement,
   txDecode,
   completion,

@@ -170,6 +170,7 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
   'log export': () => [[missing(), '--from', TIME, '--to', TIME, '--pcr0', production.pcr0], { code: 'usage_invalid' }],
   'policy check': () => [[policy()], { members: [] }],
   'policy judge': () => [['--policy', policy(), '--transaction', 'AAAA'], { code: 'transaction_truncated' }],
+  'policy next': () => [[policy(), '--add-requester', BOOT], { members: ['policy', 'previousHash'] }],
   'policy statement': () => [[policy(), '--deployment', 'test', '--enable-before', TIME], { members: ['statement'] }],
   'tx decode': () => [['AAAA'], { code: 'transaction_truncated' }],
   completion: () => [['bash'], { members: ['shell', 'script'] }],

@@ -27,6 +27,7 @@ import { keyText, migrationOrders } from './migration.ts';
 import { ownerEnvelopes, policyCanonical, policyDocuments } from './policies.ts';
 import { instructionData, judged, messagesOfSolana, transactions } from './solana.ts';
 import { chainFile, successionFiles } from './succession.ts';
+import { rpcAnswers, sweepPlans, tokenAccounts } from './sweep.ts';
 import { base58, encodings, panicCodes, requestHeaders, shortTexts, verifierKeys } from './text.ts';
 import { checkpoints, notes, receiptFiles, tiles, witnessRequests } from './tlog.ts';
 
@@ -88,6 +89,9 @@ export const TARGETS: readonly Target[] = [
   successionFiles,
   chainFile,
   hostAnswers,
+  rpcAnswers,
+  tokenAccounts,
+  sweepPlans,
   adminReplies,
   securityModule,
   instanceMetadata,

@@ -5,12 +5,15 @@ import { QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { associatedTokenAccount } from '@quantumvault/shared/solana/pda.ts';
-import { TOKEN_2022_PROGRAM, TOKEN_PROGRAM } from '@quantumvault/shared/solana/programs.ts';
+import { SYSTEM_PROGRAM, TOKEN_2022_PROGRAM, TOKEN_PROGRAM } from '@quantumvault/shared/solana/programs.ts';
 import type { Rpc } from './rpc.ts';
 import { mintOf, tokenAccountOf } from './token-account.ts';
 
-/** Whether the destination's token account of a mint can take tokens. `foreign`: it has another owner by now. */
-export const RECEIVERS = ['ready', 'missing', 'frozen', 'foreign', 'extension'] as const;
+/**
+ * Whether the destination's token account of a mint can take tokens. `foreign`: it has another owner by now. `no-mint`:
+ * the mint was closed, which anybody can do to one of his own after he made accounts for others.
+ */
+export const RECEIVERS = ['ready', 'missing', 'frozen', 'foreign', 'extension', 'no-mint'] as const;
 export type Receiver = (typeof RECEIVERS)[number];
 
 /** One token account of the wallet. */
@@ -51,7 +54,6 @@ const MEMO_REQUIRED = 8;
 interface Account {
   readonly lamports: bigint;
   readonly owner: Address;
-  readonly isExecutable: boolean;
   readonly data: Uint8Array;
 }
 
@@ -59,8 +61,8 @@ interface Account {
 export async function lookAt(rpc: Rpc, wallet: Address, destination: Address): Promise<Found> {
   const lamports = await balanceOf(rpc, wallet);
   const [there] = await accountsAt(rpc, [destination]);
-  if (there !== undefined && (there.isExecutable || isTokenProgram(there.owner)))
-    throw new QvError('usage_invalid', { value: '--to is the address of a token account, mint or program, no wallet' });
+  if (there !== undefined && (there.owner !== SYSTEM_PROGRAM || there.data.length > 0))
+    throw new QvError('usage_invalid', { value: `--to is no wallet: its account is one of ${there.owner}` });
   const own = [
     ...(await tokenAccounts(rpc, wallet, TOKEN_PROGRAM)),
     ...(await tokenAccounts(rpc, wallet, TOKEN_2022_PROGRAM)),
@@ -70,11 +72,19 @@ export async function lookAt(rpc: Rpc, wallet: Address, destination: Address): P
   const receivers = await receiversOf(rpc, destination, mints);
   const tokens = own.map((held): TokenHolding => {
     const mint = facts.get(held.mint);
-    const receiver = receivers.get(held.mint);
-    if (mint === undefined || receiver === undefined) throw invalid('getMultipleAccounts', held.mint);
-    return { ...held, decimals: mint.decimals, mintExtensions: mint.extensions, receiver };
+    const receiver = mint === undefined ? 'no-mint' : (receivers.get(held.mint) ?? 'missing');
+    return { ...held, decimals: mint?.decimals ?? 0, mintExtensions: mint?.extensions ?? [], receiver };
   });
-  return { wallet, destination, lamports, destinationExists: there !== undefined, tokens };
+  const found = { wallet, destination, lamports, destinationExists: there !== undefined, tokens };
+  if (!isPossible(found)) throw invalid('getTokenAccountsByOwner', 'more SOL than there is');
+  return found;
+}
+
+/** A billion SOL: more than there is, and less than a u64 holds. */
+const MOST_LAMPORTS = 10n ** 18n;
+
+export function isPossible({ lamports, tokens }: Pick<Found, 'lamports' | 'tokens'>): boolean {
+  return tokens.reduce((sum, held) => sum + held.lamports, lamports) <= MOST_LAMPORTS;
 }
 
 /** Lamports. @throws QvError rpc_* */
@@ -85,7 +95,6 @@ export async function balanceOf(rpc: Rpc, wallet: Address): Promise<bigint> {
 }
 
 const invalid = (path: string, value: string): QvError => new QvError('rpc_response_invalid', { path, value });
-const isTokenProgram = (program: Address): boolean => program === TOKEN_PROGRAM || program === TOKEN_2022_PROGRAM;
 
 type Own = Omit<TokenHolding, 'decimals' | 'mintExtensions' | 'receiver'>;
 
@@ -112,6 +121,7 @@ function ownAccount(fields: JsonFields, wallet: Address, program: Address): Own 
   return { account, program, mint, units, lamports, isNative, isFrozen, isClosable, extensions };
 }
 
+/** Without those that do not exist. */
 async function mintsOf(rpc: Rpc, mints: ReadonlyMap<Address, Address>) {
   const list = [...mints];
   const accounts = await accountsAt(
@@ -119,10 +129,11 @@ async function mintsOf(rpc: Rpc, mints: ReadonlyMap<Address, Address>) {
     list.map(([mint]) => mint),
   );
   return new Map(
-    list.map(([mint, program], index) => {
+    list.flatMap(([mint, program], index) => {
       const account = accounts[index];
-      if (account === undefined || account.owner !== program) throw invalid('getMultipleAccounts', mint);
-      return [mint, readAs('getMultipleAccounts', mint, () => mintOf(account.data, program))] as const;
+      if (account === undefined || account.data.length === 0) return [];
+      if (account.owner !== program) throw invalid('getMultipleAccounts', mint);
+      return [[mint, readAs('getMultipleAccounts', mint, () => mintOf(account.data, program))] as const];
     }),
   );
 }
@@ -173,12 +184,9 @@ function readAccount(value: JsonValue, path: string): Account {
   const fields = new JsonFields(value, path);
   const [data, encoding, ...more] = fields.list('data');
   if (typeof data !== 'string' || encoding !== 'base64' || more.length > 0) throw fields.fault('data', 'not base64');
-  const isExecutable = fields.optionalBoolean('executable');
-  if (isExecutable === undefined) throw fields.fault('executable', 'missing');
   return {
     lamports: lamportsField(fields, 'lamports'),
     owner: address(fields.text('owner'), fields.path('owner')),
-    isExecutable,
     data: fromBase64(data, fields.path('data')),
   };
 }

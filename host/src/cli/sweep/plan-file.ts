@@ -5,7 +5,7 @@ import { JsonFields, type JsonValue, parseStrictJson } from '@quantumvault/share
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { TOKEN_2022_PROGRAM, TOKEN_PROGRAM } from '@quantumvault/shared/solana/programs.ts';
 import { readInput } from '../input.ts';
-import { type Blockhash, type Found, RECEIVERS, type TokenHolding } from './found.ts';
+import { type Blockhash, type Found, isPossible, RECEIVERS, type TokenHolding } from './found.ts';
 
 export const FORMAT = 'qv/sweep-plan/v1';
 const AMOUNT = /^(?:0|[1-9][0-9]{0,19})$/;
@@ -53,6 +53,7 @@ export function readPlanFile(path: string): { readonly found: Found; readonly bl
     },
   };
   fields.end();
+  if (!isPossible(read.found)) throw fields.fault('lamports', 'more SOL than there is');
   return read;
 }
 

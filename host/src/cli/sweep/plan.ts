@@ -13,6 +13,7 @@ export const REASONS = {
   'receiver-foreign': 'The destination’s token account belongs to somebody else by now.',
   'receiver-missing':
     'Token-2022: the destination has no token account of this mint, and no policy lets one be made. Make it there first.',
+  'no-mint': 'Its mint does not exist any more.',
   extension:
     'Token-2022: an extension, whose number the value says, by which a transfer may cost a fee, need more or fail.',
   'close-authority': 'Somebody else has the right to close this token account.',
@@ -127,6 +128,8 @@ function reasonToLeave(
       return { reason: 'receiver-foreign' };
     case 'extension':
       return { reason: 'extension', value: 'destination' };
+    case 'no-mint':
+      return { reason: 'no-mint' };
   }
 }
 

@@ -9,8 +9,6 @@ import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 
 export interface Rpc {
-  /** Its host alone: the rest of such addresses often holds an API key. */
-  readonly name: string;
   /**
    * @param read of the answer's member `result`; what it throws is the endpoint's fault
    * @throws QvError rpc_unavailable, rpc_refused, rpc_response_invalid
@@ -33,7 +31,6 @@ export function rpcTo(text: string, fetcher: typeof fetch = fetch): Rpc {
   if (url.protocol !== 'https:' && !isLocal) throw wrong('--rpc has to be https, or on this machine');
   let id = 0;
   return {
-    name: url.host,
     call: async (method, params, read) => {
       for (let attempt = 1; ; attempt++) {
         try {
@@ -109,6 +106,7 @@ async function exchange(fetcher: typeof fetch, url: URL, { id, method, params }:
     if (!response.ok) throw new QvError('rpc_response_invalid', { path: method, value: `HTTP ${status}` });
     return bytes;
   } catch (error) {
+    // Its host alone: the rest of such addresses often holds an API key.
     throw error instanceof QvError ? error : unavailable(url.host, error);
   }
 }

@@ -34,7 +34,7 @@ export const walletSweep: Command = {
     'Move what is in a wallet to one address, under a last policy that its owner signs; then retire it, if asked.',
   details: [
     'For the machine of the owner. The enclave proves itself by a live attestation; the owner signs a policy of',
-    'half an hour that lets exact amounts go to one address, for a key that exists in this process alone; the',
+    'half an hour that lets what was found go to one address, for a key that exists in this process alone; the',
     'enclave judges and signs as ever; receipts are verified before anything is sent. SOL and tokens of SPL',
     'Token go; of Token-2022 those without extensions that cost or forbid, where the destination has an account.',
     ...CONSEQUENCES,

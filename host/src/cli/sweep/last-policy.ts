@@ -1,5 +1,5 @@
 /**
- * The last policy of a wallet: one destination, one requester whose key exists for the occasion, exact amounts, half an
+ * The last policy of a wallet: one destination, one requester whose key exists for the occasion, what was found, half an
  * hour, no programs. It has no windows and no rate on purpose: what was spent under earlier policies would count in
  * them, and after a lease they are full, so that they could keep the wallet from being emptied. What bounds it is that
  * everything goes to one address, and that nobody but this process has the key.

@@ -16,6 +16,16 @@
  *   {"command": "lease-show", "lease"}                        -> {"given": number}
  *   {"command": "publish"}                                    -> {"published": true}
  *
+ * and what renews the keys that wallets are stored under (admin/wallet-keys.ts):
+ *
+ *   {"command": "wallet-rotate", "wallet", "before"?: RFC 3339}  -> {"rotated": boolean, "at": RFC 3339}
+ *
+ * and what migrates rows of v2 (admin/migration.ts):
+ *
+ *   {"command": "migration-begin", "statement", "sealed"}     -> {"begun": true}
+ *   {"command": "migration-row", "statement", "row", "index", "proof", "dryRun"?}  -> {"outcome", …}
+ *   {"command": "migration-end", "statement"}                 -> {"ended": true}
+ *
  * A reply is {"ok": true, "result": …} or {"ok": false, "error": {"code", "title", "retryable", "path"?, "value"?}}.
  * A scope is `fleet`, `wallet:<address>` or `requester:<key>`. Who may open the socket is decided by its file
  * permissions. Nothing here can sign, and what ends a freeze is signatures that the enclave verifies.
@@ -71,6 +81,12 @@ export interface AdminCommands {
   };
   /** Publishes what was decided by now, with its witnesses. */
   publish: { readonly arguments: Record<never, never>; readonly result: { readonly published: true } };
+  'wallet-rotate': {
+    /** `before`: keys that were made then or later stay. */
+    readonly arguments: { readonly wallet: string; readonly before?: string };
+    /** `rotated`: false where they stay. `at`: when the keys were made that it has now. */
+    readonly result: { readonly rotated: boolean; readonly at: string };
+  };
   metrics: { readonly arguments: Record<never, never>; readonly result: { readonly text: string } };
   'row-key-create': { readonly arguments: Record<never, never>; readonly result: { readonly created: true } };
 }

@@ -11,6 +11,7 @@ import { resume } from './admin/resume.ts';
 import { createRowKey } from './admin/row-key.ts';
 import { status } from './admin/status.ts';
 import { leaseShow, publish, release, take, wallets } from './admin/succession.ts';
+import { rotateWallet } from './admin/wallet-keys.ts';
 import type { AdminCommand, AdminReply } from './admin-protocol.ts';
 import type { HostConfig } from './config.ts';
 import { removeStaleSocket } from './unix-socket.ts';
@@ -28,6 +29,7 @@ const COMMANDS: Readonly<Record<AdminCommand, Perform>> = {
   take,
   'lease-show': leaseShow,
   publish,
+  'wallet-rotate': rotateWallet,
   metrics,
   'row-key-create': createRowKey,
 };

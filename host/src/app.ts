@@ -46,6 +46,7 @@ import type { PanicCodes } from './remote-freeze/panic-codes.ts';
 import type { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
 import { SlowedError } from './remote-freeze/slow-sources.ts';
 import { factsOf } from './request-facts.ts';
+import type { WalletKeys } from './rotation/wallet-keys.ts';
 import { FREEZE_ROUTE, freezeRoute } from './routes/freeze.ts';
 import { healthRoutes } from './routes/health.ts';
 import { logRoutes } from './routes/log.ts';
@@ -73,6 +74,7 @@ export interface AppDeps {
   readonly remoteFreeze: RemoteFreeze;
   readonly panicCodes: PanicCodes;
   readonly records: Records;
+  readonly walletKeys: WalletKeys;
   readonly publisher: LogPublisher;
   readonly credentials: CredentialsSource;
   /** For clientOf (client-address.ts). */

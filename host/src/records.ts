@@ -8,11 +8,13 @@ import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { policyFromBytes } from '@quantumvault/shared/policy/policy.ts';
+import type { Rewrapped } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Log } from './log.ts';
 import type { UsesRowKey } from './row-keys.ts';
 import type { UnsealedRow } from './row-mac.ts';
 import { leafRecord, type ReplyRecord, type Store, type WalletRow } from './store/store.ts';
+import { sameKeys } from './wallet-rows.ts';
 
 export interface SignedRecord {
   /** The row as it was read for this request. */
@@ -23,8 +25,17 @@ export interface SignedRecord {
   readonly reply: ReplyRecord;
 }
 
-/** A wallet that came to this boot, or left it: the state that it came or left with. */
-export type MovedRecord = Pick<SignedRecord, 'row' | 'state' | 'receipts'>;
+/** A wallet that came to this boot, left it, or was re-wrapped: its state, and what that is under if it has changed. */
+export type MovedRecord = Pick<SignedRecord, 'row' | 'state' | 'receipts'> & { readonly rewrapped?: Rewrapped };
+
+/** As the enclave tells it. */
+export type NewestState = ReplyOf<'stateGet'>;
+
+interface WaitingState {
+  newest: NewestState;
+  /** Never rejected. */
+  written: Promise<void>;
+}
 
 export interface EnabledRecord {
   readonly row: WalletRow;
@@ -40,7 +51,8 @@ export interface RetiredRecord {
   readonly receipt?: Receipt;
 }
 
-type StateRecord = Pick<SignedRecord, 'row' | 'state'> & Partial<SignedRecord>;
+type StateRecord = Pick<SignedRecord, 'row' | 'state'> &
+  Partial<SignedRecord> & { readonly rewrapped?: Rewrapped | undefined };
 
 /** Writers of one row that keep overtaking each other: more rounds than this mean something else is wrong. */
 const ROUNDS = 16;
@@ -51,7 +63,7 @@ export class Records {
   readonly #log: Log;
   readonly #backlog: (() => Promise<void>)[] = [];
   /** States to be written without a leaf: the newest of each wallet. */
-  readonly #states = new Map<Address, SignedRecord['state']>();
+  readonly #states = new Map<Address, WaitingState>();
   /** By an enclave behind this host: their rows say so as well, once they are written. */
   readonly #retired = new Set<Address>();
   readonly #limit: number;
@@ -95,10 +107,17 @@ export class Records {
    * wallet has one place there, however often its state changes meanwhile. Without a row nothing is written.
    * @throws QvError store_*, row_tampered, overloaded
    */
-  async state(wallet: Address, state: SignedRecord['state']): Promise<void> {
+  async state(wallet: Address, newest: NewestState): Promise<void> {
     const waiting = this.#states.get(wallet);
-    if (waiting === undefined || waiting.version < state.version) this.#states.set(wallet, state);
-    if (waiting === undefined) await this.#write(() => this.#applyNewest(wallet));
+    if (waiting !== undefined) {
+      if (waiting.newest.state.version < newest.state.version) waiting.newest = newest;
+      return await waiting.written;
+    }
+    const place: WaitingState = { newest, written: Promise.resolve() };
+    this.#states.set(wallet, place);
+    const writing = this.#write(() => this.#applyNewest(wallet));
+    place.written = writing.catch(() => undefined);
+    await writing;
   }
 
   /** @throws QvError store_*, row_tampered, overloaded */
@@ -153,10 +172,11 @@ export class Records {
 
   async #applyNewest(wallet: Address): Promise<void> {
     try {
-      for (let state = this.#states.get(wallet); state !== undefined; state = this.#states.get(wallet)) {
+      for (let place = this.#states.get(wallet); place !== undefined; place = this.#states.get(wallet)) {
+        const { newest } = place;
         const row = await this.#verified(wallet);
-        if (row !== undefined) await this.#applySigned({ row, state });
-        if (this.#states.get(wallet) === state) this.#states.delete(wallet);
+        if (row !== undefined) await this.#applySigned({ row, ...newest });
+        if (place.newest === newest) this.#states.delete(wallet);
       }
     } catch (error) {
       if (!isPassing(error)) this.#states.delete(wallet);
@@ -164,9 +184,15 @@ export class Records {
     }
   }
 
-  async #applySigned({ row, state, receipts, reply }: StateRecord): Promise<void> {
+  async #applySigned({ row, state, rewrapped, receipts, reply }: StateRecord): Promise<void> {
     let current = row;
     for (let round = 0; round < ROUNDS; round++) {
+      // A state of before a re-wrapping is older than the one of the row, and so is not written.
+      if (rewrapped !== undefined && state.version > current.stateVersion && !sameKeys(current, rewrapped.keys)) {
+        if (await this.#replaceKeys(current, { state, rewrapped, receipts: receipts ?? [] })) return;
+        current = await this.#reread(row);
+        continue;
+      }
       const next = this.#keys
         .require()
         .seal({ ...unsealed(current), sealedState: state.blob, stateVersion: state.version });
@@ -185,6 +211,30 @@ export class Records {
     throw new QvError('store_conflict');
   }
 
+  /** What is under the keys changes with them, in one transaction. False when the row is not as it was read. */
+  async #replaceKeys(
+    from: WalletRow,
+    { state, rewrapped, receipts }: Omit<Required<MovedRecord>, 'row'>,
+  ): Promise<boolean> {
+    const { mac, at } = rewrapped;
+    const { second, ...keys } = rewrapped.keys;
+    // Not a second sealing of the key of before.
+    const { second: _, ...rest } = unsealed(from);
+    const to = this.#keys.require().seal({
+      ...rest,
+      ...keys,
+      ...(second && { second }),
+      // Of a row from before the first policy was enabled, nothing is MACed.
+      ...(from.policy !== undefined && mac !== undefined && { policyMac: mac }),
+      sealedState: state.blob,
+      stateVersion: state.version,
+      rotatedAt: at,
+      generation: from.generation + 1,
+    });
+    const leaves = receipts.map(leafRecord);
+    return (await this.#store.replaceWalletKeys({ from, to, leaves })) === 'applied';
+  }
+
   async #enable({ row, policy, epoch, reply }: EnabledRecord): Promise<void> {
     const leaf = leafRecord(reply.receipt);
     let current = row;
@@ -201,8 +251,11 @@ export class Records {
       });
       if ((await this.#store.enablePolicy({ from: current, to, leaf })) === 'applied') return;
       current = await this.#reread(row);
+      const known = current.policy === undefined ? 0 : policyFromBytes(current.policy).epoch;
       // So did another policy: its epoch is higher, it counts, ours was replaced.
-      if (current.policy !== undefined && policyFromBytes(current.policy).epoch > epoch) return;
+      if (known > epoch) return;
+      // Re-wrapped since, which takes the policy that counts: written by a repeat, and our MAC is under another key.
+      if (known === epoch && !sameKeys(current, row)) return;
     }
     throw new QvError('store_conflict');
   }

@@ -47,6 +47,8 @@ const rowCodec = purposeStruct('qv/row/v1', {
   frozen: field(10, bool),
   generation: field(11, u32),
   createdAt: field(12, time),
+  /** Absent while key and salt are those of the creation, so that MACs of before stay what they were. */
+  rotatedAt: maybe(15, time),
   /** Absent in rows of before there was such a column, whose MACs stay what they were. */
   retired: maybe(13, yes),
   /** Likewise. */
@@ -213,6 +215,7 @@ export function encodeRow(row: UnsealedRow): Uint8Array {
     frozen,
     generation,
     createdAt,
+    ...(row.rotatedAt !== undefined && { rotatedAt: row.rotatedAt }),
     ...(retired && { retired }),
     ...(second && { second }),
   });

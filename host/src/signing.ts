@@ -51,7 +51,8 @@ export interface Asking<R> {
   readonly onLate?: (late: R | EnclaveRefusal) => void;
 }
 
-type Ask<R> = (added: Added, asking: Asking<R>) => Promise<R>;
+/** With the row as it is when the enclave is asked: a wallet may be re-wrapped at any time. */
+type Ask<R> = (row: WalletRow, added: Added, asking: Asking<R>) => Promise<R>;
 
 /** What was asked of the enclave, and how its answer is written down and told. */
 export interface Decision<R> {
@@ -159,13 +160,17 @@ export class Signing {
   async advice<R>(authentic: Authentic & Citing, ask: Ask<R>): Promise<R> {
     await authentic.count();
     const cited = await this.#cited(authentic);
-    const timeoutMilliseconds = authentic.deadline.leftMilliseconds();
-    const added = { timeoutMilliseconds, ...(cited && { signal: cited.message }) };
-    return this.#deps.metrics.stage('enclave', () => this.#queue.wait(() => ask(added, { timeoutMilliseconds })));
+    const question = (row: WalletRow): Promise<R> => {
+      const timeoutMilliseconds = authentic.deadline.leftMilliseconds();
+      const added = { timeoutMilliseconds, ...(cited && { signal: cited.message }) };
+      return ask(row, added, { timeoutMilliseconds });
+    };
+    const { metrics, walletKeys } = this.#deps;
+    return metrics.stage('enclave', () => this.#queue.wait(() => walletKeys.ask(authentic.row, question)));
   }
 
   async #decide<R>(authentic: Authentic & Citing, { ask, record, recordRefusal }: Decision<R>): Promise<string> {
-    const { records, session, metrics, log } = this.#deps;
+    const { records, session, metrics, walletKeys, log } = this.#deps;
     let cited: Cited | undefined;
     const refuse = async (refusal: EnclaveRefusal): Promise<QvError> => {
       // By somebody else: the next round tells which freeze it is, and then it holds for stored replies as well.
@@ -183,15 +188,16 @@ export class Signing {
           log.error({ code: codeOf(error) }, 'a late decision is not stored yet');
         });
       };
-      const timeoutMilliseconds = authentic.deadline.leftMilliseconds();
-      const question = async (): Promise<R> => {
+      const question = async (row: WalletRow): Promise<R> => {
+        const timeoutMilliseconds = authentic.deadline.leftMilliseconds();
         cited = await this.#cited(authentic);
         return await ask(
+          row,
           { timeoutMilliseconds, ...(cited && { signal: cited.message }) },
           { timeoutMilliseconds, onLate },
         );
       };
-      reply = await metrics.stage('enclave', () => this.#queue.wait(question));
+      reply = await metrics.stage('enclave', () => this.#queue.wait(() => walletKeys.ask(authentic.row, question)));
     } catch (error) {
       throw error instanceof EnclaveRefusal ? await metrics.stage('store', () => refuse(error)) : error;
     }
@@ -207,6 +213,11 @@ export class Signing {
     await this.#deps.records.denied(receipts, reply);
     return new DeniedError(facts, denial);
   }
+}
+
+/** With the MAC that goes with the row's keys. */
+export function messageFor({ message }: Pick<Authentic, 'message'>, row: WalletRow): Authentic['message'] {
+  return { ...message, policy: policyOf(row) };
 }
 
 export function replyRecord(key: RequestKey, status: number, reply: string, now: TimeMs): ReplyRecord {

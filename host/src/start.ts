@@ -38,6 +38,7 @@ import { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
 import { SlowSources } from './remote-freeze/slow-sources.ts';
 import { UsedSteps } from './remote-freeze/used-steps.ts';
 import { RetiredRowKeys } from './retired-row-keys.ts';
+import { WalletKeys } from './rotation/wallet-keys.ts';
 import { RowKeys } from './row-keys.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import type { Store } from './store/store.ts';
@@ -198,6 +199,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       enclave: data,
       session,
       freezes,
+      walletKeys: new WalletKeys({ store, session, enclave: data, records, log }),
       records,
       publisher,
       credentials,

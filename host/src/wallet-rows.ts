@@ -1,7 +1,14 @@
 /** A wallet's row as it may be used: there, and found unedited. */
 import type { Address } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import type { EnabledPolicy, WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
+import {
+  type EnabledPolicy,
+  type WalletBlobs,
+  type WalletKeyBlobs,
+  walletKeyBlobs,
+} from '@quantumvault/shared/protocol/message-parts.ts';
+import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { EnclaveSession } from './enclave/session.ts';
 import type { Store, WalletRow } from './store/store.ts';
 
@@ -17,6 +24,11 @@ export async function verifiedRow(store: Store, session: EnclaveSession, wallet:
 
 export function blobsOf({ salt, executionKey, sealedSeed, second, sealedState }: WalletRow): WalletBlobs {
   return { salt, executionKey, sealedSeed, ...(second && { second }), sealedState };
+}
+
+/** Whether the same execution key, salt and seed blob are in both. */
+export function sameKeys(one: WalletKeyBlobs, other: WalletKeyBlobs): boolean {
+  return equalBytes(encodeAs(walletKeyBlobs, one), encodeAs(walletKeyBlobs, other));
 }
 
 /** Early, before the enclave is asked, which says the same. @throws QvError wallet_retired */

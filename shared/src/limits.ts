@@ -297,6 +297,8 @@ export const LIMITS = {
   httpHeaderBytes: 16 * 1024,
   httpHeaders: 100,
   enclaveRequestTimeoutMilliseconds: 15_000,
+  /** A wallet is re-wrapped: three calls of KMS, one after the other. An answer that comes later is still written down. */
+  walletRewrapMilliseconds: 25_000,
   drainTimeoutMilliseconds: 10_000,
   httpConnections: 1024,
   /** Other hosts of a deployment: as many as EC2 lets enclaves run beside one. */

@@ -293,7 +293,7 @@ describe('sealed states', () => {
     await states.secure();
     expect(records.statesWaiting).toBe(1);
     // What comes meanwhile takes its place, and costs no more time.
-    await records.state(host.wallet, { blob: new Uint8Array(90).fill(78), version: 6n });
+    await records.state(host.wallet, { state: { blob: new Uint8Array(90).fill(78), version: 6n } });
     unlock();
     await until('it is written', () => records.statesWaiting === 0);
     expect(stored()).toBe(6);

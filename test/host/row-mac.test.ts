@@ -82,6 +82,7 @@ describe('row MAC', () => {
     const { policy, policyMac, ...without } = sealed;
     await expectCode(() => mac.verify(without), 'row_tampered');
     await expectCode(() => mac.verify({ ...sealed, retired: true }), 'row_tampered');
+    await expectCode(() => mac.verify({ ...sealed, rotatedAt: NOW }), 'row_tampered');
     await expectCode(() => mac.verify({ ...mac.seal({ ...sealed, retired: true }), retired: false }), 'row_tampered');
     await expectCode(() => mac.verify({ ...sealed, wallet: 'not base58' as never }), 'row_tampered');
     await expectCode(() => mac.verify({ ...sealed, createdAt: timeMs(0) }), 'row_tampered');

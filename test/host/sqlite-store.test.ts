@@ -219,7 +219,7 @@ describe('SQLite store', () => {
       DROP TABLE totp_steps; DROP TABLE panic_codes; DROP TABLE signals; DROP TABLE history;
       DROP INDEX wallets_without_second;
       ALTER TABLE wallets DROP COLUMN second_sealed; ALTER TABLE wallets DROP COLUMN second_key;
-      ALTER TABLE wallets DROP COLUMN retired;
+      ALTER TABLE wallets DROP COLUMN retired; ALTER TABLE wallets DROP COLUMN rotated_at;
       ALTER TABLE freezes DROP COLUMN boot; ALTER TABLE freezes DROP COLUMN freeze_id; CREATE INDEX leaves_by_request ON leaves (request_id);
       UPDATE leaves SET request_id = 'asked' WHERE sequence < 3; PRAGMA user_version = 2`);
     database.close();

@@ -61,6 +61,8 @@ export function rowKeySuite(open: () => Store): void {
         open().enablePolicy({ from: row(wallet), to: mac.seal(plain), leaf: leaf(40 + round) }),
       retireWallet: (mac, round) =>
         open().retireWallet({ from: row(wallet), to: mac.seal(plain), leaf: leaf(50 + round) }),
+      replaceWalletKeys: (mac, round) =>
+        open().replaceWalletKeys({ from: row(wallet), to: mac.seal(plain), leaves: [leaf(80 + round)] }),
       putLeaves: (mac, round) => open().putLeaves([leaf(60 + round)], mac.sealReply(signed(wallet, 70 + round).reply)),
       putSignal: (mac, round) =>
         open().putSignal({ signal: mac.sealSignal({ ...unsealed, id: `s-${round}` }), limit: 9 }),

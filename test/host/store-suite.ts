@@ -164,6 +164,35 @@ export function storeSuite(open: () => Promise<Store>): void {
     expect(await store.countWithoutSecond()).toBe(0);
   });
 
+  it('replaces the keys of a wallet and what is under them if its row is as it was read; leaves are written in any case', async () => {
+    const from = row(wallet);
+    const to = {
+      ...from,
+      salt: bytes(32, 13),
+      executionKey: bytes(180, 14),
+      sealedSeed: bytes(72, 15),
+      second: { ciphertext: bytes(180, 16), sealed: bytes(72, 17) },
+      sealedState: bytes(90, 9),
+      stateVersion: 2n,
+      rotatedAt: NOW,
+      generation: 1,
+      rowMac: bytes(32, 4),
+    };
+    for (const [at, stale] of [
+      { ...from, stateVersion: 9n },
+      { ...from, generation: 9 },
+    ].entries())
+      expect(await store.replaceWalletKeys({ from: stale, to, leaves: [leaf(at + 1)] })).toBe('changed');
+    expect(await store.getWallet(wallet)).toEqual(from);
+    expect(await store.replaceWalletKeys({ from, to, leaves: [leaf(3)] })).toBe('applied');
+    expect(await store.getWallet(wallet)).toEqual(to);
+    expect(await store.replaceWalletKeys({ from, to, leaves: [] })).toBe('changed');
+    // What was sealed under the keys of before is older.
+    expect(await store.applySigned({ ...signed(wallet, 1, 4), generation: 1 })).toBe('older');
+    expect(await store.getWallet(wallet)).toEqual(to);
+    expect(await store.getLeaves(BOOT, 1n, 10)).toHaveLength(4);
+  });
+
   it('retires a wallet if its row is as it was read; the leaf is written in any case', async () => {
     const from = row(wallet);
     const to = {

@@ -52,19 +52,23 @@ export async function take(fields: JsonFields, deps: AdminDeps): Answer<'take'> 
   const { store, session, enclave, records } = deps;
   records.requireRoom();
   const row = await verifiedRow(store, session, wallet);
-  const newer = brought !== undefined && brought.version > row.stateVersion ? { sealedState: brought.blob } : {};
-  const keep = keeper(deps, row);
-  const request = { wallet, owner: row.owner, blobs: { ...blobsOf(row), ...newer }, ...right };
   try {
-    const reply = await enclave.request('take', request, { onLate: keep.late });
-    await keep.now(reply);
-    return { version: String(reply.state.version), already: false };
+    const state = await deps.walletKeys.ask(row, async (current) => {
+      const newer =
+        brought !== undefined && brought.version > current.stateVersion ? { sealedState: brought.blob } : {};
+      const request = { wallet, owner: current.owner, blobs: { ...blobsOf(current), ...newer }, ...right };
+      const keep = keeper(deps, current);
+      const reply = await enclave.request('take', request, { onLate: keep.late });
+      await keep.now(reply);
+      return reply.state;
+    });
+    return { version: String(state.version), already: false };
   } catch (error) {
     if (!isHeldHere(error)) throw error;
     // Taken before, and it has signed since. Its newest state is to be here all the same.
-    const { state } = await enclave.request('stateGet', { wallet });
-    await records.state(wallet, state);
-    return { version: String(state.version), already: true };
+    const newest = await enclave.request('stateGet', { wallet });
+    await records.state(wallet, newest);
+    return { version: String(newest.state.version), already: true };
   }
 }
 
@@ -86,19 +90,19 @@ export async function publish(fields: JsonFields, { publisher }: AdminDeps): Ans
 
 async function storeNewest(wallet: Address, { enclave, records }: AdminDeps): Promise<void> {
   try {
-    const { state } = await enclave.request('stateGet', { wallet });
-    await records.state(wallet, state);
+    await records.state(wallet, await enclave.request('stateGet', { wallet }));
   } catch (error) {
     // Never held here.
     if (codeOf(error) !== 'wallet_unknown') throw error;
   }
 }
 
-type Moved = Pick<ReplyOf<'take'>, 'state' | 'receipt'>;
+type Moved = Pick<ReplyOf<'release'>, 'state' | 'receipt' | 'rewrapped'>;
 
 /** Writes down what the enclave did, also when its answer comes too late for the caller, who asks again. */
 function keeper({ records, log }: AdminDeps, row: MovedRecord['row']) {
-  const now = ({ state, receipt }: Moved): Promise<void> => records.moved({ row, state, receipts: [receipt] });
+  const now = ({ state, receipt, rewrapped }: Moved): Promise<void> =>
+    records.moved({ row, state, receipts: [receipt], ...(rewrapped && { rewrapped }) });
   const late = (reply: Moved | Error): void => {
     if (reply instanceof Error) return;
     now(reply).catch((error) => log.error({ code: codeOf(error) }, 'a wallet that moved is not stored yet'));

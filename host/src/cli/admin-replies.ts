@@ -73,6 +73,10 @@ const SHAPES: Shape = {
   },
   'lease-show': (fields) => count(fields, 'given'),
   publish: (fields) => flag(fields, 'published'),
+  'wallet-rotate': (fields) => {
+    flag(fields, 'rotated');
+    fields.text('at');
+  },
   'row-key-create': (fields) => flag(fields, 'created'),
 };
 

@@ -77,8 +77,8 @@ export class SealedStates {
     const complain = (error: unknown): void =>
       log.error({ wallet, code: codeOf(error) }, 'the newest state of a wallet is not stored');
     try {
-      const { state } = await enclave.request('stateGet', { wallet }, { urgent: true });
-      writes.push(records.state(wallet, state).catch(complain));
+      const newest = await enclave.request('stateGet', { wallet }, { urgent: true });
+      writes.push(records.state(wallet, newest).catch(complain));
     } catch (error) {
       // Nothing this code does leads here; to go on asking would stop the log for good.
       if (codeOf(error) !== 'wallet_unknown') throw error;

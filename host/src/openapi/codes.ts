@@ -44,6 +44,7 @@ export const HELD: readonly ErrorCode[] = [
   ...KMS,
   'key_blob_invalid',
   'wallet_keys_mismatch',
+  'wallet_keys_replaced',
   'wallet_owner_mismatch',
   'wallet_held_elsewhere',
   'wallet_in_transit',

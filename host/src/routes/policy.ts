@@ -12,6 +12,7 @@ import {
   policyHash,
 } from '@quantumvault/shared/policy/policy.ts';
 import { renderPolicyStatement } from '@quantumvault/shared/policy/statement.ts';
+import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import { verifyEd25519 } from '../ed25519.ts';
@@ -51,8 +52,8 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
     deps.records.requireRoom();
     // Before the enclave may decide: should its answer be lost, the leaf names a policy that auditors can still read.
     if (mayCount(row, draft, previousHash)) await deps.store.putPolicy(bytes);
-    const record = { row, policy: bytes, epoch: policy.epoch };
-    const { enabled: reply, code } = await deps.panicCodes.issue(wallet, async () => {
+    const enable = async (current: WalletRow): Promise<ReplyOf<'policyEnable'>> => {
+      const record = { row: current, policy: bytes, epoch: policy.epoch };
       const enabled = await deps.enclave.request(
         'policyEnable',
         {
@@ -60,7 +61,7 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
           ...(previousHash === undefined ? {} : { previousHash }),
           enableBefore,
           signature,
-          blobs: blobsOf(row),
+          blobs: blobsOf(current),
         },
         {
           onLate: (late) => {
@@ -73,7 +74,8 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
       );
       await deps.records.enabled({ ...record, reply: enabled });
       return enabled;
-    });
+    };
+    const { enabled: reply, code } = await deps.panicCodes.issue(wallet, () => deps.walletKeys.ask(row, enable));
     return {
       policyHash: toHex(hash),
       epoch: policy.epoch,

@@ -38,24 +38,26 @@ export function retireRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
  * @throws QvError wallet_retired, policy_not_current, store_*, enclave_*, and what the enclave refuses with
  */
 async function retire(deps: AppDeps, row: WalletRow, statement: Statement): Promise<ReplyOf<'walletRetire'>> {
-  const { enclave, records, log } = deps;
+  const { enclave, records, walletKeys, log } = deps;
   if (!row.retired) requirePolicy(row, statement.policyHash);
   records.requireRoom();
   try {
-    const reply = await enclave.request(
-      'walletRetire',
-      { ...statement, blobs: blobsOf(row) },
-      {
-        onLate: (late) => {
-          if (late instanceof Error) return;
-          records
-            .retired({ row, ...late })
-            .catch((error) => log.error({ code: codeOf(error) }, 'the end of a wallet is not stored yet'));
+    return await walletKeys.ask(row, async (current) => {
+      const reply = await enclave.request(
+        'walletRetire',
+        { ...statement, blobs: blobsOf(current) },
+        {
+          onLate: (late) => {
+            if (late instanceof Error) return;
+            records
+              .retired({ row: current, ...late })
+              .catch((error) => log.error({ code: codeOf(error) }, 'the end of a wallet is not stored yet'));
+          },
         },
-      },
-    );
-    await records.retired({ row, ...reply });
-    return reply;
+      );
+      await records.retired({ row: current, ...reply });
+      return reply;
+    });
   } catch (error) {
     // By another statement, whose answer this host lost: the leaf comes with the others that it lacks.
     if (!row.retired && codeOf(error) === 'wallet_retired') {

@@ -9,7 +9,8 @@ import { type BatchBody, parseBatchBody } from '@quantumvault/shared/protocol/si
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
 import type { VerdictJson } from '../problem.ts';
-import { type Added, type Asking, type Authentic, replyRecord, type Signing } from '../signing.ts';
+import { type Added, type Asking, type Authentic, messageFor, replyRecord, type Signing } from '../signing.ts';
+import type { WalletRow } from '../store/store.ts';
 import { blobsOf } from '../wallet-rows.ts';
 import type { SignalJson } from '../webhooks/cited.ts';
 import { receiptJson } from '../wire-json.ts';
@@ -21,11 +22,11 @@ type Verdict = Reply['verdicts'][number];
 export function signBatchRoute(app: FastifyInstance, deps: AppDeps, signing: Signing): void {
   app.post('/v1/sign/batch', { bodyLimit: LIMITS.batchBodyBytes }, async (request, reply) => {
     const authentic = await signing.authenticate(request, reply, parseBatchBody, countOf);
-    const { row, body } = authentic;
-    const { sealedState: _, ...blobs } = blobsOf(row);
-    const message = { ...authentic.message, blobs };
-    const ask = (added: Added, asking: Asking<Reply>): Promise<Reply> =>
-      deps.enclave.request('signBatch', { ...message, ...added }, asking);
+    const { body } = authentic;
+    const ask = (row: WalletRow, added: Added, asking: Asking<Reply>): Promise<Reply> => {
+      const { sealedState: _, ...blobs } = blobsOf(row);
+      return deps.enclave.request('signBatch', { ...messageFor(authentic, row), blobs, ...added }, asking);
+    };
     reply.type('application/json');
     if (body.dryRun) {
       const { verdicts } = await signing.advice(authentic, ask);

@@ -8,7 +8,8 @@ import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { parseSignBody } from '@quantumvault/shared/protocol/sign-request.ts';
 import type { FastifyInstance } from 'fastify';
 import type { AppDeps } from '../app.ts';
-import { type Added, type Asking, type Authentic, replyRecord, type Signing } from '../signing.ts';
+import { type Added, type Asking, type Authentic, messageFor, replyRecord, type Signing } from '../signing.ts';
+import type { WalletRow } from '../store/store.ts';
 import { blobsOf } from '../wallet-rows.ts';
 import type { SignalJson } from '../webhooks/cited.ts';
 import { receiptJson } from '../wire-json.ts';
@@ -18,10 +19,9 @@ type Reply = ReplyOf<'sign'>;
 export function signRoute(app: FastifyInstance, deps: AppDeps, signing: Signing): void {
   app.post('/v1/sign', { bodyLimit: LIMITS.requestBodyBytes }, async (request, reply) => {
     const authentic = await signing.authenticate(request, reply, parseSignBody);
-    const { row, key, body } = authentic;
-    const message = { ...authentic.message, blobs: blobsOf(row) };
-    const ask = (added: Added, asking: Asking<Reply>): Promise<Reply> =>
-      deps.enclave.request('sign', { ...message, ...added }, asking);
+    const { key, body } = authentic;
+    const ask = (row: WalletRow, added: Added, asking: Asking<Reply>): Promise<Reply> =>
+      deps.enclave.request('sign', { ...messageFor(authentic, row), blobs: blobsOf(row), ...added }, asking);
     reply.type('application/json');
     if (body.dryRun) {
       const verdict = verdictJson(await signing.advice(authentic, ask));

@@ -8,6 +8,7 @@ export const WRITES: ReadonlySet<OperationName> = new Set<OperationName>([
   'insertWallet',
   'applySigned',
   'enablePolicy',
+  'replaceWalletKeys',
   'retireWallet',
   'putLeaves',
   'putTiles',

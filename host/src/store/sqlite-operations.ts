@@ -180,6 +180,32 @@ export function operations(database: DatabaseSync): Operations {
         : 'changed';
     },
 
+    replaceWalletKeys({ from, to, leaves }) {
+      fence(to.rowMac);
+      for (const leaf of leaves) putLeaf(leaf);
+      return changed(
+        `UPDATE wallets SET salt = ?, execution_key = ?, sealed_seed = ?, second_key = ?, second_sealed = ?,
+           policy_mac = ?, sealed_state = ?, state_version = ?, rotated_at = ?, generation = ?, row_mac = ?
+         WHERE wallet = ? AND generation = ? AND state_version = ?`,
+        to.salt,
+        to.executionKey,
+        to.sealedSeed,
+        to.second?.ciphertext ?? null,
+        to.second?.sealed ?? null,
+        to.policyMac ?? null,
+        to.sealedState,
+        stored(to.stateVersion),
+        to.rotatedAt ?? null,
+        to.generation,
+        to.rowMac,
+        from.wallet,
+        from.generation,
+        from.stateVersion,
+      )
+        ? 'applied'
+        : 'changed';
+    },
+
     retireWallet({ from, to, leaf }) {
       fence(to.rowMac);
       if (leaf !== undefined) putLeaf(leaf);

@@ -35,6 +35,7 @@ export function walletRow(row: Row | undefined): WalletRow | undefined {
     stateVersion: row['state_version'],
     frozen: row['frozen'] !== 0n,
     retired: row['retired'] !== 0n,
+    ...(row['rotated_at'] !== null && { rotatedAt: time(row['rotated_at']) }),
     generation: Number(row['generation']),
     createdAt: time(row['created_at']),
     rowMac: row['row_mac'],

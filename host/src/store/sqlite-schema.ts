@@ -188,6 +188,9 @@ const MIGRATIONS: readonly string[] = [
     CHECK ((second_key IS NULL) = (second_sealed IS NULL));
   CREATE INDEX wallets_without_second ON wallets (wallet) WHERE second_key IS NULL AND retired = 0;
   `,
+  `
+  ALTER TABLE wallets ADD COLUMN rotated_at INTEGER; -- milliseconds since 1970: when key and salt were replaced
+  `,
 ];
 
 /** What a database has after `migrate`. */

@@ -37,6 +37,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     getCreation: (...parameters) => thread.call('getCreation', parameters),
     applySigned: (...parameters) => thread.call('applySigned', parameters),
     enablePolicy: (...parameters) => thread.call('enablePolicy', parameters),
+    replaceWalletKeys: (...parameters) => thread.call('replaceWalletKeys', parameters),
     retireWallet: (...parameters) => thread.call('retireWallet', parameters),
     putLeaves: (...parameters) => thread.call('putLeaves', parameters),
     firstMissingLeaf: (...parameters) => thread.call('firstMissingLeaf', parameters),

@@ -28,6 +28,8 @@ export interface WalletRow {
   readonly frozen: boolean;
   /** Its owner has ended it; the sealed state says so, too. */
   readonly retired: boolean;
+  /** When its execution key and salt last took the place of others; absent while they are those of its creation. */
+  readonly rotatedAt?: TimeMs;
   /** Grows when anything but the sealed state changes; so two writers of a row notice each other. */
   readonly generation: number;
   readonly createdAt: TimeMs;
@@ -203,6 +205,12 @@ export interface Store {
   applySigned(update: SignedUpdate): Promise<'applied' | 'older' | 'changed'>;
   /** Replaces policy and state if the row is still as it was read. `changed`: only the leaf is written. */
   enablePolicy(update: { from: WalletRow; to: WalletRow; leaf: LeafRecord }): Promise<'applied' | 'changed'>;
+  /** Replaces key blobs, policy MAC and state if the row is still as it was read. `changed`: only the leaves are written. */
+  replaceWalletKeys(update: {
+    from: WalletRow;
+    to: WalletRow;
+    leaves: readonly LeafRecord[];
+  }): Promise<'applied' | 'changed'>;
   /**
    * Marks the row, and replaces its state, if it is still as it was read. `changed`: only the leaf is written, which is
    * absent where it is written by itself.

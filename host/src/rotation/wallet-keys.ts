@@ -1,0 +1,139 @@
+/**
+ * The key blobs of wallets: putting a wallet under fresh ones, and following where that has happened. The enclave
+ * decides which blobs count. A row that lags behind, because an answer was lost or is still being written, is brought up
+ * to date from what the enclave remembers, and the question is asked again: nobody's request fails for it.
+ */
+import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
+import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
+import type { EnclaveClient } from '../enclave/client.ts';
+import type { EnclaveSession } from '../enclave/session.ts';
+import type { Log } from '../log.ts';
+import type { Records } from '../records.ts';
+import type { Store, WalletRow } from '../store/store.ts';
+import { blobsOf, requireLive, sameKeys, verifiedRow } from '../wallet-rows.ts';
+
+export interface WalletKeysDeps {
+  readonly store: Store;
+  readonly session: EnclaveSession;
+  readonly enclave: EnclaveClient;
+  readonly records: Records;
+  readonly log: Log;
+}
+
+export interface Rotated {
+  /** False: its keys were young enough, and nothing was done. */
+  readonly rotated: boolean;
+  /** When the keys were made that the wallet has now. */
+  readonly at: TimeMs;
+}
+
+/** A wallet that is re-wrapped more often than this while one request is asked: something else is wrong. */
+const ROUNDS = 4;
+
+/** When the keys of a row were made. */
+export const keysMadeAt = ({ rotatedAt, createdAt }: WalletRow): TimeMs => rotatedAt ?? createdAt;
+
+export class WalletKeys {
+  readonly #deps: WalletKeysDeps;
+  /** Rows that are being brought up to date, for everybody who waits for them. */
+  readonly #following = new Map<Address, Promise<WalletRow>>();
+
+  constructor(deps: WalletKeysDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Asks with the row, and where other blobs count by now with the row as it then is.
+   * @throws what `ask` throws; QvError wallet_keys_replaced where the enclave does not say which count, row_tampered,
+   * store_*, enclave_*
+   */
+  async ask<T>(row: WalletRow, ask: (row: WalletRow) => Promise<T>): Promise<T> {
+    let current = row;
+    for (let round = 1; ; round++) {
+      try {
+        return await ask(current);
+      } catch (error) {
+        if (codeOf(error) !== 'wallet_keys_replaced' || round === ROUNDS) throw error;
+        current = await this.#follow(current.wallet, current);
+      }
+    }
+  }
+
+  /**
+   * Puts a wallet under a fresh execution key and salt.
+   * @param before keys that were made at this time or later are left as they are; undefined: whatever their age
+   * @throws QvError wallet_unknown, wallet_retired, wallet_held_elsewhere, policy_not_current, overloaded, row_tampered,
+   * store_*, enclave_*, kms_*, key_blob_invalid, state_*
+   */
+  async rotate(wallet: Address, before?: TimeMs): Promise<Rotated> {
+    const { store, session, records } = this.#deps;
+    records.requireRoom();
+    const row = await verifiedRow(store, session, wallet);
+    return await this.ask(row, (current) => this.#rotate(current, before));
+  }
+
+  async #rotate(row: WalletRow, before: TimeMs | undefined): Promise<Rotated> {
+    const { store, session } = this.#deps;
+    let current = row;
+    for (let round = 1; ; round++) {
+      requireLive(current);
+      const at = keysMadeAt(current);
+      // Also one whose answer was lost, and that was told again just now.
+      if (before !== undefined && at >= before) return { rotated: false, at };
+      try {
+        return { rotated: true, at: await this.#rewrap(current) };
+      } catch (error) {
+        if (codeOf(error) !== 'policy_not_current' || round === ROUNDS) throw error;
+        // Enabled meanwhile: then the row names it by now, or never will.
+        const next = await verifiedRow(store, session, row.wallet);
+        if (samePolicy(next, current)) throw error;
+        current = next;
+      }
+    }
+  }
+
+  /** When the enclave did it. It is written before this resolves. */
+  async #rewrap(row: WalletRow): Promise<TimeMs> {
+    const { enclave, records, log } = this.#deps;
+    const { wallet, owner, policy } = row;
+    const request = { wallet, owner, blobs: blobsOf(row), ...(policy && { policy }) };
+    const reply = await enclave.request('walletRewrap', request, {
+      timeoutMilliseconds: LIMITS.walletRewrapMilliseconds,
+      onLate: (late) => {
+        if (late instanceof Error) return;
+        records
+          .moved({ row, ...late, receipts: [late.receipt] })
+          .catch((error) => log.error({ wallet, code: codeOf(error) }, 'new keys of a wallet are not stored yet'));
+      },
+    });
+    const { rewrapped, state, receipt } = reply;
+    await records.moved({ row, state, rewrapped, receipts: [receipt] });
+    log.info({ wallet, version: String(state.version) }, 'a wallet has a fresh key and salt');
+    return rewrapped.at;
+  }
+
+  /** The row with the blobs that count, as far as anybody knows them. */
+  #follow(wallet: Address, stale: WalletRow): Promise<WalletRow> {
+    const known = this.#following.get(wallet);
+    if (known !== undefined) return known;
+    const following = this.#bringUpToDate(wallet, stale).finally(() => this.#following.delete(wallet));
+    this.#following.set(wallet, following);
+    return following;
+  }
+
+  async #bringUpToDate(wallet: Address, stale: WalletRow): Promise<WalletRow> {
+    const { store, session, enclave, records } = this.#deps;
+    const row = await verifiedRow(store, session, wallet);
+    if (!sameKeys(row, stale)) return row;
+    const newest = await enclave.request('stateGet', { wallet });
+    if (newest.rewrapped === undefined) throw new QvError('wallet_keys_replaced', { path: 'wallet' });
+    await records.state(wallet, newest);
+    return await verifiedRow(store, session, wallet);
+  }
+}
+
+function samePolicy({ policy: one }: WalletRow, { policy: other }: WalletRow): boolean {
+  return one !== undefined && other !== undefined ? equalBytes(one, other) : one === other;
+}

@@ -6,7 +6,7 @@
 import type { Address, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import { walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
+import { type Successor, walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
@@ -42,6 +42,8 @@ export interface Beginning {
   readonly kind: 'wallet-created' | 'wallet-imported' | 'wallet-migrated';
   /** The operators who signed for it, where it is not the owner's statement. */
   readonly signers?: readonly Address[];
+  /** Who may follow the owner, where he names somebody at once. */
+  readonly successor?: Successor | undefined;
   /** Brings its seed into a pending slot. */
   readonly begin: () => PendingWallet;
   /** What is here of it already and may be handed out once more. @throws QvError when it may not */
@@ -88,7 +90,7 @@ export async function createWallet(
   creations: Creations,
   request: RequestOf<'walletCreate'>,
 ): Promise<NewWallet> {
-  const { deployment, owner, nonce, requesters, createBefore, signature } = request;
+  const { deployment, owner, nonce, requesters, createBefore, signature, successor } = request;
   if (deployment !== context.config.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
   const now = context.time.now();
   requireTimely(createBefore, now, 'createBefore');
@@ -98,6 +100,7 @@ export async function createWallet(
     nonce,
     requesters: [...requesters],
     createBeforeMs: createBefore,
+    successor,
   });
   if (!isSignedByOwner(signature, statement, owner, verifyEd25519)) throw new QvError('statement_signature_invalid');
   const beginning: Beginning = {
@@ -109,6 +112,7 @@ export async function createWallet(
     before: createBefore,
     beforeName: 'createBefore',
     kind: 'wallet-created',
+    successor,
     begin: () => context.vault.beginWallet(),
     standing: () => undefined,
   };
@@ -150,7 +154,7 @@ function complete(
   now: TimeMs,
 ): NewWallet {
   const { attester, holdings, log } = context;
-  const { owner, requesters, kind } = beginning;
+  const { owner, requesters, kind, successor } = beginning;
   const state: WalletState = {
     wallet,
     owner,
@@ -160,6 +164,7 @@ function complete(
     firstRequesters: requesters,
     logPosition: log.size,
     spent: NOTHING_SPENT,
+    ...(successor && { succession: { changes: 0, successor } }),
   };
   const sealed = {
     blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)),
@@ -174,14 +179,15 @@ function complete(
 /** Puts it on record, and gives the owner the boot's word. */
 function certify(
   { attester, config, log, vault }: Context,
-  { owner, nonce, requesters, deployment, kind, signers }: Beginning,
+  { owner, nonce, requesters, deployment, kind, signers, successor }: Beginning,
   wallet: Address,
   blobs: WalletBlobs,
   now: TimeMs,
 ): NewWallet {
   const stateVersion = FIRST_VERSION;
   const second = config.kms.keys.find(({ use }) => use === 'second');
-  const leaf = { kind, wallet, actor: owner, stateVersion, ...(signers && { signers }) };
+  const named = successor && { succession: { change: 0, owner, successor } };
+  const leaf = { kind, wallet, actor: owner, stateVersion, ...named, ...(signers && { signers }) };
   const { receipt, hash } = log.append(leaf, now);
   const certificate = encodeAs(walletCertificateCodec, {
     deployment,
@@ -195,6 +201,7 @@ function certify(
     leafHash: hash,
     ...(kind !== 'wallet-created' && { imported: true }),
     ...(kind === 'wallet-migrated' && { migrated: true }),
+    ...(successor && { successor }),
   });
   return {
     wallet,

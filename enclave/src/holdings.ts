@@ -5,6 +5,7 @@
 import type { Address, BootId, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import type { Successor } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import {
   type Rewrapped,
@@ -34,6 +35,8 @@ export interface Held {
   readonly taken: Taken | undefined;
   /** Its end, likewise. */
   lastRetire: { readonly statement: Uint8Array; readonly reply: ReplyOf<'walletRetire'> } | undefined;
+  /** The last change of who may follow the owner, likewise. */
+  lastSuccession: { readonly statement: Uint8Array; readonly reply: ReplyOf<'successorName'> } | undefined;
   /** What the host was given of a wallet whose key was imported here, until it has a policy. */
   imported: WalletBlobs | undefined;
 }
@@ -132,6 +135,7 @@ export class Holdings {
       requests: new RequestMemory(this.#remembered),
       lastEnable: undefined,
       lastRetire: undefined,
+      lastSuccession: undefined,
       taken: how.taken,
       imported: how.imported,
     });
@@ -144,12 +148,15 @@ export class Holdings {
    * matter which of them is stored. Undefined when the wallet is not known here.
    * @throws QvError wallet_exists, wallet_held_elsewhere
    */
-  unusedImport(wallet: Address, owner: Address): WalletBlobs | undefined {
+  unusedImport(wallet: Address, owner: Address, successor?: Successor): WalletBlobs | undefined {
     if (this.#gone.has(wallet)) throw new QvError('wallet_held_elsewhere', { path: 'wallet' });
     const held = this.#held.get(wallet);
     if (held === undefined) return undefined;
     const { imported, state } = held;
-    if (imported === undefined || state.owner !== owner) throw new QvError('wallet_exists', { path: 'wallet' });
+    const named = state.succession?.successor;
+    const isNamed = named?.key === successor?.key && named?.delayDays === successor?.delayDays;
+    if (imported === undefined || state.owner !== owner || !isNamed)
+      throw new QvError('wallet_exists', { path: 'wallet' });
     return imported;
   }
 

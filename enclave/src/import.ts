@@ -30,6 +30,7 @@ export async function importWallet(
 ): Promise<NewWallet> {
   const { attester, config, holdings, time, vault } = context;
   const { deployment, owner, wallet, nonce, requesters, boot, importKey, importBefore, signature, sealed } = request;
+  const { successor } = request;
   if (deployment !== config.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
   if (boot !== attester.boot) throw new QvError('import_refused', { path: 'boot' });
   if (!equalBytes(importKey, vault.importPublicKey)) throw new QvError('import_refused', { path: 'importKey' });
@@ -44,6 +45,7 @@ export async function importWallet(
     boot,
     importKey,
     importBeforeMs: importBefore,
+    successor,
   });
   if (!isSignedByOwner(signature, statement, owner, verifyEd25519)) throw new QvError('statement_signature_invalid');
   const statementHash = sha256(utf8(statement));
@@ -56,8 +58,9 @@ export async function importWallet(
     before: importBefore,
     beforeName: 'importBefore',
     kind: 'wallet-imported',
+    successor,
     begin: () => vault.beginImport(sealed, statementHash, wallet),
-    standing: () => holdings.unusedImport(wallet, owner),
+    standing: () => holdings.unusedImport(wallet, owner, successor),
   };
   return creations.once(context, beginning, now);
 }

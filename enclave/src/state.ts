@@ -6,6 +6,7 @@
  * the same bytes (Ed25519 is deterministic), and is counted against the windows once more.
  */
 import type { Address, Hash } from '@quantumvault/shared/brands.ts';
+import { successorCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { SpendState } from '@quantumvault/shared/policy/state.ts';
 import {
@@ -20,11 +21,21 @@ import {
   maybe,
   publicKey,
   purposeStruct,
+  struct,
   time,
   u32,
   u64,
 } from '@quantumvault/shared/protocol/wire.ts';
 import { packSignals, packSpends, unpackSignals, unpackSpends } from './spends.ts';
+
+const successionCodec = struct({
+  /** What was changed of it so far: each statement names the next one's number. */
+  changes: field(0, u32),
+  successor: maybe(1, successorCodec),
+  /** Since when the successor's claim runs, by trusted time. */
+  claimedAt: maybe(2, time),
+});
+export type Succession = Infer<typeof successionCodec>;
 
 export const stateCodec = purposeStruct('qv/state/v1', {
   wallet: field(1, publicKey),
@@ -48,6 +59,8 @@ export const stateCodec = purposeStruct('qv/state/v1', {
   fullAt: maybe(12, time),
   /** When its owner retired it: it signs nothing from then on, whoever holds it. */
   retiredAt: maybe(13, time),
+  /** Who may follow the owner; absent until he names somebody. */
+  succession: maybe(14, successionCodec),
 });
 
 /** A state as memory holds it. */

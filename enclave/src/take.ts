@@ -21,6 +21,7 @@ import { type Note, parseNote, verifyNote } from '@quantumvault/shared/tlog/note
 import { verifierKey } from '@quantumvault/shared/tlog/verifier-key.ts';
 import type { Context } from './context.ts';
 import { requireOperators } from './operators.ts';
+import { successionFacts } from './owner-succession.ts';
 import { agree, requireInTime } from './release.ts';
 import { decodeState, encodeState, seedAssociated, stateAssociated, type WalletState } from './state.ts';
 import { verifyEd25519, type WalletKeys } from './vault.ts';
@@ -136,14 +137,21 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
     version,
     holder: attester.boot,
     logPosition: log.size,
-    ...(!right.sumsProven && { spent: unknownSince(stored.spent, now) }),
+    ...(!right.sumsProven && { spent: unknownSince(stored.spent, now), ...claimedSince(stored, now) }),
   };
   const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, owner)), version };
   const predecessor = { boot: right.predecessor, checkpoint: right.checkpoint };
-  const { receipt } = log.append({ kind: right.kind, wallet, stateVersion: version, predecessor }, now);
+  const facts = { kind: right.kind, wallet, stateVersion: version, predecessor };
+  const succession = state.succession && successionFacts(owner, state.succession);
+  const { receipt } = log.append({ ...facts, ...(right.kind === 'lease' && succession && { succession }) }, now);
   const reply = { state: sealed, receipt };
   holdings.add(state, sealed, blobs, { taken: { predecessor: right.predecessor, reply } });
   return reply;
+}
+
+/** Its cancellation may be what is lost: the owner has the whole delay once more, from a leaf on that he can see. */
+function claimedSince({ succession }: WalletState, now: TimeMs): Pick<WalletState, 'succession'> {
+  return succession?.claimedAt === undefined ? {} : { succession: { ...succession, claimedAt: now } };
 }
 
 /** What a terminated boot signed last nobody knows: windows count as full, and no signal seen before counts again. */

@@ -56,6 +56,7 @@ import { referenceRoutes } from './routes/reference.ts';
 import { retireRoutes } from './routes/retire.ts';
 import { signRoute } from './routes/sign.ts';
 import { signBatchRoute } from './routes/sign-batch.ts';
+import { successorRoutes } from './routes/successor.ts';
 import { verifyPageRoute } from './routes/verify-page.ts';
 import { walletRoutes } from './routes/wallets.ts';
 import { webhookRoute } from './routes/webhooks.ts';
@@ -203,6 +204,7 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   healthRoutes(app, deps, limits);
   walletRoutes(app, deps, limits);
   retireRoutes(app, deps, limits);
+  successorRoutes(app, deps, limits);
   policyRoutes(app, deps, limits);
   const signing = new Signing(deps, limits);
   signRoute(app, deps, signing);

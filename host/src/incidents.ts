@@ -1,5 +1,9 @@
-/** What went wrong with requests lately, for whoever watches: transactions denied, and rows that fail their MAC. */
+/**
+ * What whoever watches is told: transactions denied, rows that fail their MAC, and what becomes of who may follow a
+ * wallet's owner.
+ */
 import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
+import { decodeLeaf, type Leaf, type Receipt, SUCCESSION_KINDS } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 
 export interface Denial {
@@ -15,6 +19,8 @@ export interface IncidentListener {
   readonly denied: (denial: Denial) => void;
   /** The wallet, where the request was about one. */
   readonly tampered: (wallet: string | undefined) => void;
+  /** May come twice. */
+  readonly succession: (leaf: Leaf) => void;
 }
 
 export class Incidents {
@@ -38,5 +44,12 @@ export class Incidents {
 
   tampered(wallet: string | undefined): void {
     for (const listener of this.#listeners) listener.tampered(wallet);
+  }
+
+  /** A decision of the enclave that this host wrote down, or is about to; most are nobody's incident. */
+  recorded({ leaf: bytes }: Receipt): void {
+    const leaf = decodeLeaf(bytes);
+    if (!SUCCESSION_KINDS.some((kind) => kind === leaf.kind)) return;
+    for (const listener of this.#listeners) listener.succession(leaf);
   }
 }

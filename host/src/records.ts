@@ -67,15 +67,24 @@ export class Records {
   /** By an enclave behind this host: their rows say so as well, once they are written. */
   readonly #retired = new Set<Address>();
   readonly #limit: number;
+  readonly #onRecovered: (receipt: Receipt) => void;
   #timer: NodeJS.Timeout | undefined;
   #flushing = false;
   #closed = false;
 
-  constructor(store: Store, keys: UsesRowKey, log: Log, limit: number = LIMITS.storeBacklog) {
+  /** @param onRecovered told of each leaf that no reply has brought */
+  constructor(
+    store: Store,
+    keys: UsesRowKey,
+    log: Log,
+    limit: number = LIMITS.storeBacklog,
+    onRecovered: (receipt: Receipt) => void = () => undefined,
+  ) {
     this.#store = store;
     this.#keys = keys;
     this.#log = log;
     this.#limit = limit;
+    this.#onRecovered = onRecovered;
   }
 
   /** @throws QvError overloaded when nothing more may be decided */
@@ -147,6 +156,7 @@ export class Records {
 
   /** Leaves that no reply has brought yet. Written as soon as the database allows; nobody waits. */
   recovered(receipts: readonly Receipt[]): void {
+    for (const receipt of receipts) this.#onRecovered(receipt);
     const writes = receipts.map((receipt) => this.#write(() => this.#store.putLeaves([leafRecord(receipt)])));
     Promise.all(writes).catch((error) => this.#log.error({ code: codeOf(error) }, 'leaves are not stored yet'));
   }

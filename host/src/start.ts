@@ -138,7 +138,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     );
     const phase = () => session.status?.phase;
     const rowKeys = new RowKeys({ store, enclave: data, phase, retired, log, now });
-    const records = new Records(store, rowKeys, log);
+    const records = new Records(store, rowKeys, log, LIMITS.storeBacklog, (receipt) => incidents.recorded(receipt));
     const control = parts.add(
       new EnclaveClient({ address: config.enclave.control, transport, log, onSettled }),
       (part) => part.close(),

@@ -127,6 +127,14 @@ export const ERRORS = {
     403,
     'The sealed key is not for this enclave boot, statement and wallet; ask for a new attestation and seal it again.',
   ),
+  successor_mismatch: row(403, 'This key is not the successor that the wallet’s owner has named.'),
+  succession_changed: row(
+    409,
+    'The statement is not about the next change of the succession; the value is its number.',
+  ),
+  takeover_running: row(409, 'The successor has claimed this wallet already.'),
+  takeover_not_running: row(409, 'No claim of a successor runs for this wallet.'),
+  takeover_due: row(409, 'The delay of the successor’s claim has passed: nobody takes it back any more.'),
   deployment_mismatch: row(403, 'The statement names another deployment.'),
   migration_not_enabled: row(403, 'The measured configuration of this image does not allow migration.'),
   migration_refused: row(
@@ -319,6 +327,10 @@ export const ERRORS = {
   log_window_exceeded: row(403, 'The transactions of a window moved more than the policy allows.'),
   log_rate_exceeded: row(403, 'More signatures were made in a time than the policy allows.'),
   log_signed_frozen: row(403, 'A signature was made while a freeze of its scope held.'),
+  log_succession_invalid: row(
+    403,
+    'A successor was named, claimed a wallet or was cancelled against what the log says.',
+  ),
   log_signed_retired: row(403, 'A signature was made, or a policy enabled, for a wallet that was retired before.'),
   log_freeze_lost: row(403, 'A boot continues an older state of another one, and leaves out a freeze.'),
   log_resume_invalid: row(403, 'A freeze was resumed that does not hold, or another one than is named.'),

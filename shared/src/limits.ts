@@ -219,6 +219,8 @@ export const LIMITS = {
   statementBytes: 1_000,
   statementMaxAheadSeconds: 24 * 3600,
   requesters: 16,
+  /** The longest delay between a successor's claim of a wallet and his taking it over. */
+  successorDelayDays: 365,
   policyBytes: 24 * 1024,
 
   // JSON from outside (design 6: strict on both sides).

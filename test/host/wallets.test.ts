@@ -48,6 +48,7 @@ describe('creating a wallet', () => {
       epoch: null,
       frozen: false,
       retired: false,
+      succession: null,
       createdAt: expect.stringMatching(/Z$/),
     });
   });

@@ -26,6 +26,9 @@ import {
   leafHash,
   type Receipt,
   retireAckCodec,
+  type SuccessionKind,
+  type Successor,
+  successionAckCodec,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
 import { migrationRowCodec } from '@quantumvault/shared/evidence/migration.ts';
@@ -80,6 +83,8 @@ export class FakeEnclave {
   readonly deployment: string;
   phase: Phase = 'serving';
   stateVersion = 0n;
+  /** Of the successor who claims or is cancelled. */
+  delayDays = 30;
   rowKey = new Uint8Array(32).fill(7);
   #keys = nacl.sign.keyPair();
   #receipts: Receipt[] = [];
@@ -290,6 +295,11 @@ export class FakeEnclave {
       const state = { blob: new Uint8Array(90).fill(8), version };
       return { state, ack: { bytes, signature: this.sign(bytes) }, receipt };
     },
+    successorName: (request) => this.#succession('successor-named', request, request.successor),
+    takeoverClaim: (request) =>
+      this.#succession('takeover-claimed', request, { key: request.successor, delayDays: this.delayDays }),
+    takeoverCancel: (request) =>
+      this.#succession('takeover-cancelled', request, { key: request.successor, delayDays: this.delayDays }),
     sign: ({ id, body }) => {
       const amounts = { lamportsOut: 1_000_000n, feeLamports: 5_000n };
       const messageHash = sha256(body);
@@ -417,6 +427,26 @@ export class FakeEnclave {
       sealedState: new Uint8Array(90).fill(4),
     };
     return { wallet, blobs, stateVersion: 1n, certificate: { bytes, signature: this.sign(bytes) }, receipt };
+  }
+
+  /** Whatever it is asked: what would be refused is the real enclave's business. */
+  #succession(
+    kind: SuccessionKind,
+    request: Omit<RequestOf<'takeoverClaim'>, 'successor'>,
+    successor: Successor | undefined,
+  ): ReplyOf<'takeoverClaim'> {
+    const { deployment, wallet, owner, nonce, change } = request;
+    const version = ++this.stateVersion;
+    const isClaim = kind === 'takeover-claimed';
+    const time = timeMs(Date.now());
+    const claimed = isClaim && { claimedAt: time };
+    const succession = { change, owner, ...(successor && { successor }), ...claimed };
+    const actor = isClaim && successor ? successor.key : owner;
+    const receipt = this.leaf({ kind, wallet, actor, stateVersion: version, succession });
+    const facts = { deployment, boot: this.boot, wallet, kind, nonce, time, succession };
+    const bytes = encodeAs(successionAckCodec, { ...facts, leafHash: leafHash(receipt.leaf) });
+    const state = { blob: new Uint8Array(90).fill(8), version };
+    return { state, ack: { bytes, signature: this.sign(bytes) }, receipt };
   }
 
   #walletOf(owner: Address, nonce: Uint8Array): Address {

@@ -11,6 +11,9 @@ export const ALERT_TYPES = {
   'trouble.began': 'trouble',
   'trouble.ended': 'trouble',
   'tampering.found': 'tampering',
+  'successor.named': 'succession',
+  'takeover.claimed': 'succession',
+  'takeover.cancelled': 'succession',
 } as const satisfies Record<string, AlertEvent>;
 export type AlertType = keyof typeof ALERT_TYPES;
 

@@ -3,7 +3,7 @@ import { JsonFields, type JsonValue } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { absolutePath } from '../config-fields.ts';
 
-export const ALERT_EVENTS = ['freeze', 'denials', 'trouble', 'tampering'] as const;
+export const ALERT_EVENTS = ['freeze', 'denials', 'trouble', 'tampering', 'succession'] as const;
 export type AlertEvent = (typeof ALERT_EVENTS)[number];
 
 export interface AlertEndpoint {
@@ -18,8 +18,9 @@ export interface AlertEndpoint {
    */
   readonly secretsFile: string;
   /**
-   * Any of `freeze` (latched, ended), `denials` (bursts), `trouble` (enclave, attestation, credentials, KMS) and
-   * `tampering` (rows that fail their MAC). Default: all.
+   * Any of `freeze` (latched, ended), `denials` (bursts), `trouble` (enclave, attestation, credentials, KMS),
+   * `tampering` (rows that fail their MAC) and `succession` (successors named, claims of theirs, and their end).
+   * Default: all. Hazard: whoever is to learn of a claim in time has this one.
    */
   readonly events: readonly AlertEvent[];
 }

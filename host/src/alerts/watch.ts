@@ -1,10 +1,11 @@
 /**
  * What is worth an alert, seen from the host: freezes that come and go, however they came; bursts of denials; rows that
- * fail their MAC; and what keeps the enclave from signing. It looks on and is asked by nobody, so that it can hold
- * nothing up.
+ * fail their MAC; who may follow an owner; and what keeps the enclave from signing. It looks on and is asked by nobody,
+ * so that it can hold nothing up.
  */
 import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
+import type { Leaf, SuccessionKind } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { type CredentialsSource, stateOfCredentials } from '../credentials.ts';
 import type { EnclaveSession } from '../enclave/session.ts';
@@ -12,6 +13,7 @@ import type { Freezes } from '../freeze.ts';
 import { instant } from '../freeze-record.ts';
 import type { Denial, IncidentListener } from '../incidents.ts';
 import type { FreezeRecord } from '../store/store.ts';
+import { successionJson } from '../successor-json.ts';
 import { type Alert, type AlertType, alertOf } from './alert.ts';
 import type { DenialBurst } from './config.ts';
 
@@ -41,6 +43,12 @@ interface Burst {
   readonly rules: Map<string, number>;
   quietUntil: number;
 }
+
+const SUCCESSION_ALERTS: Readonly<Record<SuccessionKind, AlertType>> = {
+  'successor-named': 'successor.named',
+  'takeover-claimed': 'takeover.claimed',
+  'takeover-cancelled': 'takeover.cancelled',
+};
 
 export class AlertWatch implements IncidentListener {
   readonly #deps: WatchDeps;
@@ -167,5 +175,13 @@ export class AlertWatch implements IncidentListener {
       this.#tampered.delete(oldest);
     }
     this.#raise('tampering.found', now, { wallet: wallet ?? null }, `${subject} ${now}`);
+  }
+
+  /** Under one id, however often a leaf is come by: from the enclave's reply, or from its log. */
+  succession(leaf: Leaf): void {
+    const type = SUCCESSION_ALERTS[leaf.kind as SuccessionKind];
+    const { change = 0, successor = null, takeover = null } = successionJson(leaf) ?? {};
+    const data = { wallet: leaf.wallet, owner: leaf.succession?.owner, change, successor, takeover };
+    this.#raise(type, leaf.time, data, `${leaf.boot} ${leaf.sequence}`);
   }
 }

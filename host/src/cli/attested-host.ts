@@ -1,8 +1,7 @@
 /** The host of a command that believes enclaves of expected images alone. */
-import { QvError } from '@quantumvault/shared/errors.ts';
 import { type Client, createClient } from '../client/client.ts';
 import type { Arguments, OptionSpec } from './command.ts';
-import { hostConnection } from './host-connection.ts';
+import { hostConnection, requireUrl } from './host-connection.ts';
 import { deploymentOption } from './succession/words.ts';
 import { expectedSets, PCR_OPTIONS, UNSAFE_OPTIONS, unsafeOptions } from './trust-options.ts';
 
@@ -20,8 +19,7 @@ export const IMAGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
  * @throws QvError usage_invalid, attestation_*, host_unreachable and what the host answers
  */
 export async function attestedHost(args: Arguments): Promise<{ client: Client; warnings: readonly string[] }> {
-  const url = args.text('url');
-  if (!URL.canParse(url)) throw new QvError('usage_invalid', { value: '--url is no URL' });
+  const url = requireUrl(args);
   const { warnings, unsafeTrustedRootDer } = await unsafeOptions(args);
   const kmsKeyArn = args.optional('kms-key');
   const client = createClient({

@@ -35,6 +35,11 @@ import { restore } from './commands/restore.ts';
 import { resume } from './commands/resume.ts';
 import { resumeStatement } from './commands/resume-statement.ts';
 import { status } from './commands/status.ts';
+import { successorCancel } from './commands/successor-cancel.ts';
+import { successorClaim } from './commands/successor-claim.ts';
+import { successorName } from './commands/successor-name.ts';
+import { successorRemove } from './commands/successor-remove.ts';
+import { successorShow } from './commands/successor-show.ts';
 import { txDecode } from './commands/tx-decode.ts';
 import { verifyAttestation } from './commands/verify-attestation.ts';
 import { verifyLog } from './commands/verify-log.ts';
@@ -76,6 +81,11 @@ export const COMMANDS: readonly Command[] = [
   walletLook,
   walletSweep,
   walletRetire,
+  successorName,
+  successorRemove,
+  successorClaim,
+  successorCancel,
+  successorShow,
   verifyAttestation,
   verifyReceipt,
   verifyLog,

@@ -4,6 +4,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { type Connection, type ConnectionOptions, connectionTo } from '../client/http.ts';
 import { readPrivateFile } from '../private-file.ts';
 import { API_TOKEN } from '../reads/tokens-file.ts';
+import type { Arguments } from './command.ts';
 
 export const TOKEN_VARIABLE = 'QV_API_TOKEN_FILE';
 
@@ -18,6 +19,13 @@ export function hostConnection(url: string | URL, options: ConnectionOptions = {
   if (protocol !== 'https:' && !LOOPBACK.test(hostname))
     throw new QvError('usage_invalid', { value: `${TOKEN_VARIABLE}: an API token goes over https alone` });
   return connection;
+}
+
+/** @throws QvError usage_invalid */
+export function requireUrl(args: Arguments): string {
+  const url = args.text('url');
+  if (!URL.canParse(url)) throw new QvError('usage_invalid', { value: '--url is no URL' });
+  return url;
 }
 
 function readToken(path: string): string {

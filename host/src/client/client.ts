@@ -23,6 +23,15 @@ import { verifyEd25519 } from './keys.ts';
 import { type RetiredWallet, type RetireWalletOptions, retireWallet } from './retire.ts';
 import { type DryRun, dryRun, type Signed, type SigningContext, type SignOptions, sign } from './signing.ts';
 import {
+  type CancelClaimOptions,
+  type ClaimWalletOptions,
+  cancelClaim,
+  claimWallet,
+  type NameSuccessorOptions,
+  nameSuccessor,
+  type SuccessionChanged,
+} from './successors.ts';
+import {
   type CreatedWallet,
   type CreateWalletOptions,
   createWallet,
@@ -54,6 +63,10 @@ export interface Client {
   enablePolicy(options: EnablePolicyOptions): Promise<EnabledPolicy>;
   /** For good: what is left in the wallet stays there. */
   retireWallet(options: RetireWalletOptions): Promise<RetiredWallet>;
+  /** Who may become the owner after a delay that begins with his claim; nobody any more without one. */
+  nameSuccessor(options: NameSuccessorOptions): Promise<SuccessionChanged>;
+  claimWallet(options: ClaimWalletOptions): Promise<SuccessionChanged>;
+  cancelClaim(options: CancelClaimOptions): Promise<SuccessionChanged>;
   sign(options: SignOptions): Promise<Signed>;
   dryRun(options: SignOptions): Promise<DryRun>;
   signBatch(options: SignBatchOptions): Promise<readonly Signed[]>;
@@ -80,6 +93,9 @@ export function createClient(options: ClientOptions): Client {
     importWallet: (key) => importWallet(context, key),
     enablePolicy: (policy) => enablePolicy(context, policy),
     retireWallet: (wallet) => retireWallet(context, wallet),
+    nameSuccessor: (wallet) => nameSuccessor(context, wallet),
+    claimWallet: (wallet) => claimWallet(context, wallet),
+    cancelClaim: (wallet) => cancelClaim(context, wallet),
     sign: (request) => sign(context, request),
     dryRun: (request) => dryRun(context, request),
     signBatch: (request) => signBatch(context, request),
@@ -102,4 +118,10 @@ export {
   type Signed,
   type SignOptions,
 } from './signing.ts';
+export type {
+  CancelClaimOptions,
+  ClaimWalletOptions,
+  NameSuccessorOptions,
+  SuccessionChanged,
+} from './successors.ts';
 export type { CreatedWallet, CreateWalletOptions, EnabledPolicy, EnablePolicyOptions } from './wallets.ts';

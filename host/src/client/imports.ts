@@ -5,6 +5,7 @@
 import type { Address, Hash, TimeMs } from '@quantumvault/shared/brands.ts';
 import { toBase64, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import type { Successor } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { IMPORT_PURPOSE, renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
 import { formatTime } from '@quantumvault/shared/rfc3339.ts';
@@ -38,6 +39,8 @@ export interface ImportWalletOptions {
   readonly nonce?: Uint8Array;
   /** The statement counts until then. Default: LIMITS.clientStatementSeconds from now; at most a day ahead. */
   readonly importBefore?: TimeMs;
+  /** Who may follow the owner; the certificate says so. */
+  readonly successor?: Successor;
   readonly signal?: AbortSignal;
 }
 
@@ -49,7 +52,7 @@ export interface ImportWalletOptions {
  */
 export async function importWallet(context: SigningContext, options: ImportWalletOptions): Promise<CreatedWallet> {
   const { deployment, connection } = context;
-  const { owner, wallet, requesters, signal } = options;
+  const { owner, wallet, requesters, signal, successor } = options;
   const nonce = requireLength(options.nonce ?? crypto.getRandomValues(new Uint8Array(16)), 16, 'nonce');
   const importBefore = options.importBefore ?? soon(context);
   const attested = await context.boots.fresh(signal);
@@ -65,6 +68,7 @@ export async function importWallet(context: SigningContext, options: ImportWalle
     boot,
     importKey,
     importBeforeMs: importBefore,
+    successor,
   });
   const signature = await signStatement(context, owner, text);
   const sealed = await options.seal({ statementHash: sha256(utf8(text)), importKey });
@@ -84,8 +88,10 @@ export async function importWallet(context: SigningContext, options: ImportWalle
       importBefore: formatTime(importBefore),
       signature: toBase64(signature),
       sealed: toBase64(requireLength(sealed, LIMITS.sealedImportBytes, 'seal')),
+      ...(successor && { successor }),
     }),
   });
-  const about = { owner: owner.address, wallet, requesters, nonce, imported: true } as const;
+  const named = successor && { successor };
+  const about = { owner: owner.address, wallet, requesters, nonce, imported: true, ...named } as const;
   return await certifiedWallet(context, fields, attested, about, signal);
 }

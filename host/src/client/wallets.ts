@@ -9,7 +9,13 @@ import {
 } from '@quantumvault/shared/brands.ts';
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
-import type { EnableReceipt, Receipt, SignedBytes, WalletCertificate } from '@quantumvault/shared/evidence/leaf.ts';
+import type {
+  EnableReceipt,
+  Receipt,
+  SignedBytes,
+  Successor,
+  WalletCertificate,
+} from '@quantumvault/shared/evidence/leaf.ts';
 import {
   type CertificateExpectations,
   verifyCertificate,
@@ -40,6 +46,8 @@ export interface CreateWalletOptions {
   readonly nonce?: Uint8Array;
   /** The statement counts until then. Default: LIMITS.clientStatementSeconds from now; at most a day ahead. */
   readonly createBefore?: TimeMs;
+  /** Who may follow the owner; the certificate says so. */
+  readonly successor?: Successor;
   readonly signal?: AbortSignal;
 }
 
@@ -59,12 +67,12 @@ export interface CreatedWallet {
  */
 export async function createWallet(context: SigningContext, options: CreateWalletOptions): Promise<CreatedWallet> {
   const { deployment, connection } = context;
-  const { owner, requesters } = options;
+  const { owner, requesters, successor } = options;
   const nonce = requireLength(options.nonce ?? crypto.getRandomValues(new Uint8Array(16)), 16, 'nonce');
   const createBefore = options.createBefore ?? soon(context);
   // Before the owner is asked for anything.
   const connected = await context.boots.fresh(options.signal);
-  const statement = { deployment, owner: owner.address, nonce, requesters, createBeforeMs: createBefore };
+  const statement = { deployment, owner: owner.address, nonce, requesters, createBeforeMs: createBefore, successor };
   const signature = await signStatement(context, owner, renderCreationStatement(statement));
   const fields = await exchange(connection, {
     method: 'POST',
@@ -78,13 +86,15 @@ export async function createWallet(context: SigningContext, options: CreateWalle
       requesters,
       createBefore: formatTime(createBefore),
       signature: toBase64(signature),
+      ...(successor && { successor }),
     }),
   });
-  return await certifiedWallet(context, fields, connected, { owner: owner.address, requesters, nonce }, options.signal);
+  const about = { owner: owner.address, requesters, nonce, ...(successor && { successor }) };
+  return await certifiedWallet(context, fields, connected, about, options.signal);
 }
 
 /** What the answer has to certify, besides what this client was made for. */
-type Certified = Pick<CertificateExpectations, 'owner' | 'requesters' | 'nonce' | 'imported'> & {
+type Certified = Pick<CertificateExpectations, 'owner' | 'requesters' | 'nonce' | 'imported' | 'successor'> & {
   /** Where it is known before. */
   readonly wallet?: Address;
 };

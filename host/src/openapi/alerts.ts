@@ -4,11 +4,17 @@ import { ALERT_TYPES, type AlertType } from '../alerts/alert.ts';
 import { TROUBLES } from '../alerts/watch.ts';
 import { TRACE_PARAMETERS, WEBHOOK_ID, WEBHOOK_TIMESTAMP } from './fields.ts';
 import type { Schema } from './operation.ts';
-import { closed, orNull, ref, text } from './schemas.ts';
+import { closed, orNull, ref, SUCCESSION_MEMBERS, text } from './schemas.ts';
 
 const SINCE = { ...ref('Instant'), description: 'Since when.' };
 const TROUBLE = { trouble: { enum: TROUBLES }, since: SINCE };
 const SCOPE = text('`fleet`, `wallet:<address>` or `requester:<key>`.');
+
+const SUCCESSION = {
+  wallet: ref('Address'),
+  owner: { ...ref('Address'), description: 'Before it.' },
+  ...SUCCESSION_MEMBERS,
+};
 
 /** By type, the members of `data` besides `deployment`; those that may be absent are named. */
 const DATA: Readonly<Record<AlertType, readonly [Readonly<Record<string, Schema>>, (readonly string[])?]>> = {
@@ -31,6 +37,9 @@ const DATA: Readonly<Record<AlertType, readonly [Readonly<Record<string, Schema>
   ],
   'trouble.began': [{ ...TROUBLE, what: text('For people.') }],
   'trouble.ended': [{ ...TROUBLE, until: { ...ref('Instant'), description: 'When it was last seen.' } }],
+  'successor.named': [SUCCESSION],
+  'takeover.claimed': [SUCCESSION],
+  'takeover.cancelled': [SUCCESSION],
   'tampering.found': [{ wallet: orNull(ref('Address'), 'Whose row fails its MAC; null where it is not known.') }],
 };
 

@@ -9,11 +9,13 @@ import { READS } from './reads.ts';
 import { SERVICE } from './service.ts';
 import { SIGNALS } from './signals.ts';
 import { SIGNING } from './signing.ts';
+import { SUCCESSOR } from './successor.ts';
 import { WALLETS } from './wallets.ts';
 
 export const OPERATIONS: readonly Operation[] = [
   ...SIGNING,
   ...WALLETS,
+  ...SUCCESSOR,
   ...SIGNALS,
   ...FREEZE,
   ...READS,

@@ -52,6 +52,24 @@ const notHeld = (before: Readonly<Record<string, Schema>> = {}): Schema =>
   closed({ ...before, held: { const: false }, code: text('Why not: a code of the error table.') });
 const ENCLAVE = { enclave: text('The address of its control connection.') };
 
+/** Who may follow a wallet's owner, as the newest leaf about it says. */
+export const SUCCESSION_MEMBERS: Readonly<Record<string, Schema>> = {
+  change: {
+    type: 'integer',
+    minimum: 0,
+    maximum: 0xffff_ffff,
+    description: 'The number of the last change; the next statement names one more.',
+  },
+  successor: orNull(ref('Successor'), 'Null where the owner named nobody any more.'),
+  takeover: orNull(
+    closed({
+      claimedAt: { ...ref('Instant'), description: 'Since when the claim runs, by the enclave’s trusted time.' },
+      dueAt: { ...ref('Instant'), description: 'Until then the owner can cancel it.' },
+    }),
+    'The successor’s claim; null while none runs.',
+  ),
+};
+
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Address: text('32 bytes in base58: a Solana address or an Ed25519 public key.', {
     pattern: '^[1-9A-HJ-NP-Za-km-z]{32,44}$',
@@ -95,9 +113,22 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       epoch: orNull({ type: 'integer', minimum: 1 }, 'Of the policy; null before the first one.'),
       frozen: { type: 'boolean', description: 'By itself, with the fleet, or because all its requesters are.' },
       retired: { type: 'boolean', description: 'Ended by its owner, for good: it signs nothing any more.' },
+      succession: orNull(closed(SUCCESSION_MEMBERS), 'Null where the owner never named anybody.'),
       createdAt: ref('Time'),
     }),
     description: 'The public facts of a wallet.',
+  },
+  Successor: {
+    ...closed({
+      key: { ...ref('Address'), description: 'An ordinary Solana key.' },
+      delayDays: {
+        type: 'integer',
+        minimum: 1,
+        maximum: LIMITS.successorDelayDays,
+        description: 'How many days behind his claim he may become the owner at the earliest.',
+      },
+    }),
+    description: 'Who may follow a wallet’s owner.',
   },
   Signal: closed({
     source: text('As the host’s configuration and the policy call it.', { pattern: '^[A-Za-z0-9._-]{1,64}$' }),

@@ -6,14 +6,14 @@ import { HELD, POLICY, RECORDED, ROW, ROW_KEY, STRICT_JSON } from './codes.ts';
 import type { Operation, Parameter } from './operation.ts';
 import { closed, orNull, ref, text } from './schemas.ts';
 
-const WALLET: Parameter = {
+export const WALLET: Parameter = {
   name: 'wallet',
   in: 'path',
   required: true,
   description: 'The address of the wallet.',
   schema: ref('Address'),
 };
-const DEPLOYMENT = text('The name of the deployment.', { examples: ['trading-eu'] });
+export const DEPLOYMENT = text('The name of the deployment.', { examples: ['trading-eu'] });
 const POLICY_HASH = { ...ref('Sha256'), description: 'SHA-256 of the policy’s canonical bytes.' };
 const DRAFT = {
   policy: ref('Policy'),
@@ -32,7 +32,7 @@ const FIRST_REQUESTERS = {
   description: 'Whom the owner means to let ask for signatures; the policy decides.',
 };
 const NONCE = text('16 bytes of the owner’s in lower-case hex: one wallet each.', { pattern: '^[0-9a-f]{32}$' });
-const STATEMENT_TIME = { ...ref('Time'), description: 'The time limit of the statement, at most a day ahead.' };
+export const STATEMENT_TIME = { ...ref('Time'), description: 'The time limit of the statement, at most a day ahead.' };
 const NEW_WALLET = closed({
   wallet: ref('Address'),
   certificate: { ...ref('SignedBytes'), description: 'What the boot key says of the new wallet.' },
@@ -68,15 +68,19 @@ export const WALLETS: readonly Operation[] = [
       description: `At most ${LIMITS.httpBodyBytes} bytes of strict JSON.`,
       content: {
         'application/json': {
-          schema: closed({
-            purpose: { const: CREATE_PURPOSE },
-            deployment: DEPLOYMENT,
-            owner: ref('Address'),
-            nonce: NONCE,
-            requesters: FIRST_REQUESTERS,
-            createBefore: STATEMENT_TIME,
-            signature: OWNER_SIGNATURE,
-          }),
+          schema: closed(
+            {
+              purpose: { const: CREATE_PURPOSE },
+              deployment: DEPLOYMENT,
+              owner: ref('Address'),
+              nonce: NONCE,
+              requesters: FIRST_REQUESTERS,
+              createBefore: STATEMENT_TIME,
+              signature: OWNER_SIGNATURE,
+              successor: { ...ref('Successor'), description: 'Who may follow the owner, where he names somebody.' },
+            },
+            ['successor'],
+          ),
         },
       },
     },
@@ -104,24 +108,28 @@ export const WALLETS: readonly Operation[] = [
       description: `At most ${LIMITS.httpBodyBytes} bytes of strict JSON.`,
       content: {
         'application/json': {
-          schema: closed({
-            purpose: { const: IMPORT_PURPOSE },
-            deployment: DEPLOYMENT,
-            owner: ref('Address'),
-            wallet: { ...ref('Address'), description: 'The address of the key.' },
-            nonce: NONCE,
-            requesters: FIRST_REQUESTERS,
-            boot: { ...ref('BootId'), description: 'The only boot that the key and the statement are for.' },
-            importKey: text('The X25519 key that its attestation names, in lower-case hex.', {
-              pattern: '^[0-9a-f]{64}$',
-            }),
-            importBefore: STATEMENT_TIME,
-            signature: OWNER_SIGNATURE,
-            sealed: text(
-              `libsodium’s sealed box of SHA-256 of the statement and the 32-byte seed: ${LIMITS.sealedImportBytes} bytes in base64.`,
-              { pattern: '^[A-Za-z0-9+/]{149}[AQgw]==$', contentEncoding: 'base64' },
-            ),
-          }),
+          schema: closed(
+            {
+              purpose: { const: IMPORT_PURPOSE },
+              deployment: DEPLOYMENT,
+              owner: ref('Address'),
+              wallet: { ...ref('Address'), description: 'The address of the key.' },
+              nonce: NONCE,
+              requesters: FIRST_REQUESTERS,
+              boot: { ...ref('BootId'), description: 'The only boot that the key and the statement are for.' },
+              importKey: text('The X25519 key that its attestation names, in lower-case hex.', {
+                pattern: '^[0-9a-f]{64}$',
+              }),
+              importBefore: STATEMENT_TIME,
+              signature: OWNER_SIGNATURE,
+              sealed: text(
+                `libsodium’s sealed box of SHA-256 of the statement and the 32-byte seed: ${LIMITS.sealedImportBytes} bytes in base64.`,
+                { pattern: '^[A-Za-z0-9+/]{149}[AQgw]==$', contentEncoding: 'base64' },
+              ),
+              successor: { ...ref('Successor'), description: 'Who may follow the owner, where he names somebody.' },
+            },
+            ['successor'],
+          ),
         },
       },
     },

@@ -3,6 +3,7 @@ import { type Address, address, type BootId } from '@quantumvault/shared/brands.
 import { fromBase64, fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { requesterScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
+import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
@@ -23,6 +24,7 @@ import type { Freezes } from '../freeze.ts';
 import { knownReply, newWallet } from '../new-wallets.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { factsOf } from '../request-facts.ts';
+import { successionJson, successorField } from '../successor-json.ts';
 import { verifiedRow } from '../wallet-rows.ts';
 import { bodyBytes, signatureField, timeField } from '../wire-json.ts';
 
@@ -57,6 +59,7 @@ export async function walletFacts({ store, session, freezes }: AppDeps, wallet: 
   const row = await verifiedRow(store, session, wallet);
   const policy = row.policy;
   const enabled = policy === undefined ? undefined : policyFromBytes(policy);
+  const succession = await store.findSuccession(wallet);
   return {
     wallet,
     owner: row.owner,
@@ -65,6 +68,7 @@ export async function walletFacts({ store, session, freezes }: AppDeps, wallet: 
     epoch: enabled?.epoch ?? null,
     retired: row.retired,
     frozen: row.frozen || isStopped(freezes, wallet, enabled?.requesters ?? []),
+    succession: succession === undefined ? null : successionJson(decodeLeaf(succession.leaf)),
     createdAt: formatTime(row.createdAt),
   };
 }
@@ -115,6 +119,7 @@ function statementFields(fields: JsonFields, purpose: string) {
       return address(value, `requesters[${index}]`);
     }),
     signature: signatureField(fields, 'signature'),
+    ...(fields.optional('successor') !== undefined && { successor: successorField(fields, 'successor') }),
   };
   if (common.nonce.length !== 16) throw fields.fault('nonce', 'not 16 bytes');
   if (common.requesters.length > LIMITS.requesters) throw fields.fault('requesters', 'too many');
@@ -123,9 +128,12 @@ function statementFields(fields: JsonFields, purpose: string) {
 
 /** The reply as JSON text. */
 async function createWallet(deps: AppDeps, creation: RequestOf<'walletCreate'>): Promise<string> {
-  const { deployment, owner, nonce, requesters, createBefore, signature } = creation;
+  const { deployment, owner, nonce, requesters, createBefore, signature, successor } = creation;
   if (deployment !== deps.deployment) throw new QvError('deployment_mismatch', { path: 'deployment' });
-  const text = renderCreationStatement({ deployment, owner, nonce, requesters, createBeforeMs: createBefore });
+  const text = renderCreationStatement({
+    ...{ deployment, owner, nonce, requesters, successor },
+    createBeforeMs: createBefore,
+  });
   if (!isSignedByOwner(signature, text, owner, verifyEd25519)) throw new QvError('statement_signature_invalid');
   const statement = { owner, nonce, hash: sha256(utf8(text)) };
   return (

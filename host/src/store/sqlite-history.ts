@@ -1,12 +1,17 @@
 /** The statements behind the history of decisions; see sqlite-operations.ts. */
 import type { SQLInputValue } from 'node:sqlite';
-import type { TimeMs } from '@quantumvault/shared/brands.ts';
+import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
+import { leafOf } from './sqlite-rows.ts';
 import type { Queries } from './sqlite-signals.ts';
 import type { HistoryPage, HistoryPosition, HistoryQuery, LeafRecord } from './store.ts';
 
 /** Behind every time that there is. */
 const NEVER = Number.MAX_SAFE_INTEGER;
+
+/** Leaves that say who may follow an owner, or would. As in the index, which a query has to repeat to be led by it. */
+const SUCCESSION = `kind IN ('wallet-created', 'wallet-imported', 'lease', 'successor-named', 'takeover-claimed',
+  'takeover-cancelled', 'owner-changed')`;
 
 export function historyOperations({ one, all, changed }: Queries) {
   return {
@@ -58,6 +63,15 @@ export function historyOperations({ one, all, changed }: Queries) {
       const seen = rows.findIndex((row) => Number(row['number']) === next?.number) + 1;
       const isLast = seen === rows.length && rows.length < LIMITS.decisionsScanned;
       return { leaves, ...(next && !isLast && { next }) };
+    },
+
+    succession(wallet: Address): LeafRecord | undefined {
+      const row = one(
+        `SELECT leaves.boot, leaves.sequence, leaf, signature FROM history JOIN leaves USING (boot, sequence)
+         WHERE history.wallet = ? AND history.${SUCCESSION} ORDER BY history.at DESC, history.number DESC LIMIT 1`,
+        wallet,
+      );
+      return row && leafOf(row);
     },
   };
 }

@@ -260,6 +260,8 @@ export function operations(database: DatabaseSync): Operations {
 
     findHistory: history.find,
 
+    findSuccession: history.succession,
+
     getLogs: () =>
       all('SELECT boot, size, checkpoint FROM logs ORDER BY number').map(
         ({ boot, size, checkpoint }) => ({ boot, size, checkpoint }) as unknown as LogRecord,

@@ -191,6 +191,10 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE wallets ADD COLUMN rotated_at INTEGER; -- milliseconds since 1970: when key and salt were replaced
   `,
+  `
+  CREATE INDEX history_of_succession ON history (wallet, at, number) WHERE kind IN ('wallet-created',
+    'wallet-imported', 'lease', 'successor-named', 'takeover-claimed', 'takeover-cancelled', 'owner-changed');
+  `,
 ];
 
 /** What a database has after `migrate`. */

@@ -44,6 +44,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     getLeaves: (...parameters) => thread.call('getLeaves', parameters),
     findDecisions: (...parameters) => thread.call('findDecisions', parameters),
     findHistory: (...parameters) => thread.call('findHistory', parameters),
+    findSuccession: (...parameters) => thread.call('findSuccession', parameters),
     getLogs: (...parameters) => thread.call('getLogs', parameters),
     putTiles: (...parameters) => thread.call('putTiles', parameters),
     getTile: (...parameters) => thread.call('getTile', parameters),

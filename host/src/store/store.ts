@@ -233,6 +233,8 @@ export interface Store {
   ): Promise<readonly LeafRecord[]>;
   /** Newest first. Looks at no more than LIMITS.decisionsScanned leaves, so that a page may be short and not the last. */
   findHistory(query: HistoryQuery): Promise<HistoryPage>;
+  /** The newest leaf that says who may follow the wallet's owner: of its beginning, of a change of that, or of a lease. */
+  findSuccession(wallet: Address): Promise<LeafRecord | undefined>;
   /** What is published of each boot, in the order in which the boots were first seen. */
   getLogs(): Promise<readonly LogRecord[]>;
   /** Tiles only ever grow: a narrower one than the stored one changes nothing. */

@@ -36,6 +36,11 @@ export const LEAF_COLUMNS = [
   'attestation',
   'previous',
   'leafHash',
+  'ownerBefore',
+  'successorKey',
+  'successorDelayDays',
+  'claimedAt',
+  'successionChange',
 ] as const;
 export type LeafColumn = (typeof LEAF_COLUMNS)[number];
 
@@ -51,7 +56,7 @@ export type LeafRecord = Readonly<
 
 /** In the order of LEAF_COLUMNS. */
 export function leafRecord(leaf: Leaf, leafHash: Hash): LeafRecord {
-  const { amounts, predecessor } = leaf;
+  const { amounts, predecessor, succession } = leaf;
   return {
     boot: leaf.boot,
     sequence: String(leaf.sequence),
@@ -80,10 +85,15 @@ export function leafRecord(leaf: Leaf, leafHash: Hash): LeafRecord {
     attestation: base64(leaf.attestation),
     previous: hex(leaf.previous),
     leafHash: toHex(leafHash),
+    ownerBefore: succession?.owner ?? null,
+    successorKey: succession?.successor?.key ?? null,
+    successorDelayDays: decimal(succession?.successor?.delayDays),
+    claimedAt: succession?.claimedAt === undefined ? null : isoTime(succession.claimedAt),
+    successionChange: decimal(succession?.change),
   };
 }
 
-const decimal = (value: bigint | undefined): string | null => (value === undefined ? null : String(value));
+const decimal = (value: bigint | number | undefined): string | null => (value === undefined ? null : String(value));
 const hex = (bytes: Uint8Array | undefined): string | null => (bytes === undefined ? null : toHex(bytes));
 const base64 = (bytes: Uint8Array | undefined): string | null => (bytes === undefined ? null : toBase64(bytes));
 
@@ -103,6 +113,9 @@ const DECISIONS: Readonly<Record<LeafKind, string>> = {
   rewrapped: 'a wallet was put under a fresh key and salt',
   retired: 'a wallet was retired for good',
   'wallet-migrated': 'a key of v2 became a wallet',
+  'successor-named': 'an owner named who may follow him, or nobody',
+  'takeover-claimed': 'a successor claimed a wallet',
+  'takeover-cancelled': 'a successor’s claim was cancelled',
 };
 
 /** Whose signature caused it. */
@@ -112,6 +125,9 @@ const ACTORS: Partial<Readonly<Record<LeafKind, string>>> = {
   'policy-enabled': 'Owner',
   retired: 'Owner',
   'wallet-migrated': 'Owner, by the operators’ list',
+  'successor-named': 'Owner',
+  'takeover-claimed': 'Successor',
+  'takeover-cancelled': 'Owner',
   signed: 'Requester',
   denied: 'Requester',
 };
@@ -143,6 +159,10 @@ export function leafRows(leaf: Leaf): readonly (readonly [string, string])[] {
     ['Configuration', sha(record.configHash)],
     ['Continues', record.predecessorBoot === null ? null : `the log of boot ${record.predecessorBoot}`],
     ['Successor', record.successor],
+    ['Owner before', record.ownerBefore],
+    ['Who may follow', successorText(leaf)],
+    ['Claimed at', record.claimedAt],
+    ['Change of succession', record.successionChange],
     ['Attestation', leaf.attestation === undefined ? null : `a document of ${leaf.attestation.length} bytes`],
     ['Place', `leaf ${record.sequence} of boot ${record.boot}`],
   ];
@@ -150,3 +170,9 @@ export function leafRows(leaf: Leaf): readonly (readonly [string, string])[] {
 }
 
 const sha = (digest: string | null): string | null => (digest === null ? null : `SHA-256 ${digest}`);
+
+function successorText({ succession }: Leaf): string | null {
+  if (succession === undefined) return null;
+  const { successor } = succession;
+  return successor === undefined ? 'nobody' : `${successor.key}, ${successor.delayDays} days after a claim`;
+}

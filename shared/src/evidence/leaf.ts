@@ -52,6 +52,9 @@ export const LEAF_KINDS = [
   'rewrapped',
   'retired',
   'wallet-migrated',
+  'successor-named',
+  'takeover-claimed',
+  'takeover-cancelled',
 ] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
 
@@ -71,6 +74,26 @@ const predecessor = struct({
 });
 export type Predecessor = Infer<typeof predecessor>;
 
+/** Whom an owner lets take a wallet over, and how long after his claim at the earliest. */
+export const successorCodec = struct({
+  key: field(0, publicKey),
+  /** 1 to LIMITS.successorDelayDays, of 86,400 seconds each. */
+  delayDays: field(1, u32),
+});
+export type Successor = Infer<typeof successorCodec>;
+
+/** Who may follow a wallet's owner, as a decision left it. */
+export const ownerSuccession = struct({
+  /** Counts what owner and successor have changed of it, so that each statement is about one state. */
+  change: field(0, u32),
+  /** The owner before the decision. */
+  owner: field(1, publicKey),
+  successor: maybe(2, successorCodec),
+  /** Since when the successor's claim runs, by trusted time. */
+  claimedAt: maybe(3, time),
+});
+export type OwnerSuccession = Infer<typeof ownerSuccession>;
+
 export const leafCodec = purposeStruct('qv/leaf/v1', {
   boot: field(1, bootId),
   /** From 0, without gap. */
@@ -81,7 +104,7 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   time: field(4, time),
   kind: field(5, oneOf(...LEAF_KINDS)),
   wallet: maybe(6, publicKey),
-  /** The owner (creation, import, enabling, retiring) or the requester (signing) whose signature caused this. */
+  /** The owner, the successor (claims) or the requester (signing) whose signature caused this. */
   actor: maybe(7, publicKey),
   requestId: maybe(8, text(LIMITS.requestIdCharacters, REQUEST_ID)),
   /** SHA-256 of the Solana message that was judged. */
@@ -113,6 +136,8 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   orderedAt: maybe(25, time),
   /** Resume, migration: the operators who signed it; of a wallet's, `actor` is its owner. */
   signers: maybe(26, list(publicKey, 1, LIMITS.operators)),
+  /** Creation and import that name a successor, every change of that, and a lease of a wallet that has one. */
+  succession: maybe(30, ownerSuccession),
 });
 export type Leaf = Infer<typeof leafCodec>;
 
@@ -168,6 +193,8 @@ export const walletCertificateCodec = purposeStruct('qv/wallet-certificate/v1', 
   imported: maybe(9, yes),
   /** Always true where it is: it was a key of v2, which operators brought in. `imported` is there, too. */
   migrated: maybe(11, yes),
+  /** Whom the owner's statement named. */
+  successor: maybe(10, successorCodec),
 });
 export type WalletCertificate = Infer<typeof walletCertificateCodec>;
 
@@ -197,6 +224,22 @@ export const retireAckCodec = purposeStruct('qv/wallet-retired/v1', {
   leafHash: field(8, fixed<Hash>(32)),
 });
 export type RetireAck = Infer<typeof retireAckCodec>;
+
+export const SUCCESSION_KINDS = ['successor-named', 'takeover-claimed', 'takeover-cancelled'] as const;
+export type SuccessionKind = (typeof SUCCESSION_KINDS)[number];
+
+/** The enclave's word on a change of who may follow a wallet's owner, to whoever signed for it. */
+export const successionAckCodec = purposeStruct('qv/owner-succession/v1', {
+  deployment: field(1, text(64, FACT)),
+  boot: field(2, bootId),
+  wallet: field(3, publicKey),
+  kind: field(4, oneOf(...SUCCESSION_KINDS)),
+  nonce: field(5, fixed(16)),
+  time: field(6, time),
+  succession: field(7, ownerSuccession),
+  leafHash: field(8, fixed<Hash>(32)),
+});
+export type SuccessionAck = Infer<typeof successionAckCodec>;
 
 /** The enclave's word that a freeze holds. */
 export const freezeAckCodec = purposeStruct('qv/freeze-ack/v1', {

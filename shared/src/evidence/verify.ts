@@ -24,6 +24,10 @@ import {
   type RetireAck,
   retireAckCodec,
   type SignedBytes,
+  type SuccessionAck,
+  type SuccessionKind,
+  type Successor,
+  successionAckCodec,
   type VerifyEd25519,
   type WalletCertificate,
   walletCertificateCodec,
@@ -134,6 +138,8 @@ export interface CertificateExpectations {
   readonly imported?: true;
   /** It was a key of v2: then `imported` as well. */
   readonly migrated?: true;
+  /** Whom the statement named as successor; absent: nobody. */
+  readonly successor?: Successor;
 }
 
 /**
@@ -158,6 +164,7 @@ export function verifyCertificate(
   if (expected.kmsKeyArn !== undefined) requireEqual('certificate.kmsKeyArn', content.kmsKeyArn, expected.kmsKeyArn);
   requireEqual('certificate.imported', content.imported, expected.imported);
   requireEqual('certificate.migrated', content.migrated, expected.migrated);
+  requireSuccessor('certificate', content.successor, expected.successor);
   const kind = expected.migrated ? 'wallet-migrated' : expected.imported ? 'wallet-imported' : 'wallet-created';
   const made = verifyReceipt(receipt, { boot, kind, wallet, actor: owner }, verifyEd25519);
   requireEqual('certificate.leafHash', content.leafHash, made.leafHash);
@@ -233,6 +240,55 @@ export function verifyRetireAck(
   requireEqual('leaf.policyHash', leaf.policyHash, expected.policyHash);
   requireEqual('leaf.time', leaf.time, content.time);
   requireEqual('retireAck.leafHash', content.leafHash, hash);
+  return content;
+}
+
+export interface SuccessionExpectations {
+  readonly deployment: string;
+  readonly boot: BootId;
+  readonly kind: SuccessionKind;
+  readonly wallet: Address;
+  /** At the time of the statement. */
+  readonly owner: Address;
+  /** Who signed it. */
+  readonly actor: Address;
+  /** The number and the nonce of that statement. */
+  readonly change: number;
+  readonly nonce: Uint8Array;
+  /** The successor's key; undefined where the owner named nobody. */
+  readonly successor: Address | undefined;
+  /** Where the statement says it. */
+  readonly delayDays?: number;
+}
+
+/**
+ * The boot's word on who may follow a wallet's owner, by this very statement.
+ * @throws QvError evidence_signature_invalid, evidence_mismatch, cbor_malformed, message_malformed
+ */
+export function verifySuccessionAck(
+  ack: SignedBytes,
+  receipt: Receipt,
+  expected: SuccessionExpectations,
+  verifyEd25519: VerifyEd25519,
+): SuccessionAck {
+  const { boot, kind, wallet, actor } = expected;
+  const content = open(successionAckCodec, ack, boot, verifyEd25519, 'successionAck');
+  for (const key of ['deployment', 'boot', 'kind', 'wallet', 'nonce'] as const)
+    requireEqual(`successionAck.${key}`, content[key], expected[key]);
+  const { succession } = content;
+  for (const key of ['owner', 'change'] as const)
+    requireEqual(`successionAck.succession.${key}`, succession[key], expected[key]);
+  requireEqual('successionAck.succession.successor', succession.successor?.key, expected.successor);
+  if (expected.delayDays !== undefined)
+    requireEqual('successionAck.succession.delayDays', succession.successor?.delayDays, expected.delayDays);
+  requireEqual(
+    'successionAck.succession.claimedAt',
+    succession.claimedAt,
+    kind === 'takeover-claimed' ? content.time : undefined,
+  );
+  const { leaf, leafHash: hash } = verifyReceipt(receipt, { boot, kind, wallet, actor }, verifyEd25519);
+  requireEqual('leaf.time', leaf.time, content.time);
+  requireEqual('successionAck.leafHash', content.leafHash, hash);
   return content;
 }
 
@@ -320,6 +376,11 @@ function requireSigned(
 ): void {
   if (signature.length !== 64 || !verifyEd25519(signature, bytes, addressBytes(boot)))
     throw new QvError('evidence_signature_invalid', { path });
+}
+
+function requireSuccessor(path: string, found: Successor | undefined, expected: Successor | undefined): void {
+  requireEqual(`${path}.successor`, found?.key, expected?.key);
+  requireEqual(`${path}.successor.delayDays`, found?.delayDays, expected?.delayDays);
 }
 
 type Fact = string | number | boolean | Uint8Array | undefined;

@@ -11,13 +11,15 @@ import type { Address, BootId, Hash, TimeMs } from '../brands.ts';
 import { toHex, utf8 } from '../bytes.ts';
 import { encodeCbor } from '../cbor.ts';
 import { QvError } from '../errors.ts';
+import type { Successor } from '../evidence/leaf.ts';
 import { LIMITS } from '../limits.ts';
-import { DEPLOYMENT_NAME } from '../names.ts';
 import { formatTime } from '../rfc3339.ts';
 import { sha256 } from '../sha256.ts';
 import { TOKEN_PROGRAM } from '../solana/programs.ts';
 import { cborOf, policyJson } from './canonical.ts';
 import type { Policy, TokenRule, Window } from './policy.ts';
+import { checkedDeployment, requireNonce } from './statement-lines.ts';
+import { successorLine } from './succession-statement.ts';
 import { policyWarnings } from './warnings.ts';
 
 export const ENABLE_PURPOSE = 'qv/enable-policy/v1';
@@ -43,6 +45,8 @@ export interface CreationStatement {
   /** 1 to 16. */
   readonly requesters: readonly Address[];
   readonly createBeforeMs: TimeMs;
+  /** Who may follow the owner, where he names somebody at once. */
+  readonly successor?: Successor | undefined;
 }
 
 export interface ImportStatement {
@@ -58,6 +62,8 @@ export interface ImportStatement {
   readonly boot: BootId;
   readonly importKey: Uint8Array;
   readonly importBeforeMs: TimeMs;
+  /** As in a creation. */
+  readonly successor?: Successor | undefined;
 }
 
 export interface RetireStatement {
@@ -100,28 +106,28 @@ export function renderPolicyStatement(statement: PolicyStatement): string {
   throw new QvError('statement_too_long');
 }
 
-/** @throws QvError field_malformed for a nonce, list of requesters or deployment of the wrong form */
+/** @throws QvError field_malformed for a nonce, list of requesters, successor or deployment of the wrong form */
 export function renderCreationStatement(statement: CreationStatement): string {
-  const { deployment, owner, nonce, requesters, createBeforeMs } = statement;
+  const { deployment, owner, nonce, requesters, createBeforeMs, successor } = statement;
   requireFirst(nonce, requesters);
-  // The longest one, of 16 requesters and 64 characters of deployment, has 976 bytes.
-  return [
+  const head = [
     `${CREATE_PURPOSE}: create a wallet`,
     `Deployment: ${checkedDeployment(deployment)}`,
     `Owner: ${owner}`,
     `Nonce: ${toHex(nonce)}`,
     `Create before: ${formatTime(createBeforeMs)}`,
-    `Requesters: ${requesters.length}`,
-    ...requesters,
-  ].join('\n');
+    ...(successor === undefined ? [] : [successorLine(successor, owner)]),
+  ];
+  // Without a successor the longest one, of 16 requesters and 64 characters of deployment, has 976 bytes.
+  return withRequesters(head, requesters);
 }
 
 /**
  * What the owner of a key signs to bring it in. The sealed key carries the SHA-256 of this text.
- * @throws QvError field_malformed for a nonce, import key, list of requesters or deployment of the wrong form
+ * @throws QvError field_malformed for a nonce, import key, list of requesters, successor or deployment of the wrong form
  */
 export function renderImportStatement(statement: ImportStatement): string {
-  const { deployment, owner, wallet, nonce, requesters, boot, importKey, importBeforeMs } = statement;
+  const { deployment, owner, wallet, nonce, requesters, boot, importKey, importBeforeMs, successor } = statement;
   requireFirst(nonce, requesters);
   if (importKey.length !== 32) throw new QvError('field_malformed', { path: 'importKey' });
   const head = [
@@ -133,9 +139,9 @@ export function renderImportStatement(statement: ImportStatement): string {
     `Import before: ${formatTime(importBeforeMs)}`,
     `Boot: ${boot}`,
     `Import key: ${toHex(importKey)}`,
+    ...(successor === undefined ? [] : [successorLine(successor, owner, wallet)]),
   ];
-  const listed = [...head, `Requesters: ${requesters.length}`, ...requesters].join('\n');
-  return listed.length <= LIMITS.statementBytes ? listed : [...head, `Requesters: ${hashed(requesters)}`].join('\n');
+  return withRequesters(head, requesters);
 }
 
 /**
@@ -161,8 +167,10 @@ export function renderRetireStatement(statement: RetireStatement): string {
   ].join('\n');
 }
 
-function requireNonce(nonce: Uint8Array): void {
-  if (nonce.length !== 16) throw new QvError('field_malformed', { path: 'nonce' });
+/** In full where that fits. */
+function withRequesters(head: readonly string[], requesters: readonly Address[]): string {
+  const listed = [...head, `Requesters: ${requesters.length}`, ...requesters].join('\n');
+  return listed.length <= LIMITS.statementBytes ? listed : [...head, `Requesters: ${hashed(requesters)}`].join('\n');
 }
 
 function requireFirst(nonce: Uint8Array, requesters: readonly Address[]): void {
@@ -276,10 +284,4 @@ function units(amount: bigint, decimals: number): string {
   const digits = amount.toString().padStart(decimals + 1, '0');
   const fraction = decimals === 0 ? '' : digits.slice(-decimals).replace(/0+$/, '');
   return `${digits.slice(0, digits.length - decimals)}${fraction === '' ? '' : `.${fraction}`}`;
-}
-
-/** A deployment is configuration, but a line break in it could forge a line. */
-function checkedDeployment(deployment: string): string {
-  if (!DEPLOYMENT_NAME.test(deployment)) throw new QvError('field_malformed', { path: 'deployment' });
-  return deployment;
 }

@@ -1,9 +1,10 @@
 /** What several messages between host and enclave are made of. */
 import type { Hash, RequestId, Signature } from '../brands.ts';
-import { FACT, REQUEST_ID, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
+import { FACT, REQUEST_ID, receiptCodec, signedBytesCodec, successorCodec } from '../evidence/leaf.ts';
 import { LIMITS } from '../limits.ts';
 import {
   bool,
+  bootId,
   bytes,
   field,
   fixed,
@@ -130,6 +131,27 @@ export const batchVerdict = struct({
   signature: maybe(4, fixed<Signature>(64)),
   /** Of its signature or of its denial. A transaction that only others kept from being signed has none. */
   receipt: maybe(5, receiptCodec),
+});
+
+/** What owner and successor sign of each change of the succession; who the successor is stands beside it. */
+export const successionStatement = {
+  deployment: field(0, text(64, FACT)),
+  wallet: field(1, publicKey),
+  owner: field(2, publicKey),
+  change: field(3, u32),
+  boot: field(4, bootId),
+  nonce: field(5, fixed(16)),
+  before: field(6, time),
+  signature: field(7, fixed<Signature>(64)),
+  blobs: field(8, walletBlobs),
+};
+export const claimStatement = struct({ ...successionStatement, successor: field(9, publicKey) });
+export const nameStatement = struct({ ...successionStatement, successor: maybe(9, successorCodec) });
+
+export const successionChanged = struct({
+  state: field(0, sealedState),
+  ack: field(1, signedBytesCodec),
+  receipt: field(2, receiptCodec),
 });
 
 /** A wallet that is here from now on, and everything a host stores of it. */

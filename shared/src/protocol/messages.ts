@@ -7,19 +7,22 @@ import type { Hash, Signature } from '../brands.ts';
 import { type CborMap, decodeCbor, encodeCbor } from '../cbor.ts';
 import { ERRORS, type ErrorCode, isErrorCode, QvError } from '../errors.ts';
 import { FREEZE_SCOPE } from '../evidence/freeze-scope.ts';
-import { amounts, FACT, receiptCodec, signedBytesCodec } from '../evidence/leaf.ts';
+import { amounts, FACT, receiptCodec, signedBytesCodec, successorCodec } from '../evidence/leaf.ts';
 import { heldFreeze, operatorSigned, signedBy } from '../evidence/succession.ts';
 import { LIMITS } from '../limits.ts';
 import {
   batchVerdict,
   budget,
+  claimStatement,
   credentialsCodec,
   kmsKeyState,
+  nameStatement,
   newWallet,
   rewrapped,
   ruleOutcome,
   sealedState,
   signing,
+  successionChanged,
   walletBlobs,
   walletKeyBlobs,
 } from './message-parts.ts';
@@ -107,6 +110,7 @@ export const MESSAGES = {
       requesters: field(3, list(publicKey, 1, LIMITS.requesters)),
       createBefore: field(4, time),
       signature: field(5, fixed<Signature>(64)),
+      successor: maybe(6, successorCodec),
     }),
     reply: newWallet,
   },
@@ -125,6 +129,7 @@ export const MESSAGES = {
       importKey: field(8, fixed(32)),
       /** libsodium's sealed box of SHA-256 of the statement and the 32-byte seed. */
       sealed: field(9, fixed(LIMITS.sealedImportBytes)),
+      successor: maybe(10, successorCodec),
     }),
     reply: newWallet,
   },
@@ -208,6 +213,15 @@ export const MESSAGES = {
     request: struct({ statementHash: field(0, fixed<Hash>(32)) }),
     reply: struct({}),
   },
+  /**
+   * The owner names who may follow him, or nobody any more; that ends a claim that runs. The same statement answers the
+   * same again, as with the next two.
+   */
+  successorName: { kind: 27, request: nameStatement, reply: successionChanged },
+  /** The successor claims the wallet: from here on the delay runs. */
+  takeoverClaim: { kind: 28, request: claimStatement, reply: successionChanged },
+  /** The owner ends a claim whose delay has not passed. */
+  takeoverCancel: { kind: 29, request: claimStatement, reply: successionChanged },
   sign: {
     kind: 8,
     request: struct({ ...signing(LIMITS.requestBodyBytes), blobs: field(5, walletBlobs) }),

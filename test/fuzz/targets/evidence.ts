@@ -14,6 +14,7 @@ import {
   receiptCodec,
   retireAckCodec,
   signedBytesCodec,
+  successionAckCodec,
   walletCertificateCodec,
 } from '@quantumvault/shared/evidence/leaf.ts';
 import { leafRecord, leafRows } from '@quantumvault/shared/evidence/leaf-record.ts';
@@ -113,6 +114,17 @@ export const leaves: Target = {
       policyHash: hash,
       stateVersion: 10n,
     }),
+    claimed: encodeLeaf({
+      boot,
+      sequence: 7n,
+      previous: hash,
+      time,
+      kind: 'takeover-claimed',
+      wallet,
+      actor: owner,
+      stateVersion: 11n,
+      succession: { change: 2, owner, successor: { key: wallet, delayDays: 30 }, claimedAt: time },
+    }),
   }),
   mutators: [cborMutator()],
   maxBytes: LIMITS.frameBytes,
@@ -209,6 +221,16 @@ const STRUCTS: Readonly<Record<string, Struct>> = {
     policyHash: hash,
     leafHash: hash,
   }),
+  succession: of(successionAckCodec, {
+    deployment,
+    boot,
+    wallet,
+    kind: 'successor-named',
+    nonce: sample.filled(16, 1),
+    time,
+    succession: { change: 1, owner, successor: { key: wallet, delayDays: 30 } },
+    leafHash: hash,
+  }),
 };
 const LISTED = Object.values(STRUCTS);
 const WITHOUT_PURPOSE: readonly unknown[] = [STRUCTS['receipt'], STRUCTS['signed-bytes'], STRUCTS['operator-signed']];
@@ -291,6 +313,10 @@ export const states: Target = {
     empty: encodeState({ ...state, epoch: 0, spent: { spends: [], signals: [], signalFloor: timeMs(0) } }),
     spends: encodeState(state),
     retired: encodeState({ ...state, retiredAt: time }),
+    claimed: encodeState({
+      ...state,
+      succession: { changes: 2, successor: { key: wallet, delayDays: 30 }, claimedAt: time },
+    }),
   }),
   mutators: [cborMutator()],
   maxBytes: LIMITS.sealedStateBytes,

@@ -47,6 +47,18 @@ const signing = {
 const { sealedState: _, ...keyBlobs } = blobs;
 const rewrapped = { keys: keyBlobs, mac: filled(32, 6), at: time };
 
+const statement = {
+  deployment,
+  wallet,
+  owner,
+  change: 1,
+  boot,
+  nonce: filled(16, 3),
+  before: time,
+  signature,
+  blobs,
+};
+
 const CREDENTIALS = {
   accessKeyId: utf8('AKIA'),
   secretAccessKey: utf8('key'),
@@ -88,6 +100,9 @@ export const REQUESTS: { readonly [N in MessageName]: RequestOf<N> } = {
   migrationBegin: { statement: operatorSigned, sealed: filled(112, 5) },
   walletMigrate: { statementHash: hash, row: filled(200, 5), index: 3, proof: [hash, hash], dryRun: false },
   migrationEnd: { statementHash: hash },
+  successorName: { ...statement, successor: { key: wallet, delayDays: 30 } },
+  takeoverClaim: { ...statement, successor: wallet },
+  takeoverCancel: { ...statement, successor: wallet },
   policyEnable: { policy: filled(60, 5), previousHash: hash, enableBefore: time, signature, blobs },
   sign: { ...signing, blobs },
   signBatch: { ...signing, blobs: keyBlobs },
@@ -136,6 +151,9 @@ export const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
   migrationBegin: {},
   walletMigrate: { created: { wallet, blobs, stateVersion: 1n, certificate: signedBytes, receipt } },
   migrationEnd: {},
+  successorName: { state: sealedState, ack: signedBytes, receipt },
+  takeoverClaim: { state: sealedState, ack: signedBytes, receipt },
+  takeoverCancel: { state: sealedState, ack: signedBytes, receipt },
   policyEnable: { mac: filled(32, 6), state: sealedState, enableReceipt: signedBytes, receipt },
   sign: {
     messageHash: hash,

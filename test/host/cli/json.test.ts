@@ -153,6 +153,20 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     ],
     { code: 'host_unreachable' },
   ],
+  ...Object.fromEntries(
+    (['name', 'remove', 'claim', 'cancel'] as const).map((act) => [
+      `successor ${act}`,
+      (): [string[], { code: string }] => [
+        [
+          ...['--url', nobody, '--deployment', 'test', '--pcr0', production.pcr0, '--wallet', WALLET],
+          ...[`--${act === 'claim' ? 'successor' : 'owner'}-key`, missing()],
+          ...(act === 'name' ? ['--successor', person().address, '--delay-days', '30'] : []),
+        ],
+        { code: 'host_unreachable' },
+      ],
+    ]),
+  ),
+  'successor show': () => [['--url', harness.host.url, '--wallet', WALLET], { code: 'wallet_unknown' }],
   // When it runs it prints a line as it begins to listen, and the one of all commands at its end: witness.test.ts.
   witness: () => [
     ['--dir', missing(), '--listen', '127.0.0.1:0', '--log-origin', 'a b', '--pcrs', harness.path('pcrs.json')],

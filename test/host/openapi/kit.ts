@@ -6,7 +6,8 @@ import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
 import { expect } from 'vitest';
 import { retiring, retiringJson } from '../../support/retire-kit.ts';
-import type { Party } from '../../support/wallet-kit.ts';
+import { cancelling, claiming, naming, successionJson } from '../../support/successor-kit.ts';
+import { type Party, party } from '../../support/wallet-kit.ts';
 import { Harness } from '../harness.ts';
 import { base32, codeAt } from '../remote-freeze/kit.ts';
 import { keyed, SECRET, secretLine, symmetric, TEXT_SECRET } from '../webhooks/sources.ts';
@@ -28,6 +29,7 @@ export class OpenApiHarness extends Harness {
   policyHash = '';
   /** To be retired: it has no policy, and nothing else is asked of it. */
   spare!: Address;
+  readonly heir = party();
   #epoch = 0;
 
   constructor() {
@@ -107,6 +109,18 @@ export class OpenApiHarness extends Harness {
     return retiringJson(retiring({ deployment, boot, wallet: this.spare, owner: this.owner as Party }));
   }
 
+  succession(act: 'name' | 'claim' | 'cancel'): Record<string, unknown> {
+    const { boot, deployment } = this.enclave;
+    const facts = { deployment, boot, wallet: this.wallet, owner: this.owner as Party, change: 1 };
+    const statement =
+      act === 'name'
+        ? naming(facts, { key: this.heir.address, delayDays: 30 })
+        : act === 'claim'
+          ? claiming(facts, this.heir)
+          : cancelling(facts, this.heir.address);
+    return successionJson(act, statement);
+  }
+
   webhook(id = this.nextId()): Sent {
     const { body, headers } = symmetric({ id });
     return { path: '/v1/webhooks/alpha', body, headers };
@@ -126,6 +140,9 @@ export class OpenApiHarness extends Harness {
       renderPolicyStatement: () => ({ path: `${wallet}/policy/statement`, body: this.draft }),
       enablePolicy: () => this.enablingNext(),
       retireWallet: () => ({ path: `/v1/wallets/${this.spare}/retire`, body: this.retiring() }),
+      nameSuccessor: () => ({ path: `/v1/wallets/${this.wallet}/successor`, body: this.succession('name') }),
+      claimWallet: () => ({ path: `/v1/wallets/${this.wallet}/takeover`, body: this.succession('claim') }),
+      cancelClaim: () => ({ path: `/v1/wallets/${this.wallet}/takeover/cancel`, body: this.succession('cancel') }),
       receiveWebhook: () => this.webhook(),
       freeze: () => ({ path: '/v1/freeze', body: { panicCode: this.panicCode } }),
       listWallets: () => ({ path: '/v1/wallets', headers }),

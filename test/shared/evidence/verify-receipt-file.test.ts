@@ -385,6 +385,12 @@ describe('what a leaf says', () => {
       repeats: 1n,
       predecessor: { boot: log.boot, checkpoint: Uint8Array.of(2) },
       successor: log.boot,
+      succession: {
+        change: 1,
+        owner: wallet.owner,
+        successor: { key: wallet.requester, delayDays: 30 },
+        claimedAt: timeMs(0),
+      },
     };
     const record = leafRecord(everything, hash(new Uint8Array(32).fill(9)));
     expect(Object.keys(record)).toEqual([...LEAF_COLUMNS]);

@@ -10,26 +10,34 @@ import { GuardedMemory } from './guarded-memory.ts';
 import { type OwnedSeed, readSeed } from './read-key.ts';
 import { loadSodium } from './sodium.ts';
 
-export const OWNER_OPTIONS: Readonly<Record<string, OptionSpec>> = {
-  'owner-key': { value: '<path>', help: 'the owner’s key, in any form that --key-file takes; it signs the statement' },
-  owner: {
-    value: '<address>',
-    help: 'the owner whose key is elsewhere: qv prints the statement and reads his signature',
+/** Whose statement it is: options are named after him. */
+export type Signer = 'owner' | 'successor';
+
+export const signerOptions = (who: Signer): Readonly<Record<string, OptionSpec>> => ({
+  [`${who}-key`]: {
+    value: '<path>',
+    help: `the ${who}’s key, in any form that --key-file takes; it signs the statement`,
   },
-};
+  [who]: {
+    value: '<address>',
+    help: `the ${who} whose key is elsewhere: qv prints the statement and reads his signature`,
+  },
+});
+
+export const OWNER_OPTIONS = signerOptions('owner');
 
 const SECRET_KEY_BYTES = 64;
 const wrong = (value: string): QvError => new QvError('usage_invalid', { value });
 
 /** @throws QvError usage_invalid, base58_malformed */
-export function requireOwner(args: Arguments): void {
-  const named = args.optional('owner');
-  if ((named === undefined) === (args.optional('owner-key') === undefined))
-    throw wrong('--owner-key or --owner, one of them');
+export function requireOwner(args: Arguments, who: Signer = 'owner'): void {
+  const named = args.optional(who);
+  if ((named === undefined) === (args.optional(`${who}-key`) === undefined))
+    throw wrong(`--${who}-key or --${who}, one of them`);
   if (named === undefined) return;
-  address(named, '--owner');
+  address(named, `--${who}`);
   if (['key-fd', 'passphrase-fd'].some((name) => args.optional(name) === '0'))
-    throw wrong('descriptor 0 is where the owner’s signature is read; use another one');
+    throw wrong('descriptor 0 is where the signature is read; use another one');
 }
 
 /** The owner for the length of one call, and the text that he signed; a key that was read for it is wiped. */
@@ -37,6 +45,7 @@ export async function withOwner<T>(
   args: Arguments,
   output: Output,
   use: (owner: Owner) => Promise<T>,
+  who: Signer = 'owner',
 ): Promise<{ result: T; statement: string }> {
   let statement = '';
   const noting =
@@ -45,10 +54,10 @@ export async function withOwner<T>(
       statement = text;
       return sign(text);
     };
-  const file = args.optional('owner-key');
+  const file = args.optional(`${who}-key`);
   if (file === undefined) {
-    const signStatement = noting((text) => askSignature(text, output));
-    return { result: await use({ address: address(args.text('owner'), '--owner'), signStatement }), statement };
+    const signStatement = noting((text) => askSignature(text, who, output));
+    return { result: await use({ address: address(args.text(who), `--${who}`), signStatement }), statement };
   }
   const seed = await readSeed({ key: { file } });
   try {
@@ -75,8 +84,8 @@ async function signWith(seed: OwnedSeed, message: Uint8Array): Promise<Uint8Arra
 }
 
 /** The statement goes where nothing else is parsed; the answer is one line of standard input. */
-async function askSignature(text: string, { stderr }: Output): Promise<Uint8Array> {
-  stderr.write(`The owner signs this text, without a line break behind its last line:\n\n${text}\n\n`);
+async function askSignature(text: string, who: Signer, { stderr }: Output): Promise<Uint8Array> {
+  stderr.write(`The ${who} signs this text, without a line break behind its last line:\n\n${text}\n\n`);
   stderr.write('Signature (base58 or base64): ');
   const lines = createInterface({ input: process.stdin, terminal: false });
   try {

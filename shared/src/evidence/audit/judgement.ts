@@ -2,7 +2,7 @@
 import type { BootId } from '../../brands.ts';
 import { toHex } from '../../bytes.ts';
 import type { ErrorCode } from '../../errors.ts';
-import type { Leaf } from '../leaf.ts';
+import { type Leaf, SUCCESSION_KINDS } from '../leaf.ts';
 import type { BootState } from './boot-state.ts';
 import { isKind, type LeafOf, missingField } from './kinds.ts';
 import type { NamedState } from './predecessors.ts';
@@ -71,6 +71,7 @@ export class Judgement {
     if (isKind(leaf, 'wallet-imported')) return wallets.imported(leaf, place);
     if (isKind(leaf, 'wallet-migrated')) return wallets.imported(leaf, place);
     if (isKind(leaf, 'retired')) return wallets.retired(leaf, place);
+    for (const kind of SUCCESSION_KINDS) if (isKind(leaf, kind)) return wallets.succeeded(leaf, place);
     if (isKind(leaf, 'boot')) {
       if (sequence > 0) return;
       state.attestation = leaf.attestation;

@@ -22,6 +22,9 @@ export const FIELDS = {
   rewrapped: ['wallet', 'stateVersion'],
   retired: ['wallet', 'actor', 'stateVersion'],
   'wallet-migrated': ['wallet', 'actor', 'stateVersion', 'signers'],
+  'successor-named': ['wallet', 'actor', 'stateVersion', 'succession'],
+  'takeover-claimed': ['wallet', 'actor', 'stateVersion', 'succession'],
+  'takeover-cancelled': ['wallet', 'actor', 'stateVersion', 'succession'],
 } as const satisfies Record<LeafKind, readonly FieldName[]>;
 
 /** A leaf of one kind with all that its kind has. */

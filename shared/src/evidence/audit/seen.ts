@@ -27,7 +27,7 @@ import {
   u64,
   yes,
 } from '../../protocol/wire.ts';
-import { FACT, REQUEST_ID } from '../leaf.ts';
+import { FACT, ownerSuccession, REQUEST_ID } from '../leaf.ts';
 import type { BootRun } from './boot-run.ts';
 import { type BootState, newBootState } from './boot-state.ts';
 import type { Freeze } from './freezes.ts';
@@ -94,6 +94,7 @@ const walletCodec = struct({
   mints: field(5, u32),
   imported: maybe(6, yes),
   retired: maybe(7, yes),
+  succession: maybe(12, ownerSuccession),
 });
 
 const claimCodec = struct({
@@ -205,7 +206,7 @@ function readBoot(reader: SeenReader, sha256: Sha256, path: string): { state: Bo
 }
 
 function writeWallet(writer: SeenWriter, wallet: Wallet): void {
-  const { address, owner, imported, retired, epoch, policyHash, claims, spends } = wallet;
+  const { address, owner, imported, retired, succession, epoch, policyHash, claims, spends } = wallet;
   if (owner === undefined) throw malformed('wallet');
   const mints = ascending([...spends.tokens], ([mint]) => mint);
   const counts = {
@@ -213,6 +214,7 @@ function writeWallet(writer: SeenWriter, wallet: Wallet): void {
     mints: mints.length,
     ...(imported && { imported }),
     ...(retired && { retired }),
+    ...(succession && { succession }),
   };
   writer.record(walletCodec, { wallet: address, owner, epoch, ...(policyHash && { policyHash }), ...counts });
   for (const { released, ...claim } of claims)
@@ -226,7 +228,8 @@ function writeWallet(writer: SeenWriter, wallet: Wallet): void {
 
 function readWallet(reader: SeenReader, path: string): Wallet {
   const record = reader.record(walletCodec, path);
-  const { wallet: address, owner, imported = false, retired = false, epoch, policyHash, ...counts } = record;
+  const { wallet: address, owner, imported = false, retired = false, epoch, policyHash, ...rest } = record;
+  const { succession, ...counts } = rest;
   const claims: Claim[] = [];
   for (let index = 0; index < counts.claims; index++) {
     const { released, ...claim } = reader.record(claimCodec, `${path}.claims[${index}]`);
@@ -241,7 +244,7 @@ function readWallet(reader: SeenReader, path: string): Wallet {
     last = following(last, mint, `${path}.mints[${index}]`);
     spends.tokens.set(mint, series(reader.packed(`${path}.mints[${index}]`), 1, `${path}.mints[${index}]`));
   }
-  return { address, owner, imported, retired, claims, spends, epoch, policyHash, limits: undefined };
+  return { address, owner, imported, retired, succession, claims, spends, epoch, policyHash, limits: undefined };
 }
 
 function freezeRecord({ id, scope, from, fromTime, until, untilTime, known }: Freeze) {

@@ -4,11 +4,13 @@
  */
 import type { Address, BootId, Hash } from '../../brands.ts';
 import type { ErrorCode } from '../../errors.ts';
+import type { Leaf, OwnerSuccession, SuccessionKind } from '../leaf.ts';
 import type { LeafOf } from './kinds.ts';
 import type { Policies, PolicyLimits } from './limits-of-policy.ts';
 import type { Checklist, Place, StepName } from './report.ts';
 import { sameBytes } from './same-bytes.ts';
 import { Spends } from './spends.ts';
+import { leasedFaults, successionFaults } from './successions.ts';
 import type { HeldWallet } from './types.ts';
 
 /** One boot's right to a wallet, from one version on. */
@@ -26,7 +28,7 @@ export interface Claim {
 export interface Wallet {
   readonly address: Address;
   /** Unknown of a wallet whose creation is not on record, which is a finding. */
-  readonly owner: Address | undefined;
+  owner: Address | undefined;
   /** Its key existed outside before. */
   readonly imported: boolean;
   readonly claims: Claim[];
@@ -37,6 +39,8 @@ export interface Wallet {
   limits: PolicyLimits | 'unavailable' | undefined;
   /** By its owner, for good. */
   retired: boolean;
+  /** As the last leaf about it says; undefined of a wallet whose owner never named anybody. */
+  succession: OwnerSuccession | undefined;
 }
 
 export class Wallets {
@@ -59,7 +63,8 @@ export class Wallets {
       return;
     }
     if (stateVersion !== 1n) this.#add('wallets', 'log_version_gap', place, `created at version ${stateVersion}`);
-    this.#insert(address, owner, { boot, from: stateVersion, version: stateVersion });
+    const wallet = this.#insert(address, owner, { boot, from: stateVersion, version: stateVersion });
+    this.#begin(wallet, leaf, place);
   }
 
   /**
@@ -74,13 +79,14 @@ export class Wallets {
     const known = this.all.get(address);
     const claim: Claim = { boot, from: stateVersion, version: stateVersion };
     if (known === undefined) {
-      this.#insert(address, owner, claim, true);
+      this.#begin(this.#insert(address, owner, claim, true), leaf, place);
       return;
     }
     const last = known.claims.at(-1);
     const isUnused = known.imported && known.owner === owner && known.policyHash === undefined && last?.version === 1n;
     if (!isUnused) this.#add('wallets', 'log_wallet_forked', place, `${last?.boot} had it already`);
     else if (last.boot !== boot) {
+      this.#begin(known, leaf, place);
       last.released ??= { to: boot, at: Number(sequence) };
       known.claims.push(claim);
     }
@@ -147,6 +153,31 @@ export class Wallets {
     if (!agrees) this.#add('policies', 'log_policy_mismatch', place, 'not with the policy that is enabled');
   }
 
+  /** Named by the statement with which its owner began it. */
+  #begin(wallet: Wallet, { actor, succession }: Pick<Leaf, 'actor' | 'succession'>, place: Place): void {
+    wallet.succession = succession;
+    if (succession === undefined) return;
+    const { change, owner, claimedAt } = succession;
+    if (change !== 0 || owner !== actor || claimedAt !== undefined)
+      this.#add('wallets', 'log_succession_invalid', place, 'more than a successor with the first leaf');
+  }
+
+  /** Who may follow the owner, and when. */
+  succeeded(leaf: LeafOf<SuccessionKind>, place: Place): void {
+    const wallet = this.#advance(leaf, leaf.stateVersion, place);
+    this.#requireLive(wallet, place);
+    for (const fault of successionFaults(wallet.owner, wallet.succession, leaf))
+      this.#add('wallets', 'log_succession_invalid', place, fault);
+    wallet.succession = leaf.succession;
+  }
+
+  #leased(wallet: Wallet, { succession, time }: LeafOf<'lease'>, isLost: boolean, place: Place): void {
+    for (const fault of leasedFaults(wallet.succession, succession, time, isLost))
+      this.#add('wallets', 'log_succession_invalid', place, fault);
+    wallet.succession = succession;
+    if (succession !== undefined) wallet.owner = succession.owner;
+  }
+
   #requireLive(wallet: Wallet, place: Place): void {
     if (wallet.retired) this.#add('wallets', 'log_signed_retired', place, 'its owner had retired it');
   }
@@ -185,6 +216,7 @@ export class Wallets {
     const least = before.version + 1n;
     if (stateVersion < least || (leaf.kind === 'release' && stateVersion !== least))
       this.#add('wallets', 'log_version_gap', place, `taken over at ${stateVersion}, it was at ${before.version}`);
+    if (leaf.kind === 'lease') this.#leased(wallet, leaf, stateVersion > least, place);
     wallet.claims.push(next);
   }
 
@@ -241,6 +273,7 @@ export class Wallets {
       policyHash: undefined,
       limits: undefined,
       retired: false,
+      succession: undefined,
     };
     this.all.set(address, wallet);
     return wallet;
@@ -248,7 +281,7 @@ export class Wallets {
 
   /** The wallet and this boot's right to it, which is a finding where there is none. */
   #held(
-    leaf: LeafOf<'signed' | 'policy-enabled' | 'rewrapped' | 'retired' | 'release'>,
+    leaf: LeafOf<'signed' | 'policy-enabled' | 'rewrapped' | 'retired' | 'release' | SuccessionKind>,
     place: Place,
   ): { wallet: Wallet; claim: Claim } {
     const { boot, stateVersion: version } = leaf;
@@ -271,7 +304,7 @@ export class Wallets {
 
   /** Raises the version by one, or finds that a leaf does not. */
   #advance(
-    leaf: LeafOf<'signed' | 'policy-enabled' | 'rewrapped' | 'retired'>,
+    leaf: LeafOf<'signed' | 'policy-enabled' | 'rewrapped' | 'retired' | SuccessionKind>,
     version: bigint,
     place: Place,
     isRepeat = false,

@@ -183,6 +183,9 @@ describe('the configuration', () => {
     expect(b.listen.port).not.toBe(a.listen.port);
     expect(b.adminSocket.path).not.toBe(a.adminSocket.path);
     expect(b.freezeMarkers).not.toBe(a.freezeMarkers);
+    // Each passes on to the other what its own enclave does not hold.
+    const at = ({ listen }: typeof a): string => `http://${listen.host}:${listen.port}/`;
+    expect([a.peers.map(String), b.peers.map(String)]).toEqual([[at(b)], [at(a)]]);
   });
 
   it('of the allocator: enough for both enclaves', () => {

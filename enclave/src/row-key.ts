@@ -34,16 +34,16 @@ function secondRowKeyContext(context: Context): EncryptionContext {
   return { ...rowKeyContext(context), 'qv:purpose': 'row-key-second' };
 }
 
-const blobCodec = purposeStruct('qv/row-key/v1', {
+export const rowKeyBlobCodec = purposeStruct('qv/row-key/v1', {
   ciphertext: field(1, bytes(1, LIMITS.kmsCiphertextBytes)),
   second: field(2, secondSealing),
 });
-type Blob = Pick<Infer<typeof blobCodec>, 'ciphertext'> & Partial<Infer<typeof blobCodec>>;
+type Blob = Pick<Infer<typeof rowKeyBlobCodec>, 'ciphertext'> & Partial<Infer<typeof rowKeyBlobCodec>>;
 
 /** What is no such map is a ciphertext: KMS gives none that would be one. */
 export function readRowKeyBlob(blob: Uint8Array): Blob {
   try {
-    return decodeAs(blobCodec, blob, 'rowKey');
+    return decodeAs(rowKeyBlobCodec, blob, 'rowKey');
   } catch {
     return { ciphertext: blob };
   }
@@ -63,7 +63,7 @@ export async function createRowKey(context: Context): Promise<ReplyOf<'rowKeyCre
   return kms.generateTwo(rowKeyContext(context), secondRowKeyContext(context), (recipient, made, under) => {
     const sealed = vault.sealUnder(recipient, made.envelope, under.envelope, associatedOf(context));
     const second = { ciphertext: under.ciphertext, sealed };
-    return { blob: encodeAs(blobCodec, { ciphertext: made.ciphertext, second }) };
+    return { blob: encodeAs(rowKeyBlobCodec, { ciphertext: made.ciphertext, second }) };
   });
 }
 

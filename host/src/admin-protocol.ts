@@ -126,6 +126,8 @@ export interface AdminStatus {
     readonly fault: ErrorCode | null;
   };
   readonly rowKey: boolean;
+  /** Wallets, other than retired ones, that no second KMS key opens; null when the database does not answer. */
+  readonly walletsWithoutSecond: number | null;
   readonly store: boolean;
   /** Decisions the database has not taken yet. */
   readonly backlog: number;

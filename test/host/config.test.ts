@@ -23,6 +23,9 @@ const WITNESS = formatVerifierKey(verifierKey('w.example', 'cosignature', new Ui
 const LOG_KEY = formatVerifierKey(verifierKey('w.example', 'ed25519', new Uint8Array(32)));
 const parse = (value: unknown) => parseHostConfig(Buffer.from(JSON.stringify(value)));
 
+/** To an endpoint of KMS in another Region. */
+const tunnel = (port: number) => ({ listen: `vsock:3:${port}`, endpoint: 'kms.us-east-2.amazonaws.com:443' });
+
 describe('host configuration', () => {
   it('reads a whole file, fills the default and freezes all of it', () => {
     const config = parse(GOOD);
@@ -97,6 +100,30 @@ describe('host configuration', () => {
       'kmsTunnel.alsoFrom',
       { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, alsoFrom: [17, 17] } },
     ],
+    ...(
+      [
+        ['further tunnels that are no list', 'kmsTunnel.further', {}],
+        [
+          'more tunnels than an image knows',
+          'kmsTunnel.further',
+          Array.from({ length: 8 }, (_, n) => tunnel(5003 + n)),
+        ],
+        ['a further tunnel without endpoint', 'kmsTunnel.further[0].endpoint', [{ listen: 'vsock:3:5003' }]],
+        ['a further tunnel with more', 'kmsTunnel.further[0].more', [{ ...tunnel(5003), more: 1 }]],
+        ['a further tunnel of another kind', 'kmsTunnel.further[0].listen', [{ ...tunnel(1), listen: 'unix:/a' }]],
+        ['a further tunnel at the first one’s port', 'kmsTunnel.further[0].listen', [tunnel(5002)]],
+        ['two further tunnels at one port', 'kmsTunnel.further[1].listen', [tunnel(5003), tunnel(5003)]],
+        [
+          'a further tunnel at the enclave',
+          'kmsTunnel.further[0].listen',
+          [{ ...tunnel(5003), listen: 'vsock:16:5003' }],
+        ],
+      ] as const
+    ).map(([name, path, further]): [string, string, unknown] => [
+      name,
+      path,
+      { ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, further } },
+    ]),
     ['peers that are no list', 'peers', { ...GOOD, peers: 'http://127.0.0.1:8081' }],
     ['one peer twice', 'peers', { ...GOOD, peers: Array(2).fill('http://127.0.0.1:8081') }],
     ['too many peers', 'peers', { ...GOOD, peers: [1, 2, 3, 4].map((n) => `http://127.0.0.${n}`) }],
@@ -121,6 +148,15 @@ describe('host configuration', () => {
 
   it('reads that credentials are the instance role’s', () => {
     expect(parse({ ...IMDS, credentials: { imds: true } }).credentials).toEqual({ imds: true });
+  });
+
+  it('reads further tunnels, each with a port and an endpoint of its own', () => {
+    expect(parse(GOOD).kmsTunnel.further).toEqual([]);
+    const { kmsTunnel } = parse({ ...GOOD, kmsTunnel: { ...GOOD.kmsTunnel, further: [tunnel(5003), tunnel(5004)] } });
+    expect(kmsTunnel.further).toEqual([
+      { listen: { kind: 'vsock', cid: 3, port: 5003 }, endpoint: { host: 'kms.us-east-2.amazonaws.com', port: 443 } },
+      { listen: { kind: 'vsock', cid: 3, port: 5004 }, endpoint: { host: 'kms.us-east-2.amazonaws.com', port: 443 } },
+    ]);
   });
 
   it('takes host and enclave on one machine, over vsock’s loopback', () => {

@@ -21,7 +21,12 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
     () => true,
     () => false,
   );
-  const [storeAnswers, enclaveFreezes] = await Promise.all([answers, askFreezes(deps, scope)]);
+  const counted = within(LIMITS.freezeTimeoutMilliseconds, store.countWithoutSecond()).catch(() => null);
+  const [storeAnswers, enclaveFreezes, walletsWithoutSecond] = await Promise.all([
+    answers,
+    askFreezes(deps, scope),
+    counted,
+  ]);
   const said = session.status;
   const expiresAt = credentials.current?.body.expiresAt;
   const held = freezes.held.filter((record) => scope === undefined || record.scope === scope);
@@ -50,6 +55,7 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
       fault: credentials.fault ?? null,
     },
     rowKey: session.hasRowKey,
+    walletsWithoutSecond,
     store: storeAnswers,
     backlog: records.backlog,
     freezes: held.slice(0, LIMITS.statusFreezes).map(hostFreeze),

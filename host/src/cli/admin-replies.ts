@@ -39,6 +39,7 @@ const SHAPES: Shape = {
     if (credentials.required('expiresAt') !== null) credentials.text('expiresAt');
     const fault = credentials.required('fault');
     if (fault !== null && !isErrorCode(fault)) throw credentials.fault('fault', 'unknown');
+    if (fields.required('walletsWithoutSecond') !== null) count(fields, 'walletsWithoutSecond');
     count(fields, 'backlog');
     count(fields, 'freezeCount');
     for (const freeze of items(fields, 'freezes')) {

@@ -25,6 +25,12 @@ export function collectEnclave({ registry }: Pick<HostMetrics, 'registry'>, deps
       if (boot !== undefined && version !== undefined) this.set({ boot, version }, 1);
     },
   });
+  gauge(
+    registry,
+    'qv_enclave_boot_timestamp_seconds',
+    'When the present boot key was born, by trusted time, since 1970. NaN while no boot is known.',
+    () => (session.bornAt ?? Number.NaN) / 1000,
+  );
   const age = 'NaN while the enclave does not say.';
   gauge(
     registry,
@@ -101,7 +107,8 @@ function collectKeys(registry: Registry, told: () => readonly KmsKeyState[] | un
     registers: [registry],
     collect() {
       this.reset();
-      for (const key of told() ?? []) this.set({ key: key.keyArn, use: key.use }, flag(key.isAvoided));
+      keys = told() ?? keys;
+      for (const key of keys) this.set({ key: key.keyArn, use: key.use }, flag(key.isAvoided));
     },
   });
 }

@@ -19,7 +19,7 @@ import type { HostMetrics } from './metrics.ts';
 
 export interface StateDeps {
   readonly deployment: string;
-  readonly store: Pick<Store, 'ping'>;
+  readonly store: Pick<Store, 'ping' | 'countWithoutSecond'>;
   readonly enclave: Pick<EnclaveClient, 'connection'>;
   readonly session: Pick<EnclaveSession, 'status' | 'serving' | 'hasRowKey'>;
   readonly freezes: Pick<Freezes, 'held'>;
@@ -73,6 +73,12 @@ export function collectState(metrics: Pick<HostMetrics, 'registry'>, deps: State
       () => 1,
       () => 0,
     ),
+  );
+  gauge(
+    registry,
+    'qv_wallets_without_second_sealing',
+    'Wallets, other than retired ones, that no second KMS key opens. NaN when the database did not answer.',
+    () => within(PING_MILLISECONDS, deps.store.countWithoutSecond()).catch(() => Number.NaN),
   );
   gauge(registry, 'qv_store_backlog', 'Decisions that the database has not taken yet.', () => records.backlog);
   gauge(registry, 'qv_store_backlog_limit', 'At so many, nothing more is decided.', () => LIMITS.storeBacklog);

@@ -152,6 +152,7 @@ export const adminReplies: Target = {
         store: true,
         credentials: { state: 'valid', expiresAt: null, fault: null },
         backlog: 0,
+        walletsWithoutSecond: 3,
         freezeCount: 1,
         freezes: [{ scope: 'fleet', reason: 'r', at: 'a', boot: null, freezeId: null }],
         enclave: null,

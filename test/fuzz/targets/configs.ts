@@ -81,7 +81,7 @@ export const hostConfig: Target = {
 
 export const enclaveConfig: Target = {
   name: 'enclave-config',
-  covers: ['enclave/src/config.ts#parseEnclaveConfig'],
+  covers: ['enclave/src/config.ts#parseEnclaveConfig', 'enclave/src/kms-config.ts#parseKms'],
   seeds: () => {
     const example = JSON.parse(
       readFileSync(new URL('../../../enclave/config/example.json', import.meta.url), 'utf8'),
@@ -102,6 +102,10 @@ export const enclaveConfig: Target = {
           endpoint: 'https://kms.eu-central-1.amazonaws.com',
         },
       ],
+      second: {
+        keyArn: 'arn:aws:kms:us-east-2:999999999999:key/00000000-0000-4000-8000-000000000002',
+        endpoint: 'https://kms.us-east-2.amazonaws.com',
+      },
     };
     return {
       example: json(small),

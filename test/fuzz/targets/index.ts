@@ -25,6 +25,7 @@ import { agentReplies, agentRequests, replies, requests } from './messages.ts';
 import { instanceMetadata } from './metadata.ts';
 import { keyText, migrationOrders } from './migration.ts';
 import { ownerEnvelopes, policyCanonical, policyDocuments } from './policies.ts';
+import { rowKeyBlob } from './row-key-blob.ts';
 import { instructionData, judged, messagesOfSolana, transactions } from './solana.ts';
 import { chainFile, successionFiles } from './succession.ts';
 import { rpcAnswers, sweepPlans, tokenAccounts } from './sweep.ts';
@@ -44,6 +45,7 @@ export const TARGETS: readonly Target[] = [
   structs,
   states,
   packed,
+  rowKeyBlob,
   cms,
   attestationDocument,
   documentEncodings,

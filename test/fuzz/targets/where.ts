@@ -23,6 +23,7 @@ export const WHERE: Readonly<Record<string, string>> = {
   'signing-certificate': 'eif',
   leaves: 'evidence',
   'packed-spends': 'evidence',
+  'row-key-blob': 'row-key-blob',
   states: 'evidence',
   structs: 'evidence',
   'chain-file': 'succession',

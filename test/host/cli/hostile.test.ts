@@ -36,10 +36,14 @@ afterAll(async () => {
 
 const held = { held: true, at: EVIL, elapsedMilliseconds: 1 };
 const STATUS = {
-  ...{ deployment: EVIL, draining: false, rowKey: true, store: true, backlog: 0 },
+  ...{ deployment: EVIL, draining: false, rowKey: true, store: true, backlog: 0, walletsWithoutSecond: 2 },
   credentials: { state: EVIL, expiresAt: EVIL, fault: null },
   enclave: {
     ...{ phase: EVIL, boot: EVIL, version: EVIL, configHash: EVIL, kmsKeyArn: EVIL },
+    kmsKeys: [
+      { keyArn: EVIL, use: 'second', avoided: true },
+      { keyArn: EVIL, use: EVIL, avoided: false },
+    ],
     ...{ freezeId: EVIL, time: EVIL, leaves: EVIL, wallets: 1 },
     freezes: { held: [{ scope: EVIL, freezeId: `${EVIL}2` }], count: 1 },
   },

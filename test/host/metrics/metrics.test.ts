@@ -191,10 +191,21 @@ describe('what is behind the host', () => {
       kmsFailures: 3n,
       attestationAgeSeconds: 77,
       timeAgeSeconds: 8,
+      kmsKeys: [
+        { keyArn: 'arn:one', use: 'current', calls: 40n, failures: 3n, isAvoided: true },
+        { keyArn: 'arn:two', use: 'second', calls: 1n, failures: 0n, isAvoided: false },
+      ],
     });
     await until('the host has asked', async () => sampleValue(await scrape(), 'qv_kms_calls_total') === 41);
     const samples = await scrape();
     expect(sampleValue(samples, 'qv_kms_failures_total')).toBe(3);
+    const [one, two] = [
+      { key: 'arn:one', use: 'current' },
+      { key: 'arn:two', use: 'second' },
+    ];
+    const ofKey = (name: string, key: Record<string, string>) => sampleValue(samples, `qv_kms_key_${name}`, key);
+    expect([ofKey('calls_total', one), ofKey('failures_total', one), ofKey('avoided', one)]).toEqual([40, 3, 1]);
+    expect([ofKey('calls_total', two), ofKey('failures_total', two), ofKey('avoided', two)]).toEqual([1, 0, 0]);
     expect(sampleValue(samples, 'qv_enclave_attestation_age_seconds')).toBe(77);
     expect(sampleValue(samples, 'qv_enclave_time_age_seconds')).toBe(8);
     expect(sampleValue(samples, 'qv_enclave_up')).toBe(1);

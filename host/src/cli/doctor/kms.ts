@@ -65,7 +65,7 @@ export async function checkKms(facts: Facts): Promise<readonly Finding[]> {
     reachable(kmsTunnel, 'kmsTunnel.endpoint'),
     ...kmsTunnel.further.map((tunnel, index) => reachable(tunnel, `kmsTunnel.further[${index}].endpoint`)),
   ]);
-  return [...reach, ...tunnels(facts), ...calls(facts), ...keys(facts)];
+  return [...reach, ...tunnels(facts), ...calls(facts), ...keys(facts), ...sealings(facts)];
 }
 
 /** The host has to carry connections to each endpoint that the image knows; how many those are, its keys say. */
@@ -80,6 +80,15 @@ function tunnels(facts: Facts): readonly Finding[] {
       'Add the others to kmsTunnel.further: see host/src/config.ts.',
     ),
   ];
+}
+
+/** Where there is a second key, every wallet is to be sealed for it: those of before have to be re-wrapped. */
+function sealings(facts: Facts): readonly Finding[] {
+  const count = hostStatus(facts)?.walletsWithoutSecond ?? 0;
+  const hasSecond = enclaveStatus(facts)?.kmsKeys?.some(({ use }) => use === 'second') === true;
+  if (!hasSecond || count === 0) return [];
+  const what = count === 1 ? '1 wallet is' : `${count} wallets are`;
+  return [warning('kms', `${what} not sealed for the second KMS key`, 'Re-wrap them: qv rotate wallets.')];
 }
 
 /** Of several keys each one, because what one of them fails the others make up for. */

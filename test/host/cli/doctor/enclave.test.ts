@@ -1,6 +1,7 @@
 /** qv doctor: the enclave, its credentials, KMS, its time. */
 import { hostTransport } from '@quantumvault/host/transport.ts';
 import { timeMs } from '@quantumvault/shared/brands.ts';
+import type { KmsKeyState } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Transport } from '@quantumvault/shared/transport.ts';
 import { describe, expect, test } from 'vitest';
@@ -148,6 +149,76 @@ describe('credentials and KMS', () => {
     says({ kmsCalls, kmsFailures });
     const found = (await of('kms')).at(-1);
     expect(found).toMatchObject({ health, found: expect.stringContaining(`${kmsFailures} of ${kmsCalls} calls`) });
+  });
+
+  const key = (use: KmsKeyState['use'], change: Partial<KmsKeyState> = {}): KmsKeyState => {
+    const region = { current: 'eu-central-1', replica: 'eu-north-1', previous: 'eu-central-1', second: 'us-east-2' }[
+      use
+    ];
+    const keyArn = `arn:aws:kms:${region}:123456789012:key/${use}`;
+    return { keyArn, use, calls: 10n, failures: 0n, isAvoided: false, ...change };
+  };
+  const further = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({
+      listen: `unix:${harness.path(`tunnel-${index}.sock`)}`,
+      endpoint: kmsEndpoint(),
+    }));
+  const tunnels = (count: number) => ({
+    kmsTunnel: { listen: `unix:${harness.path('tunnel.sock')}`, endpoint: kmsEndpoint(), further: further(count) },
+  });
+
+  test('several keys: each is told of, and each of their endpoints is tried', async () => {
+    says({ kmsCalls: 20n, kmsFailures: 0n, kmsKeys: [key('current'), key('previous'), key('second')] });
+    const found = await of('kms', tunnels(1));
+    expect(found.map(({ health }) => health)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok', 'ok']);
+    expect(found.filter(({ found: text }) => text.includes('takes connections'))).toHaveLength(2);
+    expect(found.at(-1)).toMatchObject({ found: expect.stringContaining('second key arn:aws:kms:us-east-2') });
+  });
+
+  test('several keys: one that does not answer, and one that always fails', async () => {
+    const kmsKeys = [key('current', { isAvoided: true }), key('replica', { failures: 10n }), key('previous')];
+    says({ kmsCalls: 30n, kmsFailures: 11n, kmsKeys });
+    const found = bad(await of('kms', tunnels(1)));
+    expect(found).toMatchObject([
+      { health: 'warning', found: expect.stringContaining('11 of 30 calls') },
+      { health: 'warning', found: expect.stringMatching(/current key .*does not answer/) },
+      { health: 'warning', found: expect.stringContaining('replica key arn:aws:kms:eu-north-1') },
+    ]);
+  });
+
+  test('several keys: a Region to which no tunnel leads, and one whose tunnel leads nowhere', async () => {
+    says({ kmsCalls: 1n, kmsFailures: 0n, kmsKeys: [key('current'), key('replica'), key('second')] });
+    expect(bad(await of('kms', tunnels(1)))).toMatchObject([
+      { health: 'failed', found: expect.stringContaining('in 3 Regions'), fix: expect.stringContaining('further') },
+    ]);
+    const { kmsTunnel } = tunnels(2);
+    const dead = {
+      ...kmsTunnel,
+      further: [kmsTunnel.further[0], { ...kmsTunnel.further[1], endpoint: '127.0.0.1:1' }],
+    };
+    expect(bad(await of('kms', { kmsTunnel: dead }))).toMatchObject([
+      { health: 'failed', code: 'kms_unavailable', fix: expect.stringContaining('kmsTunnel.further[1].endpoint') },
+    ]);
+  });
+
+  test('wallets that are not sealed for the second key', async () => {
+    harness.sql((database) => {
+      const columns = 'wallet, owner, salt, execution_key, sealed_seed, sealed_state, row_mac';
+      const zero = new Uint8Array(1);
+      database
+        .prepare(
+          `INSERT INTO wallets (${columns}, state_version, frozen, generation, created_at)
+           VALUES ('w', 'o', ?, ?, ?, ?, ?, 1, 0, 0, 0)`,
+        )
+        .run(zero, zero, zero, zero, zero);
+    });
+    says({ kmsCalls: 1n, kmsFailures: 0n, kmsKeys: [key('current')] });
+    expect(bad(await of('kms', tunnels(0)))).toEqual([]);
+    says({ kmsCalls: 1n, kmsFailures: 0n, kmsKeys: [key('current'), key('second')] });
+    expect(bad(await of('kms', tunnels(1)))).toMatchObject([
+      { health: 'warning', found: '1 wallet is not sealed for the second KMS key' },
+    ]);
+    expect((await harness.admin('status', {})).walletsWithoutSecond).toBe(1);
   });
 
   test('a document too old for KMS, and an endpoint that is not there', async () => {

@@ -118,7 +118,9 @@ export function nextRound(
   for (const move of plan.tokens) {
     payable -= fee + move.rentLamports;
     const document = lastPolicy(found, [...closings, ...tokens, move], 0n, occasion);
-    if (payable < 0n || tokens.length === MOVES_PER_STAGE || !isWrittenOut(document, occasion)) break;
+    // What a transaction leaves in the wallet is nothing, or enough for an account.
+    const isPayable = payable >= 0n && payable + move.returnedLamports >= BigInt(LIMITS.walletRentLamports);
+    if (!isPayable || tokens.length === MOVES_PER_STAGE || !isWrittenOut(document, occasion)) break;
     tokens.push(move);
   }
   const moves = [...closings, ...tokens];

@@ -1,11 +1,10 @@
 /** A sweep of a machine without an RPC endpoint: by a file that says what is there, to transactions that others send. */
 import type { Hash } from '@quantumvault/shared/brands.ts';
 import { toBase64 } from '@quantumvault/shared/bytes.ts';
-import { QvError } from '@quantumvault/shared/errors.ts';
 import type { Signed } from '../../client/client.ts';
 import type { Blockhash, Found } from './found.ts';
 import { nextRound, solCalls } from './last-policy.ts';
-import { type Left, leftOf, type Move, solToMove } from './plan.ts';
+import { type Left, leftBehind, type Move, solToMove } from './plan.ts';
 import { withRequester } from './requester.ts';
 import { occasionOf, planFor, type SweepOptions, signAll } from './sweep.ts';
 import { type Call, feeLamportsOf, transactionOf, wireOf } from './transactions.ts';
@@ -42,10 +41,16 @@ export async function signSweep(options: OfflineOptions): Promise<SignedSweep> {
     const plan = planFor(options, NOTHING_TRIED, found, occasion);
     const round = nextRound(found, plan, occasion);
     if (round === undefined)
-      return { transactions: [], left: leftBy(found, plan, [], priorityLamports), statements: [] };
+      return {
+        transactions: [],
+        left: leftBehind(found, plan.left, [...plan.closings, ...plan.tokens], priorityLamports),
+        statements: [],
+      };
     const moves = [...round.closings, ...round.tokens];
     const lamports = lamportsAfter(found, moves, priorityLamports);
+    const later = [...plan.closings, ...plan.tokens].filter((waiting) => !moves.includes(waiting));
     const sol = round.solLamports === 0n ? 0n : solToMove({ ...found, lamports }, priorityLamports).amount;
+    const after = { ...found, lamports: sol === 0n ? lamports : 0n };
     await confirm(found, plan);
     const { result, statement } = await asOwner((owner) =>
       client.enablePolicy({
@@ -72,7 +77,7 @@ export async function signSweep(options: OfflineOptions): Promise<SignedSweep> {
         )),
         ...(await sign('sol', sol === 0n ? [] : [solCalls(found, sol, priorityLamports)])),
       ],
-      left: leftBy(found, plan, moves, sol === 0n ? priorityLamports : undefined),
+      left: leftBehind(after, plan.left, later, priorityLamports),
       statements: [statement],
       policyHash: result.policyHash,
       panicCode: result.panicCode,
@@ -86,8 +91,8 @@ const toSend = (stage: ToSend['stage'], { signatureBase58, transaction }: Signed
   transaction: toBase64(transaction),
 });
 
-/** If all of them succeed, which the last transaction's amount depends on. */
-function lamportsAfter({ lamports, tokens }: Found, moves: readonly Move[], priorityLamports: bigint): bigint {
+/** If all of them succeed, which the last transaction’s amount depends on. A round is never more than can be paid. */
+function lamportsAfter({ lamports }: Found, moves: readonly Move[], priorityLamports: bigint): bigint {
   const paid = new Set<string>();
   let after = lamports;
   for (const { holdings, rentLamports, returnedLamports } of moves) {
@@ -97,23 +102,5 @@ function lamportsAfter({ lamports, tokens }: Found, moves: readonly Move[], prio
     if (rentLamports > 0n && !paid.has(mint)) after -= rentLamports;
     if (rentLamports > 0n) paid.add(mint);
   }
-  if (after < 0n && tokens.length > 0) throw new QvError('field_malformed', { path: 'lamports', value: 'too few' });
   return after;
-}
-
-function leftBy(
-  found: Found,
-  plan: { readonly closings: readonly Move[]; readonly tokens: readonly Move[]; readonly left: readonly Left[] },
-  moves: readonly Move[],
-  solLeftAt: bigint | undefined,
-): readonly Left[] {
-  const later = [...plan.closings, ...plan.tokens].filter((move) => !moves.includes(move));
-  const { reason = 'next-call' } = solLeftAt === undefined ? {} : solToMove(found, solLeftAt);
-  const sol: readonly Left[] =
-    solLeftAt === undefined || found.lamports === 0n ? [] : [{ what: 'sol', amount: found.lamports, reason }];
-  return [
-    ...sol,
-    ...plan.left,
-    ...later.flatMap(({ holdings }) => holdings.map((held) => leftOf(held, { reason: 'next-call' as const }))),
-  ];
 }

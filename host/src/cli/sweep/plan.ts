@@ -23,6 +23,7 @@ export const REASONS = {
   expired: 'No transaction was confirmed in time; nobody knows why.',
   'below-fee': 'It is less than the fee of moving it.',
   'below-rent': 'The destination has no account yet, and a new one has to hold more than that.',
+  kept: 'It is kept for what else is left: send the wallet some more SOL, or pick tokens with --mint.',
   'next-call': 'There is more than one call moves: call again.',
 } as const;
 export type Reason = keyof typeof REASONS;
@@ -110,7 +111,8 @@ function reasonToLeave(
   held: TokenHolding,
   mints: readonly Address[] | undefined,
 ): { readonly reason: Reason; readonly value?: string } | undefined {
-  if (mints !== undefined && !held.isNative && !mints.includes(held.mint)) return { reason: 'not-chosen' };
+  if (mints !== undefined && held.units > 0n && !held.isNative && !mints.includes(held.mint))
+    return { reason: 'not-chosen' };
   if (held.isFrozen) return { reason: 'account-frozen' };
   const own = held.extensions.find((extension) => !SAFE_ACCOUNT_EXTENSIONS.includes(extension));
   const foreign = held.mintExtensions.find((extension) => !SAFE_MINT_EXTENSIONS.includes(extension));
@@ -169,4 +171,27 @@ export function solToMove(
   if (amount <= 0n) return { amount: 0n, reason: 'below-fee' };
   if (!destinationExists && amount < BigInt(LIMITS.walletRentLamports)) return { amount: 0n, reason: 'below-rent' };
   return { amount };
+}
+
+/**
+ * What is left when nothing more is done.
+ * @param waiting what could move and did not
+ * @param sol why the SOL stays, where that is known
+ */
+export function leftBehind(
+  found: Pick<Found, 'lamports' | 'destinationExists'>,
+  left: readonly Left[],
+  waiting: readonly Move[],
+  priorityLamports: bigint,
+  sol?: { readonly reason: Reason; readonly value?: string },
+): readonly Left[] {
+  const movable = waiting.flatMap(({ holdings, rentLamports }) => {
+    const least = feeLamportsOf(priorityLamports) + rentLamports + BigInt(LIMITS.walletRentLamports);
+    return holdings.map((held) => leftOf(held, { reason: found.lamports >= least ? 'next-call' : 'sol-missing' }));
+  });
+  const isKept = movable.some(({ reason }) => reason === 'sol-missing');
+  const { reason = isKept ? 'kept' : 'next-call' } = solToMove(found, priorityLamports);
+  const stays: readonly Left[] =
+    found.lamports === 0n ? [] : [{ what: 'sol', amount: found.lamports, ...(sol ?? { reason }) }];
+  return [...stays, ...left, ...movable];
 }

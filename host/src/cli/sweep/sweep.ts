@@ -10,11 +10,11 @@ import type { Client, Signed } from '../../client/client.ts';
 import type { Owner, Signer } from '../../client/keys.ts';
 import { balanceOf, type Found, lookAt, recentBlockhash } from './found.ts';
 import { denialOf, nextRound, type Occasion, type Round, solCalls } from './last-policy.ts';
-import { type Left, leftOf, type Move, type Plan, planOf, type Reason, solToMove } from './plan.ts';
+import { type Left, leftBehind, leftOf, type Move, type Plan, planOf, type Reason, solToMove } from './plan.ts';
 import { withRequester } from './requester.ts';
 import type { Rpc } from './rpc.ts';
 import { type Outcome, sendAll } from './send.ts';
-import { type Call, feeLamportsOf, transactionOf, wireOf } from './transactions.ts';
+import { type Call, transactionOf, wireOf } from './transactions.ts';
 import type { WalletFacts } from './wallet-facts.ts';
 
 export interface SweepOptions {
@@ -259,12 +259,5 @@ async function whatIsLeft(options: SweepOptions, progress: Progress): Promise<re
 function leftIn(options: SweepOptions, progress: Progress, found: Found): readonly Left[] {
   const { priorityLamports } = options;
   const plan = planFor(options, progress, found, occasionOf(options, progress, found.wallet));
-  const movable = [...plan.closings, ...plan.tokens].flatMap(({ holdings, rentLamports }) => {
-    const isPayable = found.lamports >= feeLamportsOf(priorityLamports) + rentLamports;
-    return holdings.map((held) => leftOf(held, { reason: isPayable ? 'next-call' : 'sol-missing' }));
-  });
-  const { reason = 'next-call' } = solToMove(found, priorityLamports);
-  const sol: readonly Left[] =
-    found.lamports === 0n ? [] : [{ what: 'sol', amount: found.lamports, ...(progress.solFailed ?? { reason }) }];
-  return [...sol, ...plan.left, ...movable];
+  return leftBehind(found, plan.left, [...plan.closings, ...plan.tokens], priorityLamports, progress.solFailed);
 }

@@ -5,11 +5,12 @@
  * kept a copy signs without this enclave, and certificate and leaf say so.
  */
 import type { Address, Hash } from '@quantumvault/shared/brands.ts';
-import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
+import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { leafHash } from '@quantumvault/shared/evidence/leaf.ts';
 import {
   type MigrationStatement,
+  migrationNonce,
   migrationRowCodec,
   migrationStatementCodec,
   requireV2Parameters,
@@ -23,9 +24,6 @@ import { establish } from './create.ts';
 import type { LegacyKeys } from './migration/legacy-keys.ts';
 import { requireOperators } from './operators.ts';
 import { requireTimely } from './timely.ts';
-
-const NONCE_BYTES = 16;
-const NONCE_PURPOSE = utf8('qv/migration-nonce/v1');
 
 interface Begun {
   readonly statement: MigrationStatement;
@@ -88,7 +86,7 @@ export class Migrations {
     const { wallet, owner, requesters } = row;
     if (new Set(requesters).size !== requesters.length) throw new QvError('field_malformed', { path: 'requesters' });
     const { holdings } = this.#context;
-    const standing = () => holdings.unusedImport(wallet, owner);
+    const standing = () => holdings.unusedImport(wallet, owner, undefined);
     const begin = () => keys.begin(row, statement.parameters);
     if (request.dryRun) {
       standing();
@@ -98,13 +96,14 @@ export class Migrations {
     const created = await establish(this.#context, {
       deployment: statement.deployment,
       owner,
-      nonce: sha256(concatBytes(NONCE_PURPOSE, hash, rowHash)).subarray(0, NONCE_BYTES),
+      nonce: migrationNonce(hash, rowHash),
       requesters,
       statementHash: hash,
       before: statement.notAfter,
       beforeName: 'notAfter',
       kind: 'wallet-migrated',
       signers,
+      successor: undefined,
       begin,
       standing,
     });

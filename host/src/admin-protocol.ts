@@ -26,6 +26,12 @@
  *   {"command": "migration-row", "statement", "row", "index", "proof", "dryRun"?}  -> {"outcome", …}
  *   {"command": "migration-end", "statement"}                 -> {"ended": true}
  *
+ * and what migrates rows of v2 (admin/migration.ts):
+ *
+ *   {"command": "migration-begin", "statement", "sealed"}     -> {"begun": true}
+ *   {"command": "migration-row", "statement", "row", "index", "proof", "dryRun"?}  -> {"outcome", …}
+ *   {"command": "migration-end", "statement"}                 -> {"ended": true}
+ *
  * A reply is {"ok": true, "result": …} or {"ok": false, "error": {"code", "title", "retryable", "path"?, "value"?}}.
  * A scope is `fleet`, `wallet:<address>` or `requester:<key>`. Who may open the socket is decided by its file
  * permissions. Nothing here can sign, and what ends a freeze is signatures that the enclave verifies.
@@ -34,7 +40,7 @@ import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import type { OperatorSignedJson, StateJson } from './admin/succession-json.ts';
 import type { CredentialsState } from './credentials.ts';
 import type { FreezeReport, ResumeReport } from './freeze-report.ts';
-import type { SignedBytesJson } from './wire-json.ts';
+import type { ReceiptJson, SignedBytesJson } from './wire-json.ts';
 
 export interface AdminCommands {
   freeze: {
@@ -79,6 +85,26 @@ export interface AdminCommands {
     /** So many wallets the enclave held, and signs for no more. */
     readonly result: { readonly given: number };
   };
+  'migration-begin': {
+    /** `sealed`: base64. */
+    readonly arguments: { readonly statement: OperatorSignedJson; readonly sealed: string };
+    readonly result: { readonly begun: true };
+  };
+  'migration-row': {
+    /** `statement`: hex of its SHA-256. Row (canonical CBOR) and hashes of the proof in base64. */
+    readonly arguments: {
+      readonly statement: string;
+      readonly row: string;
+      readonly index: number;
+      readonly proof: readonly string[];
+      readonly dryRun?: boolean;
+    };
+    /** `there`: its wallet has a row of the same owner already. `opens`: a dry run found nothing wrong. */
+    readonly result:
+      | { readonly outcome: 'migrated'; readonly certificate: SignedBytesJson; readonly receipt: ReceiptJson }
+      | { readonly outcome: 'there' | 'opens' };
+  };
+  'migration-end': { readonly arguments: { readonly statement: string }; readonly result: { readonly ended: true } };
   /** Publishes what was decided by now, with its witnesses. */
   publish: { readonly arguments: Record<never, never>; readonly result: { readonly published: true } };
   'wallet-rotate': {

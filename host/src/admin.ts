@@ -7,6 +7,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { AdminDeps } from './admin/deps.ts';
 import { freeze } from './admin/freeze.ts';
 import { metrics } from './admin/metrics.ts';
+import { beginMigration, endMigration, migrateRow } from './admin/migration.ts';
 import { resume } from './admin/resume.ts';
 import { createRowKey } from './admin/row-key.ts';
 import { status } from './admin/status.ts';
@@ -28,6 +29,9 @@ const COMMANDS: Readonly<Record<AdminCommand, Perform>> = {
   release,
   take,
   'lease-show': leaseShow,
+  'migration-begin': beginMigration,
+  'migration-row': migrateRow,
+  'migration-end': endMigration,
   publish,
   'wallet-rotate': rotateWallet,
   metrics,

@@ -10,6 +10,8 @@ import type { AppDeps } from './app.ts';
 import { leafRecord } from './store/store.ts';
 import { receiptJson, signedBytesJson } from './wire-json.ts';
 
+export type NewWalletDeps = Pick<AppDeps, 'session' | 'store' | 'records' | 'now'>;
+
 export interface OwnersStatement {
   readonly owner: Address;
   /** 16 bytes of his, which stand for one statement. */
@@ -25,7 +27,11 @@ export interface Asked {
 }
 
 /** The reply as JSON text. @throws QvError nonce_reused, row_tampered, not_initialised, store_*, enclave_*, `ifTaken` */
-export async function newWallet(deps: AppDeps, statement: OwnersStatement, { ask, ifTaken }: Asked): Promise<string> {
+export async function newWallet(
+  deps: NewWalletDeps,
+  statement: OwnersStatement,
+  { ask, ifTaken }: Asked,
+): Promise<string> {
   // Without the row key the wallet could not be stored: better no wallet than one nobody has a row of.
   deps.session.requireRowMac();
   deps.records.requireRoom();
@@ -45,7 +51,7 @@ export async function newWallet(deps: AppDeps, statement: OwnersStatement, { ask
 
 /** @throws QvError nonce_reused, row_tampered */
 export async function knownReply(
-  { session, store }: AppDeps,
+  { session, store }: Pick<NewWalletDeps, 'session' | 'store'>,
   { owner, nonce, hash }: OwnersStatement,
 ): Promise<string | undefined> {
   const { rowKeys } = session;
@@ -60,7 +66,7 @@ export async function knownReply(
 
 /** Undefined when somebody else was first. */
 async function keep(
-  deps: AppDeps,
+  deps: NewWalletDeps,
   { owner, nonce, hash: statementHash }: OwnersStatement,
   { wallet, blobs, stateVersion, certificate, receipt }: NewWallet,
 ): Promise<string | undefined> {

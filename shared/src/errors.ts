@@ -148,6 +148,11 @@ export const ERRORS = {
     'No migration by this statement is under way in this boot: begin it, with the secret sealed to this boot.',
   ),
   migration_row_unknown: row(403, 'The statement that the operators signed does not list this row.'),
+  migration_row_repeated: row(
+    422,
+    'Rows of the list share an id, a wallet or a ciphertext; the value says which lines.',
+  ),
+  migration_rows_faulty: row(422, 'Rows of the list are malformed or repeated: qv migrate plan names each of them.'),
   migration_row_refused: row(
     422,
     'The row does not open with this secret and these parameters, or holds the key of another wallet.',

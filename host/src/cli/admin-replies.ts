@@ -73,6 +73,15 @@ const SHAPES: Shape = {
     flag(fields, 'already');
   },
   'lease-show': (fields) => count(fields, 'given'),
+  'migration-begin': (fields) => flag(fields, 'begun'),
+  'migration-row': (fields) => {
+    const outcome = fields.text('outcome');
+    if (!['migrated', 'there', 'opens'].includes(outcome)) throw fields.fault('outcome', 'unknown');
+    if (outcome !== 'migrated') return;
+    for (const key of ['bytes', 'signature']) inner(fields, 'certificate').text(key);
+    for (const key of ['leaf', 'signature']) inner(fields, 'receipt').text(key);
+  },
+  'migration-end': (fields) => flag(fields, 'ended'),
   publish: (fields) => flag(fields, 'published'),
   'wallet-rotate': (fields) => {
     flag(fields, 'rotated');

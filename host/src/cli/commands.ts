@@ -23,6 +23,11 @@ import { logExport } from './commands/log-export.ts';
 import { logFetch } from './commands/log-fetch.ts';
 import { measure } from './commands/measure.ts';
 import { metrics } from './commands/metrics.ts';
+import { migratePlan } from './commands/migrate-plan.ts';
+import { migrateRun } from './commands/migrate-run.ts';
+import { migrateSeal } from './commands/migrate-seal.ts';
+import { migrateSign } from './commands/migrate-sign.ts';
+import { migrateVerify } from './commands/migrate-verify.ts';
 import { panic } from './commands/panic.ts';
 import { policyCheck } from './commands/policy-check.ts';
 import { policyJudge } from './commands/policy-judge.ts';
@@ -78,6 +83,11 @@ export const COMMANDS: readonly Command[] = [
   initWitness,
   witness,
   importKey,
+  migratePlan,
+  migrateSign,
+  migrateSeal,
+  migrateRun,
+  migrateVerify,
   walletLook,
   walletSweep,
   walletRetire,

@@ -7,13 +7,13 @@
  * make a wallet somebody else's.
  */
 import type { Hash } from '../brands.ts';
+import { concatBytes, utf8 } from '../bytes.ts';
 import { QvError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
 import {
   bool,
   bootId,
   bytes,
-  encodeAs,
   field,
   fixed,
   type Infer,
@@ -27,7 +27,11 @@ import {
   time,
   u32,
 } from '../protocol/wire.ts';
-import { FACT, leafHash } from './leaf.ts';
+import { sha256 } from '../sha256.ts';
+import { FACT } from './leaf.ts';
+
+const NONCE_BYTES = 16;
+const NONCE_PURPOSE = utf8('qv/migration-nonce/v1');
 
 const scryptCost = struct({ n: field(0, u32), r: field(1, u32), p: field(2, u32) });
 
@@ -95,8 +99,10 @@ export const migrationStatementCodec = purposeStruct('qv/migrate-v2/v1', {
 });
 export type MigrationStatement = Infer<typeof migrationStatementCodec>;
 
-/** The leaf of one row. */
-export const migrationRowHash = (row: MigrationRow): Hash => leafHash(encodeAs(migrationRowCodec, row));
+/** The 16 bytes that stand for one row of one statement where a creation has its owner's nonce. */
+export function migrationNonce(statementHash: Hash, rowHash: Hash): Uint8Array {
+  return sha256(concatBytes(NONCE_PURPOSE, statementHash, rowHash)).subarray(0, NONCE_BYTES);
+}
 
 const unsupported = (path: string, value: string): QvError =>
   new QvError('migration_parameters_unsupported', { path, value });

@@ -48,6 +48,9 @@ const missing = (): string => harness.path('missing');
 const made = (name: string): string => harness.path(`${name}-${count}`);
 const nobody = 'http://127.0.0.1:9';
 
+const migrationInputs = (): string[] => ['--rows', missing(), '--parameters', missing()];
+const migrationEnclave = (): string[] => ['--deployment', 'test', '--url', nobody, '--pcrs', missing()];
+
 type Outcome = { readonly members: readonly string[] } | { readonly code: ErrorCode };
 
 /** Arguments, and what is to come of them: members of the answer, or the refusal's code. */
@@ -117,6 +120,20 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     { code: 'input_unreadable' },
   ],
   'lease apply': () => [[missing(), ...admin()], { code: 'input_unreadable' }],
+  'migrate plan': () => [migrationInputs(), { code: 'input_unreadable' }],
+  'migrate sign': () => [
+    [missing(), ...migrationInputs(), ...migrationEnclave(), '--operator-key', missing()],
+    { code: 'input_unreadable' },
+  ],
+  'migrate seal': () => [
+    [missing(), '--parameters', missing(), '--secret-file', missing(), ...migrationEnclave()],
+    { code: 'input_unreadable' },
+  ],
+  'migrate run': () => [[missing(), ...migrationInputs(), ...admin()], { code: 'input_unreadable' }],
+  'migrate verify': () => [
+    [...migrationInputs(), '--database', missing(), '--deployment', 'test', '--pcrs', missing()],
+    { code: 'input_unreadable' },
+  ],
   'init kms-key': () => [['--region', 'nowhere!', '--break-glass', 'x'], { code: 'field_malformed' }],
   'init kms-policy': () => [[...ROLES, '--pcr0', 'ab'.repeat(48), '--print'], { members: ['applied', 'policy'] }],
   'key-policy check': () => [[missing(), ...ROLES, '--pcr0', 'ab'.repeat(48)], { code: 'input_unreadable' }],

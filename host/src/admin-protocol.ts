@@ -7,6 +7,8 @@
  *   {"command": "status", "scope"?: text}                     -> AdminStatus
  *   {"command": "metrics"}                                    -> {"text": the Prometheus exposition format}
  *   {"command": "row-key-create"}                             -> {"created": true}
+ *   {"command": "row-key-rotate", "leaveEdited"?: true}       -> RowKeyReport and {"begun": boolean}
+ *   {"command": "row-key-status"}                             -> RowKeyReport
  *
  * and what moves wallets between boots (admin/succession.ts):
  *
@@ -40,6 +42,7 @@ import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import type { OperatorSignedJson, StateJson } from './admin/succession-json.ts';
 import type { CredentialsState } from './credentials.ts';
 import type { FreezeReport, ResumeReport } from './freeze-report.ts';
+import type { RowKeyReport } from './rotation/row-key.ts';
 import type { ReceiptJson, SignedBytesJson } from './wire-json.ts';
 
 export interface AdminCommands {
@@ -115,6 +118,13 @@ export interface AdminCommands {
   };
   metrics: { readonly arguments: Record<never, never>; readonly result: { readonly text: string } };
   'row-key-create': { readonly arguments: Record<never, never>; readonly result: { readonly created: true } };
+  'row-key-rotate': {
+    /** `leaveEdited`: begins nothing, and lets the present replacement leave behind what fits neither key. */
+    readonly arguments: { readonly leaveEdited?: true };
+    /** `begun`: by this command; else it was under way. */
+    readonly result: RowKeyReport & { readonly begun: boolean };
+  };
+  'row-key-status': { readonly arguments: Record<never, never>; readonly result: RowKeyReport };
 }
 
 export type AdminCommand = keyof AdminCommands;
@@ -127,6 +137,8 @@ export interface AdminStatus {
     readonly phase: string;
     /** base58; null before the boot key is born. */
     readonly boot: string | null;
+    /** When it was born, by trusted time, RFC 3339; null until the host has its record. */
+    readonly bornAt: string | null;
     readonly version: string;
     /** hex */
     readonly configHash: string;
@@ -154,6 +166,8 @@ export interface AdminStatus {
   readonly rowKey: boolean;
   /** Wallets, other than retired ones, that no second KMS key opens; null when the database does not answer. */
   readonly walletsWithoutSecond: number | null;
+  /** Whether another row key takes its place just now. */
+  readonly rowKeyState: RowKeyReport['state'];
   readonly store: boolean;
   /** Decisions the database has not taken yet. */
   readonly backlog: number;

@@ -9,7 +9,7 @@ import { freeze } from './admin/freeze.ts';
 import { metrics } from './admin/metrics.ts';
 import { beginMigration, endMigration, migrateRow } from './admin/migration.ts';
 import { resume } from './admin/resume.ts';
-import { createRowKey } from './admin/row-key.ts';
+import { createRowKey, rotateRowKey, rowKeyStatus } from './admin/row-key.ts';
 import { status } from './admin/status.ts';
 import { leaseShow, publish, release, take, wallets } from './admin/succession.ts';
 import { rotateWallet } from './admin/wallet-keys.ts';
@@ -36,6 +36,8 @@ const COMMANDS: Readonly<Record<AdminCommand, Perform>> = {
   'wallet-rotate': rotateWallet,
   metrics,
   'row-key-create': createRowKey,
+  'row-key-rotate': rotateRowKey,
+  'row-key-status': rowKeyStatus,
 };
 
 export interface AdminServer {

@@ -148,8 +148,8 @@ export class RowKeys implements UsesRowKey {
    */
   async begin(): Promise<boolean> {
     const { store, enclave, log, now } = this.#deps;
-    this.require();
     await this.look();
+    this.require();
     const from = this.#current;
     if (from === undefined || this.#next !== undefined) return false;
     const { blob } = await enclave.request('rowKeyCreate', {});

@@ -38,6 +38,7 @@ import { RemoteFreeze } from './remote-freeze/remote-freeze.ts';
 import { SlowSources } from './remote-freeze/slow-sources.ts';
 import { UsedSteps } from './remote-freeze/used-steps.ts';
 import { RetiredRowKeys } from './retired-row-keys.ts';
+import { RowKeyRotation } from './rotation/row-key.ts';
 import { WalletKeys } from './rotation/wallet-keys.ts';
 import { RowKeys } from './row-keys.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
@@ -176,6 +177,8 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       if (lost > 0) log.error({ decisions: lost }, 'decisions could not be written before the end');
     });
     const signals = parts.add(new Signals({ store, keys: rowKeys, log, now }), (part) => part.close());
+    // Undone before the session is, which wipes the keys.
+    const rotation = parts.add(new RowKeyRotation({ store, rowKeys, incidents, log, now }), (part) => part.close());
     const witnesses = config.witnesses.map((endpoint) => new WitnessClient(endpoint));
     // Undone after the last request under way was answered: with witnesses it waits for a round.
     const publisher = parts.add(new LogPublisher({ enclave: data, session, store, records, witnesses, log }), (part) =>
@@ -201,6 +204,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
       freezes,
       walletKeys: new WalletKeys({ store, session, enclave: data, records, log }),
       records,
+      rotation,
       publisher,
       credentials,
       metrics,
@@ -255,6 +259,7 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Run
     const expiry = setInterval(deleteExpired, EXPIRY_MILLISECONDS);
     parts.add(expiry, clearInterval);
     session.start();
+    rotation.start();
     publisher.start();
     return {
       url: urlOf(app.server.address() as AddressInfo, tls === undefined ? 'http' : 'https'),

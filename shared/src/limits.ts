@@ -329,6 +329,13 @@ export const LIMITS = {
   enclaveStatusMilliseconds: 1_000,
   /** At most so long between two tries to have the row key unwrapped. */
   rowKeyRetryMilliseconds: 10_000,
+  /** Records that are looked at, and sealed anew, at a time while the row key is replaced; and the pause after them. */
+  rowKeyPage: 64,
+  rowKeyPauseMilliseconds: 5,
+  /** How long a replacement waits before it looks again at records that somebody edited. */
+  rowKeyEditedMilliseconds: 30_000,
+  /** So many of these are named. */
+  rowKeyEdited: 32,
   enclaveReconnectMinMilliseconds: 50,
   enclaveReconnectMaxMilliseconds: 2_000,
   /** One freeze waits this long for each of enclave and database; they are asked at the same time (design 9). */

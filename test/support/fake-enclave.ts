@@ -85,7 +85,9 @@ export class FakeEnclave {
   stateVersion = 0n;
   /** Of the successor who claims or is cancelled. */
   delayDays = 30;
+  /** The first one; each further one is the SHA-256 of its blob. */
   rowKey = new Uint8Array(32).fill(7);
+  #rowKeys = 0;
   #keys = nacl.sign.keyPair();
   #receipts: Receipt[] = [];
   #frontier = EMPTY_FRONTIER;
@@ -93,7 +95,6 @@ export class FakeEnclave {
   #bootRecord: Receipt | undefined;
   /** By scope, the ids under which it is frozen, the last order's first. */
   readonly freezes = new Map<string, Uint8Array[]>();
-  #rowKeys = 0;
   #freezeCount = 0;
   readonly #listeners = new Map<string, Listener>();
   readonly #streams = new Set<Duplex>();

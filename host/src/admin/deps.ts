@@ -8,6 +8,7 @@ import type { Freezes } from '../freeze.ts';
 import type { Log } from '../log.ts';
 import type { HostMetrics } from '../metrics/metrics.ts';
 import type { Records } from '../records.ts';
+import type { RowKeyRotation } from '../rotation/row-key.ts';
 import type { WalletKeys } from '../rotation/wallet-keys.ts';
 import type { Store } from '../store/store.ts';
 
@@ -19,6 +20,7 @@ export interface AdminDeps {
   readonly freezes: Freezes;
   readonly records: Records;
   readonly walletKeys: WalletKeys;
+  readonly rotation: Pick<RowKeyRotation, 'begin' | 'leaveEdited' | 'report'>;
   readonly publisher: LogPublisher;
   readonly credentials: CredentialsSource;
   readonly metrics: Pick<HostMetrics, 'text'>;

@@ -1,5 +1,7 @@
 import { QvError } from '@quantumvault/shared/errors.ts';
 import type { JsonFields } from '@quantumvault/shared/json.ts';
+import type { AdminCommands } from '../admin-protocol.ts';
+import type { RowKeyReport } from '../rotation/row-key.ts';
 import type { AdminDeps } from './deps.ts';
 
 /**
@@ -19,4 +21,27 @@ export async function createRowKey(
   await session.refresh();
   if (!session.hasRowKey) await session.refresh();
   return { created: true };
+}
+
+/**
+ * Begins to replace the row key, if that is not under way, and says how far it is: the host goes on by itself.
+ * @throws QvError not_initialised, row_key_*, store_*, enclave_*, kms_*
+ */
+export async function rotateRowKey(
+  fields: JsonFields,
+  { rotation }: AdminDeps,
+): Promise<AdminCommands['row-key-rotate']['result']> {
+  const leaveEdited = fields.optionalBoolean('leaveEdited') ?? false;
+  fields.end();
+  if (leaveEdited) {
+    rotation.leaveEdited();
+    return { begun: false, ...rotation.report };
+  }
+  const begun = await rotation.begin();
+  return { begun, ...rotation.report };
+}
+
+export async function rowKeyStatus(fields: JsonFields, { rotation }: AdminDeps): Promise<RowKeyReport> {
+  fields.end();
+  return rotation.report;
 }

@@ -15,7 +15,7 @@ type Said = NonNullable<AdminStatus['enclave']>;
 export async function status(fields: JsonFields, deps: AdminDeps): Promise<AdminStatus> {
   const scope = fields.optional('scope') === undefined ? undefined : parseFreezeScope(fields.text('scope'));
   fields.end();
-  const { deployment, session, store, records, freezes, credentials, now, draining } = deps;
+  const { deployment, session, store, records, freezes, credentials, rotation, now, draining } = deps;
   // Whoever asks in an emergency is told within seconds, by hanging parts too.
   const answers = within(LIMITS.freezeTimeoutMilliseconds, store.ping()).then(
     () => true,
@@ -39,6 +39,7 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
         : {
             phase: said.phase,
             boot: said.boot ?? null,
+            bornAt: session.bornAt === undefined ? null : instant(session.bornAt),
             version: said.version,
             configHash: toHex(said.configHash),
             kmsKeyArn: said.kmsKeyArn,
@@ -56,6 +57,7 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
     },
     rowKey: session.hasRowKey,
     walletsWithoutSecond,
+    rowKeyState: rotation.report.state,
     store: storeAnswers,
     backlog: records.backlog,
     freezes: held.slice(0, LIMITS.statusFreezes).map(hostFreeze),

@@ -39,6 +39,7 @@ const SHAPES: Shape = {
     if (credentials.required('expiresAt') !== null) credentials.text('expiresAt');
     const fault = credentials.required('fault');
     if (fault !== null && !isErrorCode(fault)) throw credentials.fault('fault', 'unknown');
+    fields.text('rowKeyState');
     if (fields.required('walletsWithoutSecond') !== null) count(fields, 'walletsWithoutSecond');
     count(fields, 'backlog');
     count(fields, 'freezeCount');
@@ -49,7 +50,7 @@ const SHAPES: Shape = {
     const enclave = nullable(fields, 'enclave');
     if (enclave === undefined) return;
     for (const key of ['phase', 'version', 'configHash', 'kmsKeyArn', 'leaves']) enclave.text(key);
-    for (const key of ['boot', 'freezeId', 'time']) if (enclave.required(key) !== null) enclave.text(key);
+    for (const key of ['boot', 'bornAt', 'freezeId', 'time']) if (enclave.required(key) !== null) enclave.text(key);
     for (const key of items(enclave, 'kmsKeys')) {
       for (const name of ['keyArn', 'use']) key.text(name);
       flag(key, 'avoided');
@@ -88,6 +89,11 @@ const SHAPES: Shape = {
     fields.text('at');
   },
   'row-key-create': (fields) => flag(fields, 'created'),
+  'row-key-rotate': (fields) => {
+    flag(fields, 'begun');
+    rowKeyReport(fields);
+  },
+  'row-key-status': rowKeyReport,
 };
 
 /** @throws QvError with the code of a refusal; response_malformed for everything that is no reply to `command` */
@@ -111,6 +117,17 @@ function refusal(error: JsonFields): QvError {
     error.optional(key) === undefined ? [] : [[key, error.text(key)] as const],
   );
   return new QvError(code, Object.fromEntries(facts));
+}
+
+function rowKeyReport(fields: JsonFields): void {
+  if (!['current', 'replacing', 'edited', 'unknown'].includes(fields.text('state')))
+    throw fields.fault('state', 'unknown');
+  for (const key of ['key', 'since', 'replaces']) if (fields.required(key) !== null) fields.text(key);
+  for (const key of ['examined', 'resealed', 'editedCount']) count(fields, key);
+  for (const wallet of fields.list('edited'))
+    if (typeof wallet !== 'string') throw fields.fault('edited', 'not a list of strings');
+  const fault = fields.required('fault');
+  if (fault !== null && !isErrorCode(fault)) throw fields.fault('fault', 'unknown');
 }
 
 /** Held since when, or why not. */

@@ -39,6 +39,7 @@ import { releaseTake } from './commands/release-take.ts';
 import { restore } from './commands/restore.ts';
 import { resume } from './commands/resume.ts';
 import { resumeStatement } from './commands/resume-statement.ts';
+import { rotateRowKey } from './commands/rotate-row-key.ts';
 import { status } from './commands/status.ts';
 import { successorCancel } from './commands/successor-cancel.ts';
 import { successorClaim } from './commands/successor-claim.ts';
@@ -77,6 +78,7 @@ export const COMMANDS: readonly Command[] = [
   initKmsPolicy,
   keyPolicyCheck,
   initRowKey,
+  rotateRowKey,
   initOperator,
   initTotp,
   initApiToken,

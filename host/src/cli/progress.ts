@@ -40,6 +40,19 @@ export function progressBar(
   };
 }
 
+/** For work of which nobody knows how much there is. */
+export function progressLine(stream: NodeJS.WritableStream): {
+  readonly update: (text: string) => void;
+  /** Leaves no trace of the line. */
+  readonly clear: () => void;
+} {
+  if (!('isTTY' in stream) || stream.isTTY !== true) return { update: () => {}, clear: () => {} };
+  return {
+    update: (text) => void stream.write(`${ERASE_LINE}${text}`),
+    clear: () => void stream.write(ERASE_LINE),
+  };
+}
+
 function barText(label: string, done: number, total: number): string {
   const part = total === 0 ? 1 : Math.min(1, done / total);
   const full = Math.floor(part * WIDTH);

@@ -3,10 +3,10 @@
  * freezes it may not know of, credentials, its boot record for the log, the row key. One loop asks for the status and
  * does what is missing; nothing here is done on the path of a request.
  */
-import type { BootId } from '@quantumvault/shared/brands.ts';
+import type { BootId, TimeMs } from '@quantumvault/shared/brands.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { FLEET } from '@quantumvault/shared/evidence/freeze-scope.ts';
-import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
+import { decodeLeaf, type Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { CredentialsSource } from '../credentials.ts';
@@ -62,6 +62,11 @@ export class EnclaveSession {
   /** True when requests for signatures may succeed. */
   get serving(): boolean {
     return this.#status?.phase === 'serving' && this.#boot !== undefined;
+  }
+
+  /** When the boot key of the enclave that answers was born: the time of leaf 0, which is trusted time. */
+  get bornAt(): TimeMs | undefined {
+    return this.#boot && decodeLeaf(this.#boot.record.leaf).time;
   }
 
   get hasRowKey(): boolean {

@@ -25,6 +25,12 @@ export function collectEnclave({ registry }: Pick<HostMetrics, 'registry'>, deps
       if (boot !== undefined && version !== undefined) this.set({ boot, version }, 1);
     },
   });
+  gauge(
+    registry,
+    'qv_enclave_boot_timestamp_seconds',
+    'When the present boot key was born, by trusted time, since 1970. NaN while no boot is known.',
+    () => (session.bornAt ?? Number.NaN) / 1000,
+  );
   const age = 'NaN while the enclave does not say.';
   gauge(
     registry,

@@ -4,13 +4,14 @@
  */
 import type { TimeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { Gauge } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
 import { type CredentialsSource, stateOfCredentials } from '../credentials.ts';
 import type { EnclaveClient } from '../enclave/client.ts';
 import type { EnclaveSession } from '../enclave/session.ts';
 import type { LogPublisher } from '../evidence/publisher.ts';
 import type { Freezes } from '../freeze.ts';
 import type { Records } from '../records.ts';
+import type { RowKeyRotation } from '../rotation/row-key.ts';
 import type { Store } from '../store/store.ts';
 import { within } from '../within.ts';
 import { absoluteCounter, flag, gauge, gaugeBy } from './collected.ts';
@@ -21,9 +22,10 @@ export interface StateDeps {
   readonly deployment: string;
   readonly store: Pick<Store, 'ping' | 'countWithoutSecond'>;
   readonly enclave: Pick<EnclaveClient, 'connection'>;
-  readonly session: Pick<EnclaveSession, 'status' | 'serving' | 'hasRowKey'>;
+  readonly session: Pick<EnclaveSession, 'status' | 'serving' | 'hasRowKey' | 'bornAt'>;
   readonly freezes: Pick<Freezes, 'held'>;
   readonly records: Pick<Records, 'backlog' | 'statesWaiting'>;
+  readonly rotation: Pick<RowKeyRotation, 'report'>;
   readonly publisher: Pick<LogPublisher, 'published'>;
   readonly credentials: CredentialsSource;
   readonly now: () => TimeMs;
@@ -43,6 +45,7 @@ export function collectState(metrics: Pick<HostMetrics, 'registry'>, deps: State
   gauge(registry, 'qv_row_key', '1 when the host has the key that rows are checked with.', () =>
     flag(session.hasRowKey),
   );
+  collectRowKey(registry, deps.rotation);
   collectEnclave(metrics, deps);
 
   gaugeBy(registry, 'qv_freezes', 'Freezes that the host holds, by what they freeze.', 'scope', FREEZE_SCOPES, (kind) =>
@@ -87,5 +90,29 @@ export function collectState(metrics: Pick<HostMetrics, 'registry'>, deps: State
     'qv_store_states_waiting',
     'Sealed states that the database has not taken yet.',
     () => records.statesWaiting,
+  );
+}
+
+function collectRowKey(registry: Registry, rotation: StateDeps['rotation']): void {
+  gauge(registry, 'qv_row_key_replacing', '1 while another row key takes the place of this one.', () =>
+    flag(rotation.report.replaces !== null),
+  );
+  gauge(
+    registry,
+    'qv_row_key_edited',
+    'Wallets whose row fits neither key, while the row key is being replaced: they hold it up.',
+    () => rotation.report.editedCount,
+  );
+  absoluteCounter(
+    registry,
+    'qv_row_key_resealed_total',
+    'Records that this host has put under the next row key, of the present or last replacement.',
+    () => rotation.report.resealed,
+  );
+  gauge(
+    registry,
+    'qv_row_key_since_timestamp_seconds',
+    'Since when all is written under this row key, since 1970. NaN for a deployment’s first one.',
+    () => (rotation.report.since === null ? Number.NaN : Date.parse(rotation.report.since) / 1000),
   );
 }

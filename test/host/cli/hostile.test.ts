@@ -36,10 +36,18 @@ afterAll(async () => {
 
 const held = { held: true, at: EVIL, elapsedMilliseconds: 1 };
 const STATUS = {
-  ...{ deployment: EVIL, draining: false, rowKey: true, store: true, backlog: 0, walletsWithoutSecond: 2 },
+  ...{
+    deployment: EVIL,
+    draining: false,
+    rowKey: true,
+    rowKeyState: 'edited',
+    store: true,
+    backlog: 0,
+    walletsWithoutSecond: 2,
+  },
   credentials: { state: EVIL, expiresAt: EVIL, fault: null },
   enclave: {
-    ...{ phase: EVIL, boot: EVIL, version: EVIL, configHash: EVIL, kmsKeyArn: EVIL },
+    ...{ phase: EVIL, boot: EVIL, bornAt: EVIL, version: EVIL, configHash: EVIL, kmsKeyArn: EVIL },
     kmsKeys: [
       { keyArn: EVIL, use: 'second', avoided: true },
       { keyArn: EVIL, use: EVIL, avoided: false },
@@ -110,6 +118,28 @@ describe('an admin socket that lies', () => {
       expect((stdout + stderr).length).toBeGreaterThan(10);
       expect(stdout + stderr).not.toMatch(DRIVES);
       expect(stdout + stderr).not.toMatch(/\n\s+at /);
+    }
+  });
+
+  test('a report on the row key is printed as text, and one that is none is refused', async () => {
+    const ask = () => qv('rotate', 'row-key', '--status', ...admin());
+    line = JSON.stringify({ ok: true, result: REPORT });
+    const { exit, stdout, stderr } = await ask();
+    expect(exit).toBe(6);
+    expect(stdout + stderr).not.toMatch(DRIVES);
+    for (const change of [
+      { state: EVIL },
+      { key: 1 },
+      { edited: [1] },
+      { editedCount: '2' },
+      { fault: EVIL },
+      { resealed: -1 },
+    ]) {
+      line = JSON.stringify({ ok: true, result: { ...REPORT, ...change } });
+      expect((await ask()).exit).not.toBe(6);
+      expect(await qvJson('rotate', 'row-key', '--status', ...admin())).toMatchObject({
+        error: { code: 'response_malformed' },
+      });
     }
   });
 

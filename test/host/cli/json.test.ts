@@ -138,6 +138,12 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
   'init kms-policy': () => [[...ROLES, '--pcr0', 'ab'.repeat(48), '--print'], { members: ['applied', 'policy'] }],
   'key-policy check': () => [[missing(), ...ROLES, '--pcr0', 'ab'.repeat(48)], { code: 'input_unreadable' }],
   'init row-key': () => [admin(), { code: 'already_initialised' }],
+  'rotate row-key': () => [
+    admin(),
+    {
+      members: ['begun', 'state', 'key', 'since', 'replaces', 'examined', 'resealed', 'edited', 'editedCount', 'fault'],
+    },
+  ],
   'init operator': () => [['--operator-key', harness.path('operator.pem')], { members: ['key'] }],
   'init totp': () => [['--login', 'ann', '--file', made('operators')], { members: ['login', 'file', 'uri'] }],
   'init api-token': () => [

@@ -1,13 +1,16 @@
 /** Budgets as metrics: of the wallets that the configuration names, as the enclave told, and not on a scrape's time. */
+
 import type { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import type { EnclaveSession } from '@quantumvault/host/enclave/session.ts';
 import { silentLog } from '@quantumvault/host/log.ts';
 import { BudgetMetrics } from '@quantumvault/host/metrics/budgets.ts';
 import { HostMetrics } from '@quantumvault/host/metrics/metrics.ts';
+import type { RowMac } from '@quantumvault/host/row-mac.ts';
 import type { Store } from '@quantumvault/host/store/store.ts';
 import { type Address, timeMs } from '@quantumvault/shared/brands.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { describe, expect, it } from 'vitest';
+import { holding } from '../../support/row-keys.ts';
 import { until } from '../../support/temporary.ts';
 import { Harness } from '../harness.ts';
 import { parseExposition, sampleValue } from './exposition.ts';
@@ -27,7 +30,8 @@ function setUp(everyMilliseconds: number) {
     },
   } as unknown as EnclaveClient;
   const store = { getWallet: async () => ({ policy: new Uint8Array(1), policyMac: new Uint8Array(1) }) };
-  const session = { requireRowMac: () => ({ verify: (row: unknown) => row }) } as unknown as EnclaveSession;
+  const rowKeys = holding({ verify: (row: unknown) => row } as unknown as RowMac);
+  const session = { rowKeys } as unknown as EnclaveSession;
   const metrics = new HostMetrics();
   const deps = { store: store as unknown as Store, session, enclave, log: silentLog };
   new BudgetMetrics(metrics, ['a', 'b'] as Address[], deps, everyMilliseconds);

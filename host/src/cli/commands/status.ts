@@ -49,7 +49,7 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
         'Enclave',
         `${enclave.phase}, version ${enclave.version}; wallets: ${enclave.wallets}, leaves: ${enclave.leaves}`,
       ],
-      ['Boot', enclave.boot ?? 'not born yet'],
+      ['Boot', `${enclave.boot ?? 'not born yet'}${enclave.bornAt === null ? '' : `, born ${enclave.bornAt}`}`],
       ['Trusted time', enclave.time ?? 'none'],
       ['Configuration', enclave.configHash],
       ['KMS key', enclave.kmsKeyArn],
@@ -62,6 +62,8 @@ function render(found: AdminStatus, problems: readonly string[], style: Style): 
     }
   }
   rows.push(['Credentials', credentialsText(found.credentials)]);
+  if (found.rowKeyState === 'replacing') rows.push(['Row key', 'being replaced']);
+  if (found.rowKeyState === 'edited') rows.push(['Row key', 'replacement held up: qv rotate row-key --status']);
   rows.push(['Database', `${found.store ? 'answers' : 'does not answer'}, ${backlog} decisions not stored yet`]);
   for (const freeze of freezes) rows.push(['Frozen', frozenText(freeze, enclave?.boot ?? null)]);
   if (freezeCount > freezes.length) rows.push(['Frozen', `and ${freezeCount - freezes.length} more`]);

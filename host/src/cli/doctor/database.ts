@@ -129,6 +129,15 @@ function rowKey(isThere: boolean, facts: Facts): Finding {
       'the row key is there, but the host could not have it unwrapped',
       'See enclave, credentials and kms.',
     );
+  if (status?.rowKeyState === 'edited')
+    return failed(
+      'database',
+      'the row key is not replaced while rows fit neither key: somebody edited them',
+      'qv rotate row-key --status names them; the runbook says what next.',
+      'row_tampered',
+    );
+  if (status?.rowKeyState === 'replacing')
+    return ok('database', 'the row key is there, and being replaced: qv rotate row-key --status');
   return ok('database', 'the row key is there');
 }
 

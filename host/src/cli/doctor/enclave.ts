@@ -14,6 +14,7 @@ export function checkAddon({ config, data, control }: Facts): Finding {
 
 const START =
   'Is it running? nitro-cli describe-enclaves; systemctl status qv-enclave@a. Started anew it is another boot, without wallets: see the runbook.';
+const DAY_MILLISECONDS = 86_400_000;
 const PORT = 'The other address answers: is this one the enclave’s, and of the same enclave?';
 
 export function checkEnclave(facts: Facts): readonly Finding[] {
@@ -56,7 +57,7 @@ export function checkEnclave(facts: Facts): readonly Finding[] {
         'Is the host’s configuration this file? Restart it.',
       ),
     );
-  findings.push(phase(status));
+  findings.push(phase(status, bootAge(said?.boot === status.boot ? said?.bornAt : undefined)));
   return findings;
 }
 
@@ -70,8 +71,16 @@ function dead(name: 'data' | 'control', facts: Facts): readonly Finding[] {
   return [failed('enclave', `${where}: ${reasonOf(answer.error)}`, 'value' in other ? PORT : START, code)];
 }
 
-function phase({ phase: now, boot, version, wallets, configHash }: ReplyOf<'status'>): Finding {
-  const who = `boot ${boot ?? 'not born yet'}, version ${version}, wallets: ${wallets}, configuration ${Buffer.from(configHash).toString('hex')}`;
+/** In whole days, for those who replace boot keys on schedule: as its host says. */
+function bootAge(bornAt: string | null | undefined): string {
+  const born = Date.parse(bornAt ?? '');
+  return Number.isNaN(born)
+    ? ''
+    : `, its key ${Math.max(0, Math.floor((Date.now() - born) / DAY_MILLISECONDS))} days old`;
+}
+
+function phase({ phase: now, boot, version, wallets, configHash }: ReplyOf<'status'>, age: string): Finding {
+  const who = `boot ${boot ?? 'not born yet'}${age}, version ${version}, wallets: ${wallets}, configuration ${Buffer.from(configHash).toString('hex')}`;
   if (now === 'serving') return ok('enclave', `serving: ${who}`);
   // The freeze itself is another check's.
   if (now === 'frozen') return ok('enclave', `frozen: ${who}`);

@@ -59,6 +59,11 @@ const STATUS = {
   freezeCount: 1,
 };
 
+const REPORT = {
+  ...{ state: 'edited', key: EVIL, since: EVIL, replaces: EVIL, examined: 1, resealed: 1 },
+  ...{ edited: [EVIL], editedCount: 2, fault: null },
+};
+
 describe('an admin socket that lies', () => {
   const malformed: [string, string[], unknown][] = [
     ['garbage', ['status'], 'x'],

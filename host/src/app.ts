@@ -192,10 +192,11 @@ export function buildApp(deps: AppDeps): FastifyInstance {
   app.setErrorHandler((error, request, reply) =>
     inTrace(request, async () => {
       try {
-        return (await relayed(deps, error, request, reply)) ?? sendProblem(request, reply, error);
+        if (!(await relayed(deps, error, request, reply))) sendProblem(request, reply, error);
       } catch (refusal) {
-        return sendProblem(request, reply, refusal);
+        sendProblem(request, reply, refusal);
       }
+      return reply;
     }),
   );
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, new QvError('route_unknown')));

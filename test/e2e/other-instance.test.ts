@@ -35,7 +35,7 @@ beforeAll(async () => {
 });
 afterAll(() => stack?.stop());
 
-describe('a planned move to another instance', () => {
+describe('a planned move to another instance', { timeout: 120_000 }, () => {
   it('starts there with a backup, and the new enclave proves itself', async () => {
     mkdirSync(join(stack.dir, 'other-instance'));
     enclave = await stack.startEnclave('enclave-other');

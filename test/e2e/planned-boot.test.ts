@@ -3,6 +3,7 @@
  * in KMS; boot, import and recipient keys are others afterwards, and whoever trades notices nothing.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { transfer } from '../stack/scenario.ts';
 import { startTrader, type Trader } from '../stack/upgrade/trader.ts';
 import { Upgrade } from '../stack/upgrade/upgrade.ts';
 
@@ -11,13 +12,13 @@ let trader: Trader | undefined;
 
 beforeAll(async () => {
   upgrade = await Upgrade.start();
-});
+}, 120_000);
 afterAll(async () => {
   await trader?.stop();
   await upgrade?.stop();
 });
 
-it('goes from boot to boot without one failed request', async () => {
+it('goes from boot to boot without one failed request', { timeout: 180_000 }, async () => {
   const client = upgrade.clientOf(upgrade.front.url, 'old');
   const trading = await upgrade.openWallet(client);
   for (let count = 0; count < 4; count++) await upgrade.openWallet(client);
@@ -28,6 +29,12 @@ it('goes from boot to boot without one failed request', async () => {
   upgrade.pointFront(upgrade.second);
   await trader.more(3);
   expect(trader.signed.get(to)).toBeUndefined();
+  // Whoever comes only now has the new boot prove itself, and then the one that signed.
+  const early = upgrade.clientOf(upgrade.front.url, 'old');
+  expect((await early.connect()).boot).toBe(to);
+  const { wire } = transfer(trading.wallet, trading.destination, 1_000n);
+  const request = { wallet: trading.wallet, transaction: wire, requester: trading.requesterKey.signer };
+  expect((await early.sign(request)).leaf.boot).toBe(from);
   await upgrade.order('order');
   expect(await upgrade.move('order')).toMatchObject({ ok: true, released: 5, taken: 5, published: true });
   await upgrade.untilHeld(0, upgrade.stack);

@@ -17,6 +17,7 @@ import { qvJson } from '../host/cli/call.ts';
 import { transfer } from '../stack/scenario.ts';
 import { untilReady } from '../stack/stack.ts';
 import { type OwnedWallet, Upgrade } from '../stack/upgrade/upgrade.ts';
+import { expectCode } from '../support/codes.ts';
 import { noteCode } from '../support/codes-seen.ts';
 import { until } from '../support/temporary.ts';
 
@@ -39,7 +40,7 @@ beforeAll(async () => {
   await upgrade.allow('old', 'next');
   await upgrade.startBeside();
   upgrade.pointFront(upgrade.second);
-});
+}, 120_000);
 afterAll(() => upgrade?.stop());
 
 /** Wallets of the old enclave. */
@@ -101,10 +102,28 @@ async function restartSecondHost(): Promise<void> {
   upgrade.pointFront(upgrade.second);
 }
 
-describe('a host dies', () => {
+describe('clients', { timeout: 120_000 }, () => {
+  it('believe no image that they do not name, whichever host passes its signature on', async () => {
+    const [own] = (await openOld(1)) as [OwnedWallet];
+    const { wallet, destination, requesterKey } = own;
+    const { wire } = transfer(wallet, destination, 1_000n);
+    const request = { wallet, transaction: wire, requester: requesterKey.signer };
+    // The host that they ask runs the next image, and the wallet is still the old one's.
+    const next = upgrade.clientOf(upgrade.front.url, 'next');
+    await expectCode(next.sign(request), 'attestation_pcrs_not_allowed');
+    const both = upgrade.clientOf(upgrade.front.url, 'old', 'next');
+    expect((await both.sign(request)).leaf.boot).toBe(await upgrade.bootOf(upgrade.stack));
+    expect(await upgrade.move(await newOrder(own))).toMatchObject({ ok: true, taken: 1 });
+    const old = upgrade.clientOf(upgrade.front.url, 'old');
+    await expectCode(old.sign(request), 'attestation_pcrs_not_allowed');
+    expect((await both.sign(request)).leaf.boot).toBe(await upgrade.bootOf(upgrade.second));
+  });
+});
+
+describe('a host dies', { timeout: 120_000 }, () => {
   it('the old one, between the enclave’s release and what the database has of it', async () => {
     const wallets = await openOld(3);
-    const order = await newOrder();
+    const order = await newOrder(...wallets);
     const unlock = lockDatabase();
     const stuck = await upgrade.move(order);
     expect(stuck).toMatchObject({ ok: false, released: 0, taken: 0 });
@@ -149,7 +168,7 @@ describe('a host dies', () => {
   });
 });
 
-describe('qv dies', () => {
+describe('qv dies', { timeout: 120_000 }, () => {
   it('in the midst of moving: the same command goes on', async () => {
     const wallets = await openOld(12);
     const order = await newOrder(...wallets);
@@ -167,7 +186,7 @@ describe('qv dies', () => {
   });
 });
 
-describe('a host that tampers with a release in transit', () => {
+describe('a host that tampers with a release in transit', { timeout: 120_000 }, () => {
   it('is refused, whatever it changes, and the release itself still counts', async () => {
     const [wallet, other] = (await openOld(2)) as [OwnedWallet, OwnedWallet];
     const order = await newOrder(wallet, other);
@@ -202,7 +221,7 @@ describe('a host that tampers with a release in transit', () => {
   });
 });
 
-describe('an enclave dies', () => {
+describe('an enclave dies', { timeout: 120_000 }, () => {
   /** By three of the next image's four operators. */
   async function lease(name: string, from: string, ...more: readonly string[]) {
     const { url, adminSocket } = upgrade.second;

@@ -92,7 +92,9 @@ describe('what the enclave here does not hold', () => {
     expect(one?.headers['traceparent']).toContain('1'.repeat(32));
     expect(Number(one?.headers['x-request-timeout-ms'])).toBeLessThanOrEqual(5_000);
     expect(one?.headers['cookie']).toBeUndefined();
-    expect(host.logLines.some((line) => line.includes('"relayed":true'))).toBe(true);
+    const line = host.logLines.find((text) => text.includes('"relayed":true'));
+    expect(JSON.parse(line ?? '{}')).toMatchObject({ status: 403, code: 'policy_denied', wallet: host.wallet });
+    expect(host.logLines.some((text) => text.includes('already sent'))).toBe(false);
     // The decision is the peer's to write down.
     expect(host.rows('replies')).toHaveLength(0);
   });

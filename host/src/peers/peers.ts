@@ -5,7 +5,7 @@
  *
  * A peer is believed what this host is: nothing that counts. It only carries what callers verify themselves.
  */
-import { QvError } from '@quantumvault/shared/errors.ts';
+import { type ErrorCode, isErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { outgoingTrace } from '../trace/request-trace.ts';
@@ -40,6 +40,8 @@ export interface PeerAnswer {
   readonly contentType: string;
   readonly retryAfter: string | null;
   readonly body: Uint8Array;
+  /** Of a refusal. */
+  readonly code: ErrorCode | undefined;
 }
 
 export class Peers {
@@ -59,7 +61,7 @@ export class Peers {
   async answer(request: PeerRequest): Promise<PeerAnswer> {
     for (const origin of this.#origins) {
       const answer = await this.#ask(origin, request);
-      if (answer !== undefined && !isHeldElsewhere(answer)) return answer;
+      if (answer !== undefined && answer.code !== 'wallet_held_elsewhere') return answer;
     }
     throw new QvError('wallet_in_transit', { path: 'wallet' });
   }
@@ -74,7 +76,7 @@ export class Peers {
     const question = { ...request, method: 'GET', url: `/v1/attestation?nonce=${nonce}`, body: undefined };
     for (const origin of this.#origins) {
       const answer = await this.#ask(origin, question);
-      if (answer?.status === 200 && textIn(answer, 'boot') === boot) return new TextDecoder().decode(answer.body);
+      if (answer?.status === 200 && textIn(answer.body, 'boot') === boot) return new TextDecoder().decode(answer.body);
     }
     throw new QvError('boot_unknown', { path: 'boot' });
   }
@@ -99,11 +101,15 @@ export class Peers {
         signal: AbortSignal.timeout(milliseconds + LIMITS.storeTimeoutMilliseconds),
         ...(body && { body: Uint8Array.from(body) }),
       });
+      const { status, ok } = response;
+      const bytes = await readBounded(response);
+      const code = ok ? undefined : textIn(bytes, 'code');
       return {
-        status: response.status,
+        status,
         contentType: response.headers.get('content-type') ?? 'application/json',
         retryAfter: response.headers.get('retry-after'),
-        body: await readBounded(response),
+        body: bytes,
+        code: isErrorCode(code) ? code : undefined,
       };
     } catch {
       return undefined;
@@ -120,10 +126,7 @@ function headersOf({ headers }: PeerRequest): Record<string, string> {
   );
 }
 
-const isHeldElsewhere = (answer: PeerAnswer): boolean =>
-  answer.status === 409 && textIn(answer, 'code') === 'wallet_held_elsewhere';
-
-function textIn({ body }: PeerAnswer, key: string): string | undefined {
+function textIn(body: Uint8Array, key: string): string | undefined {
   try {
     const value = new JsonFields(parseStrictJson(body)).optional(key);
     return typeof value === 'string' ? value : undefined;

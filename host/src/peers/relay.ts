@@ -18,7 +18,8 @@ const ROUTES: readonly (string | undefined)[] = [
 type RelayDeps = Pick<AppDeps, 'peers' | 'freezes' | 'records'>;
 
 /**
- * Answers with what a peer says, if the enclave behind this host holds the wallet not. Undefined: it is ours to refuse.
+ * Answers with what a peer says, if the enclave behind this host does not hold the wallet.
+ * @returns false: it is ours to refuse. Not the reply: whoever waits for one waits until it is sent
  * @throws QvError wallet_in_transit, deadline_exceeded; frozen, wallet_retired: the answer does not leave
  */
 export async function relayed(
@@ -26,11 +27,10 @@ export async function relayed(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
-): Promise<FastifyReply | undefined> {
+): Promise<boolean> {
   const route = request.routeOptions.url;
   const isOurs = !(error instanceof EnclaveRefusal) || error.code !== 'wallet_held_elsewhere';
-  if (peers === undefined || isOurs || !ROUTES.includes(route) || request.headers[RELAYED] !== undefined)
-    return undefined;
+  if (peers === undefined || isOurs || !ROUTES.includes(route) || request.headers[RELAYED] !== undefined) return false;
   const answer = await peers.answer({
     method: request.method,
     url: request.url,
@@ -44,9 +44,10 @@ export async function relayed(
     records.requireLive(subject.wallet);
     freezes.requireOpen(subject);
   }
-  factsOf(request).relayed = true;
+  Object.assign(factsOf(request), { relayed: true, ...(answer.code && { code: answer.code }) });
   if (answer.retryAfter !== null) reply.header('retry-after', answer.retryAfter);
-  return reply.code(answer.status).type(answer.contentType).send(Buffer.from(answer.body));
+  reply.code(answer.status).type(answer.contentType).send(Buffer.from(answer.body));
+  return true;
 }
 
 /** What of a request is passed on with whatever is asked. @throws QvError deadline_exceeded, field_malformed */

@@ -64,6 +64,8 @@ describe('policies as qv and the template write them', () => {
     expect(check(written(old, next), both)).toEqual({ images: [old, next], findings: [] });
     expect(check(policyOf(hexes(OLD), instanceRoleArn), expected)).toEqual({ images: [old], findings: [] });
     expect(check(unusedKeyPolicy(breakGlassArn), { ...expected, images: [] })).toEqual({ images: [], findings: [] });
+    const regions = keyPolicy({ breakGlassArn, instanceRoleArn, pcr0s: [old], isMultiRegion: true });
+    expect(check(regions)).toEqual({ images: [old], findings: [] });
   });
 
   it('an image too many, one too few, and one that was retired and is still there', () => {

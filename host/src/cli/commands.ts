@@ -15,6 +15,7 @@ import { initTotp } from './commands/init-totp.ts';
 import { initWitness } from './commands/init-witness.ts';
 import { inspectAttestation } from './commands/inspect-attestation.ts';
 import { keyPolicyCheck } from './commands/key-policy-check.ts';
+import { keyPolicyRole } from './commands/key-policy-role.ts';
 import { kill } from './commands/kill.ts';
 import { leaseApply } from './commands/lease-apply.ts';
 import { leaseRequest } from './commands/lease-request.ts';
@@ -77,6 +78,7 @@ export const COMMANDS: readonly Command[] = [
   initKmsKey,
   initKmsPolicy,
   keyPolicyCheck,
+  keyPolicyRole,
   initRowKey,
   rotateRowKey,
   initOperator,

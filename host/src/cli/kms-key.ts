@@ -7,6 +7,7 @@ import {
   KMSServiceException,
   ListGrantsCommand,
   PutKeyPolicyCommand,
+  ReplicateKeyCommand,
 } from '@aws-sdk/client-kms';
 import { type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
 import { type KeyPolicyDocument, unusedKeyPolicy } from './key-policy.ts';
@@ -48,6 +49,40 @@ export async function createKmsKey(
   );
   if (KeyMetadata?.Arn === undefined) throw new QvError('kms_response_invalid', { path: 'KeyMetadata.Arn' });
   return KeyMetadata.Arn;
+}
+
+/**
+ * A replica of a multi-Region key, asked for in the primary key's Region. AWS would give it a policy that lets the whole
+ * account in: it gets ours, by which nobody uses it.
+ * @returns the replica's full ARN
+ * @throws QvError kms_unavailable, kms_refused with AWS's error name
+ */
+export async function replicateKmsKey(
+  client: KMSClient,
+  {
+    primary,
+    region,
+    breakGlass,
+    description,
+  }: { readonly primary: string; readonly region: string; readonly breakGlass: string; readonly description: string },
+): Promise<string> {
+  const { ReplicaKeyMetadata } = await asQvError(() =>
+    client.send(
+      new ReplicateKeyCommand({
+        KeyId: primary,
+        ReplicaRegion: region,
+        Description: description,
+        Policy: JSON.stringify(unusedKeyPolicy(breakGlass, { isMultiRegion: true })),
+      }),
+    ),
+  );
+  if (ReplicaKeyMetadata?.Arn === undefined) throw new QvError('kms_response_invalid', { path: 'ReplicaKeyMetadata' });
+  return ReplicaKeyMetadata.Arn;
+}
+
+/** By its ARN: ids of multi-Region keys begin with `mrk-`. */
+export function isMultiRegionKey(arn: string): boolean {
+  return arn.includes(':key/mrk-');
 }
 
 /** @throws QvError kms_unavailable, kms_refused with AWS's error name */

@@ -9,9 +9,13 @@ import {
   GenerateDataKeyCommand,
   GetKeyPolicyCommand,
   PutKeyPolicyCommand,
+  ReplicateKeyCommand,
 } from '@aws-sdk/client-kms';
-import { keyPolicy, unusedKeyPolicy } from '@quantumvault/host/cli/key-policy.ts';
+import { instancePolicy, keyPolicy, unusedKeyPolicy } from '@quantumvault/host/cli/key-policy.ts';
+import { checkKeyPolicy } from '@quantumvault/host/cli/key-policy-check/check.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type LocalKms, startLocalRegions } from '../../stack/kms/server.ts';
+import type { Principal } from '../../stack/kms/sigv4.ts';
 import type { SimulatedNsm } from '../../stack/nsm/simulated-nsm.ts';
 import {
   ADMIN,
@@ -19,6 +23,7 @@ import {
   documentOf,
   ENCLAVE,
   ENCLAVE_ROLE,
+  kmsClient,
   recipientKey,
   refusal,
   type TestKms,
@@ -52,10 +57,10 @@ afterAll(async () => {
 });
 
 /** With the AWS SDK's default chain, as an operator would have it: nothing of the secret is on the command line. */
-function call(argv: readonly string[], credentialsFile = credentials): Promise<JsonAnswer> {
+function call(argv: readonly string[], credentialsFile = credentials, ca = kms.kms.caPath): Promise<JsonAnswer> {
   const env = {
     PATH: process.env['PATH'],
-    NODE_EXTRA_CA_CERTS: kms.kms.caPath,
+    NODE_EXTRA_CA_CERTS: ca,
     AWS_SHARED_CREDENTIALS_FILE: credentialsFile,
     AWS_EC2_METADATA_DISABLED: 'true',
   };
@@ -183,6 +188,117 @@ describe('qv init kms-policy', () => {
     const input = { breakGlassArn: ADMIN_USER, instanceRoleArn: ENCLAVE_ROLE };
     await expectCode(() => keyPolicy({ ...input, pcr0s: [] }), 'field_malformed');
     await expectCode(() => keyPolicy({ ...input, pcr0s: [PCR0, '00'.repeat(48)] }), 'field_malformed');
+  });
+});
+
+describe('several keys', () => {
+  const SECOND = 'us-west-2';
+  const OTHER_ACCOUNT = '444455556666';
+  const RULER: Principal = { ...ADMIN, arn: `arn:aws:iam::${OTHER_ACCOUNT}:role/qv-break-glass` };
+  let regions: ReadonlyMap<string, LocalKms>;
+  let dir: string;
+
+  beforeAll(async () => {
+    dir = join(folder.path, 'regions');
+    const nsmRootDer = nsm.rootCertificateDer;
+    regions = await startLocalRegions({ dir, nsmRootDer, principals: [ADMIN, ENCLAVE] }, [SECOND]);
+  });
+  afterAll(async () => {
+    for (const region of regions.values()) await region.close();
+  });
+
+  const at = (region: string): LocalKms => {
+    const kms = regions.get(region);
+    if (kms === undefined) throw new Error('no such Region');
+    return kms;
+  };
+  const run = (argv: readonly string[], region = 'us-east-1') =>
+    call([...argv, '--endpoint', at(region).endpoint], credentials, at(region).caPath);
+  const client = (region: string) => kmsClient(at(region).endpoint, at(region).caPem, ADMIN, { region });
+  const policyOf = async (KeyId: string, region: string): Promise<unknown> => {
+    const asked = client(region);
+    const { Policy } = await asked.send(new GetKeyPolicyCommand({ KeyId }));
+    asked.destroy();
+    return JSON.parse(Policy ?? '');
+  };
+
+  test('a multi-Region key and its replica: nobody uses either before an image is named, and each has its own policy', async () => {
+    const init = ['init', 'kms-key', '--break-glass', ADMIN_USER];
+    const made = await run([...init, '--region', 'us-east-1', '--multi-region']);
+    expect(made).toMatchObject({ ok: true, usable: false, keyArn: expect.stringContaining(':key/mrk-') });
+    const primary = String(made['keyArn']);
+    const replicated = await run([...init, '--region', SECOND, '--replica-of', primary]);
+    const replica = primary.replace('us-east-1', SECOND);
+    expect(replicated).toMatchObject({ ok: true, keyArn: replica });
+    const unused = unusedKeyPolicy(ADMIN_USER, { isMultiRegion: true });
+    expect([await policyOf(primary, 'us-east-1'), await policyOf(replica, SECOND)]).toEqual([unused, unused]);
+    for (const policy of [
+      unused,
+      keyPolicy({ breakGlassArn: ADMIN_USER, instanceRoleArn: ENCLAVE_ROLE, pcr0s: [PCR0], isMultiRegion: true }),
+    ]) {
+      const expected = { images: [PCR0], retired: [], instanceRole: ENCLAVE_ROLE, breakGlass: ADMIN_USER };
+      const faults = checkKeyPolicy(policy as never, expected).findings.map(({ fault }) => fault);
+      expect(faults).toEqual(policy === unused ? ['image_missing'] : []);
+    }
+
+    const named = await run([...setPolicy('--key', replica, '--pcr0', PCR0)], SECOND);
+    expect(named).toMatchObject({ ok: true, applied: true });
+    const allowed = keyPolicy({
+      ...{ breakGlassArn: ADMIN_USER, instanceRoleArn: ENCLAVE_ROLE, pcr0s: [PCR0] },
+      isMultiRegion: true,
+    });
+    expect([await policyOf(replica, SECOND), await policyOf(primary, 'us-east-1')]).toEqual([allowed, unused]);
+    expect(await qvJson(...setPolicy('--print', '--pcr0', PCR0, '--multi-region'))).toMatchObject({ policy: allowed });
+
+    expect(await run([...init, '--region', SECOND, '--replica-of', primary])).toMatchObject({
+      ok: false,
+      error: { code: 'kms_refused', value: expect.stringContaining('AlreadyExistsException') },
+    });
+    const both = await run([...init, '--region', SECOND, '--replica-of', primary, '--multi-region']);
+    expect(both).toMatchObject({ exit: 2, error: { code: 'usage_invalid' } });
+    const alias = await run([...init, '--region', SECOND, '--replica-of', 'alias/a']);
+    expect(alias).toMatchObject({ exit: 2, error: { code: 'field_malformed' } });
+  });
+
+  test('whoever is not the break-glass role makes no replica', async () => {
+    const made = await run(['init', 'kms-key', '--break-glass', ADMIN_USER, '--region', 'us-east-1', '--multi-region']);
+    const asked = kmsClient(at('us-east-1').endpoint, at('us-east-1').caPem, ENCLAVE);
+    const replicate = new ReplicateKeyCommand({ KeyId: String(made['keyArn']), ReplicaRegion: SECOND });
+    expect((await refusal(asked.send(replicate))).name).toBe('AccessDeniedException');
+    asked.destroy();
+  });
+
+  test('a key of another account opens by its policy and the role’s own, together', async () => {
+    at(SECOND).principals = [RULER, ENCLAVE];
+    const breakGlass = RULER.arn;
+    const made = await run(['init', 'kms-key', '--break-glass', breakGlass, '--region', SECOND], SECOND);
+    const foreign = String(made['keyArn']);
+    expect(foreign).toContain(`:${OTHER_ACCOUNT}:`);
+    const argv = setPolicy('--key', foreign, '--pcr0', PCR0);
+    argv[argv.indexOf(ADMIN_USER)] = breakGlass;
+    expect(await run(argv, SECOND)).toMatchObject({ applied: true });
+    const printed = await qvJson('key-policy', 'role', '--key', keyArn, '--key', foreign, '--key', keyArn);
+    expect(printed).toMatchObject({ ok: true, policy: instancePolicy([keyArn, foreign]) });
+    const { stdout } = await qv('key-policy', 'role', '--key', foreign);
+    const generate = async (identityPolicy: string): Promise<unknown> => {
+      at(SECOND).principals = [RULER, { ...ENCLAVE, identityPolicy }];
+      const asked = kmsClient(at(SECOND).endpoint, at(SECOND).caPem, ENCLAVE, { region: SECOND });
+      const request = { KeyId: foreign, KeySpec: 'AES_256', Recipient: await attested() } as const;
+      try {
+        return (await asked.send(new GenerateDataKeyCommand(request))).CiphertextForRecipient;
+      } catch (error) {
+        return (error as Error).name;
+      } finally {
+        asked.destroy();
+      }
+    };
+    expect(await generate(stdout)).toBeInstanceOf(Uint8Array);
+    expect(await generate(JSON.stringify(instancePolicy([keyArn])))).toBe('AccessDeniedException');
+    at(SECOND).principals = [ADMIN, ENCLAVE];
+  });
+
+  test.each([[['--key', 'alias/a']], [[]]])('qv key-policy role %j is unusable', async (argv) => {
+    expect(await qvJson('key-policy', 'role', ...argv)).toMatchObject({ ok: false, exit: 2 });
   });
 });
 

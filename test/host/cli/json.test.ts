@@ -137,6 +137,7 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
   'init kms-key': () => [['--region', 'nowhere!', '--break-glass', 'x'], { code: 'field_malformed' }],
   'init kms-policy': () => [[...ROLES, '--pcr0', 'ab'.repeat(48), '--print'], { members: ['applied', 'policy'] }],
   'key-policy check': () => [[missing(), ...ROLES, '--pcr0', 'ab'.repeat(48)], { code: 'input_unreadable' }],
+  'key-policy role': () => [['--key', 'arn:aws:kms:us-east-1:000000000000:key/one'], { members: ['policy'] }],
   'init row-key': () => [admin(), { code: 'already_initialised' }],
   'rotate row-key': () => [
     admin(),

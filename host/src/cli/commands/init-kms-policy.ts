@@ -13,6 +13,9 @@ export const initKmsPolicy: Command = {
     'Images that are not named lose the key: name the old and the new one during an upgrade, and run it again',
     'without the old one afterwards. The policy allows Decrypt and GenerateDataKey to the instance role inside',
     'an attested enclave, denies both to everybody otherwise, and denies what attestation does not cover.',
+    'Call it for each key that the image names: the current one, its replicas, those before, and the second one,',
+    'each with the break-glass role of that key’s account and the one instance role. A key of another account than',
+    'the role’s needs the role’s own policy, too: qv key-policy role prints it.',
   ],
   options: {
     'instance-role': { value: '<arn>', help: 'IAM role of the instance that runs the enclave', required: true },
@@ -22,14 +25,16 @@ export const initKmsPolicy: Command = {
     pcr0: { value: '<hex>', help: 'the PCR0 of an image', multiple: true },
     endpoint: { value: '<url>', help: 'another endpoint than the Region’s' },
     print: { help: 'print the policy document and change nothing' },
+    'multi-region': { help: 'with --print: of a multi-Region key or a replica; else the ARN says so' },
   },
   run: async (args) => {
-    const { kmsClient, principalArn, putKmsPolicy, regionOfKey } = await import('../kms-key.ts');
+    const { isMultiRegionKey, kmsClient, principalArn, putKmsPolicy, regionOfKey } = await import('../kms-key.ts');
     const pcr0s = allowedImages(args);
     const policy = keyPolicy({
       breakGlassArn: principalArn(args.text('break-glass'), '--break-glass'),
       instanceRoleArn: principalArn(args.text('instance-role'), '--instance-role'),
       pcr0s,
+      isMultiRegion: args.flag('multi-region') || isMultiRegionKey(args.optional('key') ?? ''),
     });
     if (args.flag('print')) {
       const lines = JSON.stringify(policy, undefined, 2).split('\n');

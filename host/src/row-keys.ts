@@ -239,7 +239,10 @@ export class RowKeys implements UsesRowKey {
       await store.discardNextRowKey(blob);
       log.error({ key: toHex(sha256(blob)) }, 'somebody without the row key named the next one: it was taken out');
     };
-    if (step === undefined || !names(openStep(step, 'from', current), blob) || retired.has(blob)) return discard();
+    const named = openStep(step, 'from', current);
+    if (step === undefined || named === undefined || retired.has(blob)) return discard();
+    // One was named, and rows may be under it: it has to come back.
+    if (!names(named, blob)) throw new QvError('row_tampered', { path: 'row-key-next' });
     const key = await this.#unwrap(blob);
     if (openStep(step, 'to', key) === undefined) {
       key.wipe();

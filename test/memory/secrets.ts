@@ -11,6 +11,7 @@ import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import sodium from 'sodium-native';
 import nacl from 'tweetnacl';
 import type { SealedRecord } from '../stack/kms/record.ts';
+import type { V2SecretKind } from '../support/v2.ts';
 import { hchacha20 } from './hchacha20.ts';
 
 export type SecretKind =
@@ -28,7 +29,8 @@ export type SecretKind =
   | 'key of an import’s box'
   | 'recipient key'
   | 'boot key'
-  | 'import key';
+  | 'import key'
+  | Exclude<V2SecretKind, 'seed'>;
 
 export interface Secret {
   readonly kind: SecretKind;

@@ -3,7 +3,7 @@
  * bots' keys under keys from those, one static salt, AES-256-GCM throughout. Written with Node's crypto and nothing of
  * the product, so that what the product reads was made by somebody else.
  */
-import { createCipheriv, hkdfSync, randomBytes, scryptSync } from 'node:crypto';
+import { createCipheriv, createHmac, hkdfSync, randomBytes, scryptSync } from 'node:crypto';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
 import nacl from 'tweetnacl';
 import { type OutsideKey, outsideKey } from './import-kit.ts';
@@ -54,11 +54,19 @@ function written(bytes: Buffer, form: 'raw' | 'hex' | 'base64' | 'base58'): Buff
   return Buffer.from(form === 'base58' ? toBase58(bytes) : bytes.toString(form), 'ascii');
 }
 
+export type V2SecretKind =
+  | 'v2 server secret'
+  | 'v2 server key'
+  | 'v2 user master key'
+  | 'v2 bot key key'
+  | 'v2 HKDF output'
+  | 'seed';
+
 export class V2 {
   readonly secret: Buffer;
   readonly salt: Buffer;
   /** Every secret there ever was, for who looks for them. */
-  readonly secrets: { readonly kind: string; readonly bytes: Buffer }[] = [];
+  readonly secrets: { readonly kind: V2SecretKind; readonly bytes: Buffer }[] = [];
   readonly #options: Required<Omit<V2Options, 'secret' | 'salt'>>;
   readonly #serverKey: Buffer;
   readonly #userKeys = new Map<string, { readonly key: Buffer; readonly encrypted: Buffer }>();
@@ -81,6 +89,7 @@ export class V2 {
     };
     this.#serverKey = this.#deriveServerKey();
     this.secrets.push({ kind: 'v2 server secret', bytes: secret }, { kind: 'v2 server key', bytes: this.#serverKey });
+    if (this.#options.serverKey === 'hkdf-sha256') this.#extracted(secret);
   }
 
   #deriveServerKey(): Buffer {
@@ -132,11 +141,17 @@ export class V2 {
     };
   }
 
+  /** RFC 5869's pseudorandom key. */
+  #extracted(key: Buffer): void {
+    this.secrets.push({ kind: 'v2 HKDF output', bytes: createHmac('sha256', this.salt).update(key).digest() });
+  }
+
   #user(userId: string) {
     const known = this.#userKeys.get(userId);
     if (known !== undefined) return known;
     const key = randomBytes(32);
     this.secrets.push({ kind: 'v2 user master key', bytes: key });
+    this.#extracted(key);
     const user = { key, encrypted: aesGcm(this.#serverKey, written(key, this.#options.userKey)) };
     this.#userKeys.set(userId, user);
     return user;

@@ -300,7 +300,7 @@ export const LIMITS = {
   httpHeaders: 100,
   enclaveRequestTimeoutMilliseconds: 15_000,
   /** A wallet is re-wrapped: three calls of KMS, one after the other. An answer that comes later is still written down. */
-  walletRewrapMilliseconds: 25_000,
+  walletRewrapMilliseconds: 20_000,
   drainTimeoutMilliseconds: 10_000,
   httpConnections: 1024,
   /** Other hosts of a deployment: as many as EC2 lets enclaves run beside one. */
@@ -568,6 +568,8 @@ export const LIMITS = {
   cliReleaseLineBytes: 64 * 1024,
   /** Wallets that qv moves at a time; fewer than the connections of an admin socket. */
   cliMoves: 8,
+  /** Wallets that qv rotates a second unless told otherwise: three calls of KMS each. */
+  cliRotationsPerSecond: 20,
   /** Receipts named on one command line. */
   cliReceipts: 1_000,
   // Sweeps: what a Solana RPC endpoint may answer, and how long it is asked.

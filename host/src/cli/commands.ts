@@ -41,6 +41,8 @@ import { restore } from './commands/restore.ts';
 import { resume } from './commands/resume.ts';
 import { resumeStatement } from './commands/resume-statement.ts';
 import { rotateRowKey } from './commands/rotate-row-key.ts';
+import { rotateWallet } from './commands/rotate-wallet.ts';
+import { rotateWallets } from './commands/rotate-wallets.ts';
 import { status } from './commands/status.ts';
 import { successorCancel } from './commands/successor-cancel.ts';
 import { successorClaim } from './commands/successor-claim.ts';
@@ -81,6 +83,8 @@ export const COMMANDS: readonly Command[] = [
   keyPolicyRole,
   initRowKey,
   rotateRowKey,
+  rotateWallet,
+  rotateWallets,
   initOperator,
   initTotp,
   initApiToken,

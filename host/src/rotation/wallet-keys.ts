@@ -3,8 +3,8 @@
  * decides which blobs count. A row that lags behind, because an answer was lost or is still being written, is brought up
  * to date from what the enclave remembers, and the question is asked again: nobody's request fails for it.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
-import { equalBytes } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { EnclaveClient } from '../enclave/client.ts';
@@ -31,6 +31,9 @@ export interface Rotated {
 
 /** A wallet that is re-wrapped more often than this while one request is asked: something else is wrong. */
 const ROUNDS = 4;
+/** For an owner who enables policies while his wallet is re-wrapped. */
+const POLICY_ROUNDS = 10;
+const PAUSE_MILLISECONDS = 100;
 
 /** When the keys of a row were made. */
 export const keysMadeAt = ({ rotatedAt, createdAt }: WalletRow): TimeMs => rotatedAt ?? createdAt;
@@ -85,11 +88,10 @@ export class WalletKeys {
       try {
         return { rotated: true, at: await this.#rewrap(current) };
       } catch (error) {
-        if (codeOf(error) !== 'policy_not_current' || round === ROUNDS) throw error;
-        // Enabled meanwhile: then the row names it by now, or never will.
-        const next = await verifiedRow(store, session, row.wallet);
-        if (samePolicy(next, current)) throw error;
-        current = next;
+        if (codeOf(error) !== 'policy_not_current' || round === POLICY_ROUNDS) throw error;
+        // Enabled meanwhile: what the enclave decided may not be stored yet.
+        await sleep(PAUSE_MILLISECONDS);
+        current = await verifiedRow(store, session, row.wallet);
       }
     }
   }
@@ -132,8 +134,4 @@ export class WalletKeys {
     await records.state(wallet, newest);
     return await verifiedRow(store, session, wallet);
   }
-}
-
-function samePolicy({ policy: one }: WalletRow, { policy: other }: WalletRow): boolean {
-  return one !== undefined && other !== undefined ? equalBytes(one, other) : one === other;
 }

@@ -96,6 +96,11 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     ],
     { code: 'usage_invalid' },
   ],
+  'rotate wallet': () => [[WALLET, ...admin()], { code: 'wallet_unknown' }],
+  'rotate wallets': () => [
+    ['--older-than', '90', ...admin()],
+    { members: ['before', 'rotated', 'recent', 'elsewhere', 'retired', 'failures'] },
+  ],
   'release apply': () => [[missing(), '--out', made('releases'), ...admin()], { code: 'input_unreadable' }],
   'release take': () => [[missing(), ...admin()], { code: 'input_unreadable' }],
   'lease request': () => [

@@ -10,6 +10,7 @@ import { inWallets, progressBar } from '../progress.ts';
 import { readOrderFile } from '../succession/files.ts';
 import {
   eachOf,
+  everyRow,
   type Failure,
   failureOf,
   type Moves,
@@ -151,13 +152,4 @@ async function requireTaker(socket: string, { successor }: ReleaseOrder): Promis
 async function heldBy(socket: string): Promise<number> {
   const { enclave } = await moveCall(socket, 'status', {});
   return enclave?.wallets ?? 0;
-}
-
-async function* everyRow(socket: string): AsyncGenerator<string> {
-  for (let after: string | undefined; ; ) {
-    const { wallets } = await moveCall(socket, 'wallets', after === undefined ? {} : { after });
-    yield* wallets;
-    after = wallets.at(-1);
-    if (after === undefined) return;
-  }
 }

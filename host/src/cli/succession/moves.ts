@@ -34,6 +34,16 @@ export function failureOf(wallet: string, error: unknown): Failure {
   return { wallet, code: codeOf(error), ...(path !== undefined && { path }), ...(value !== undefined && { value }) };
 }
 
+/** Every wallet that has a row, whoever holds it. */
+export async function* everyRow(socket: string): AsyncGenerator<string> {
+  for (let after: string | undefined; ; ) {
+    const { wallets } = await moveCall(socket, 'wallets', after === undefined ? {} : { after });
+    yield* wallets;
+    after = wallets.at(-1);
+    if (after === undefined) return;
+  }
+}
+
 /** Some at a time, in their order. Waits for all that began, whatever one of them throws. */
 export async function eachOf<T>(
   items: AsyncIterable<T> | Iterable<T>,

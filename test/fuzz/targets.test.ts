@@ -17,6 +17,7 @@ const WITHOUT_TARGET: Readonly<Record<string, string>> = {
   'enclave/src/claim.ts#readClaim': 'of a decoded request; bodies and policies have targets',
   'enclave/src/signal.ts#readSignal': 'of a decoded request',
   'host/src/private-file.ts#readPrivateFile': 'looks at who owns a file, not at what is in it',
+  'host/src/row-key.ts#openStep': 'decodes nothing whose MAC under the row key does not hold',
   'host/src/store/sqlite-store.ts#openSqliteStore': 'SQLite reads',
   'host/src/witness/directory.ts#openDirectory': 'a witness’s own folder',
   'shared/src/eif/source.ts#readPieces': 'reads at offsets that others have checked',

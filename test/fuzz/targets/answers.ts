@@ -123,6 +123,8 @@ const COMMANDS = [
   'lease-show',
   'publish',
   'row-key-create',
+  'row-key-rotate',
+  'row-key-status',
 ] as const satisfies readonly AdminCommand[];
 
 export const adminReplies: Target = {
@@ -130,6 +132,10 @@ export const adminReplies: Target = {
   covers: ['host/src/cli/admin-replies.ts#readAdminReply'],
   seeds: () => {
     const held = { held: true, at: 'now', elapsedMilliseconds: 3 };
+    const rowKeyReport = {
+      ...{ state: 'edited', key: 'k', since: null, replaces: 'r', examined: 2, resealed: 1 },
+      ...{ edited: [sample.wallet], editedCount: 1, fault: 'kms_unavailable' },
+    };
     const results: Readonly<Record<(typeof COMMANDS)[number], unknown>> = {
       freeze: {
         scope: 'fleet',
@@ -149,6 +155,7 @@ export const adminReplies: Target = {
         deployment: 'd',
         draining: false,
         rowKey: true,
+        rowKeyState: 'current',
         store: true,
         credentials: { state: 'valid', expiresAt: null, fault: null },
         backlog: 0,
@@ -163,6 +170,8 @@ export const adminReplies: Target = {
       'lease-show': { given: 2 },
       publish: { published: true },
       'row-key-create': { created: true },
+      'row-key-rotate': { begun: true, ...rowKeyReport },
+      'row-key-status': rowKeyReport,
     };
     const ok = COMMANDS.map(
       (command, index) =>

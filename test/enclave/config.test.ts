@@ -109,6 +109,17 @@ describe('keys that stay unwrapped', () => {
   });
 });
 
+describe('migration', () => {
+  it('is not allowed unless it is said', async () => {
+    expect(parse(config()).migration).toBeUndefined();
+    expect(parse({ ...config(), migration: true }).migration).toBe(true);
+    for (const migration of [false, null, 1, 'true', {}]) {
+      const error = await expectCode(() => parse({ ...config(), migration }), 'config_invalid');
+      expect(error.facts.path).toBe('migration');
+    }
+  });
+});
+
 describe('the measured configuration', () => {
   it('is read, hashed and frozen', () => {
     const bytes = utf8(JSON.stringify(config()));

@@ -67,6 +67,47 @@ describe('an imported wallet', () => {
   });
 });
 
+describe('a wallet of v2', () => {
+  const migrated = (into: BuiltLog, change = {}) =>
+    recordImport(into, wallet, { kind: 'wallet-migrated', signers: [wallet.owner], ...change });
+
+  test('lives like an imported one, and may be migrated again before it has a policy, there and by a later boot', async () => {
+    migrated(log);
+    migrated(log);
+    const seen = await expectHonest();
+    const successor = await next();
+    migrated(successor);
+    wallet.enable();
+    wallet.sign();
+    await expectHonest();
+    expect((await auditOf(deployment)).kinds).toMatchObject({ 'wallet-migrated': 3, signed: 1 });
+    expect((await auditOf(deployment, seen && { seen })).findings).toEqual([]);
+  });
+
+  test('names the operators who signed', async () => {
+    migrated(log, { signers: undefined });
+    await expectOnly('log_entry_incomplete');
+  });
+
+  test('begins at version 1', async () => {
+    migrated(log, { stateVersion: 2n });
+    await expectOnly('log_version_gap');
+  });
+
+  test('is not migrated once it has a policy', async () => {
+    migrated(log);
+    wallet.enable();
+    migrated(await next());
+    await expectOnly('log_wallet_forked');
+  });
+
+  test('is nobody else’s', async () => {
+    migrated(log);
+    migrated(log, { actor: new BuiltWallet(log).owner });
+    await expectOnly('log_wallet_forked');
+  });
+});
+
 describe('a second holder', () => {
   test('by an import after a policy was enabled', async () => {
     recordImport(log, wallet);

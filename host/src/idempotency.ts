@@ -25,11 +25,11 @@ export interface Once {
 
 export class Idempotency {
   readonly #store: Store;
-  readonly #keys: UsesRowKey;
+  readonly #keys: () => UsesRowKey;
   readonly #now: () => TimeMs;
   readonly #inFlight = new Map<string, Hash>();
 
-  constructor(store: Store, keys: UsesRowKey, now: () => TimeMs) {
+  constructor(store: Store, keys: () => UsesRowKey, now: () => TimeMs) {
     this.#store = store;
     this.#keys = keys;
     this.#now = now;
@@ -53,9 +53,10 @@ export class Idempotency {
   }
 
   async #stored({ wallet, requester, id, bodyHash }: RequestKey): Promise<string | undefined> {
-    const kept = await this.#keys.reading(async () => {
+    const keys = this.#keys();
+    const kept = await keys.reading(async () => {
       const stored = await this.#store.getReply(wallet, requester, id, this.#now());
-      return stored && this.#keys.require().openReply(stored);
+      return stored && keys.require().openReply(stored);
     });
     if (kept === undefined) return undefined;
     if (!equalBytes(kept.bodyHash, bodyHash)) throw new QvError('request_id_reused');

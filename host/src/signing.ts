@@ -75,7 +75,7 @@ export class Signing {
   constructor(deps: AppDeps, limits: RateLimits) {
     this.#deps = deps;
     this.#limits = limits;
-    this.#idempotency = new Idempotency(deps.store, deps.session.rowKeys, deps.now);
+    this.#idempotency = new Idempotency(deps.store, () => deps.session.rowKeys, deps.now);
   }
 
   /**

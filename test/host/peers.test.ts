@@ -70,6 +70,12 @@ function refuse(...kinds: (keyof Handlers)[]): void {
   for (const kind of kinds) Object.assign(handlers, { [kind]: gone });
 }
 
+/** As `qv metrics` prints it. */
+async function counted(outcome: string): Promise<number> {
+  const { text } = await host.admin('metrics', {});
+  return Number(text.split(`qv_relayed_requests_total{outcome="${outcome}"} `)[1]?.split('\n')[0]);
+}
+
 describe('what the enclave here does not hold', () => {
   it('is asked of a peer byte for byte, and its answer is the answer', async () => {
     refuse('sign');
@@ -95,6 +101,7 @@ describe('what the enclave here does not hold', () => {
     const line = host.logLines.find((text) => text.includes('"relayed":true'));
     expect(JSON.parse(line ?? '{}')).toMatchObject({ status: 403, code: 'policy_denied', wallet: host.wallet });
     expect(host.logLines.some((text) => text.includes('already sent'))).toBe(false);
+    expect(await counted('answered')).toBe(1);
     // The decision is the peer's to write down.
     expect(host.rows('replies')).toHaveLength(0);
   });
@@ -147,7 +154,9 @@ describe('what the enclave here does not hold', () => {
   ])('%s: it is on its way, and a repeat may help', async (_, how) => {
     refuse('sign');
     answer = how;
+    const before = await counted('in_transit');
     const problem = await expectProblem(await host.sign(), 'wallet_in_transit');
+    expect(await counted('in_transit')).toBe(before + 1);
     expect(problem.retryable).toBe(true);
   });
 

@@ -60,6 +60,9 @@ export class HostMetrics implements Counts {
   readonly #connections = this.#counter('qv_http_refused_connections_total', 'Closed without a reply: too many.', []);
   readonly #rateLimited = this.#counter('qv_rate_limited_total', 'Requests refused for a rate.', ['limit']);
   readonly #shed = this.#counter('qv_shed_total', 'Requests refused before any work, by reason.', ['reason']);
+  readonly #relayed = this.#counter('qv_relayed_requests_total', 'Requests for what another enclave holds.', [
+    'outcome',
+  ]);
   readonly #webhooks = this.#counter('qv_webhooks_total', 'Webhooks, by source and outcome.', ['source', 'outcome']);
   readonly #spent = this.#counter('qv_signals_spent_total', 'Requests that cited a signal and were signed.', [
     'source',
@@ -89,6 +92,7 @@ export class HostMetrics implements Counts {
   constructor() {
     for (const limit of RATE_LIMITS) this.#rateLimited.inc({ limit }, 0);
     for (const reason of SHED_REASONS) this.#shed.inc({ reason }, 0);
+    for (const outcome of ['answered', 'in_transit']) this.#relayed.inc({ outcome }, 0);
     for (const mode of SIGN_MODES) for (const verdict of ['allow', 'deny']) this.#verdicts.inc({ mode, verdict }, 0);
     for (const rule of SEEDED_RULES) this.#denials.inc({ rule }, 0);
     for (const stage of STAGES) this.#stages.zero({ stage });
@@ -145,6 +149,11 @@ export class HostMetrics implements Counts {
 
   rateLimited(limit: RateLimit): void {
     this.#rateLimited.inc({ limit });
+  }
+
+  /** Asked of a peer, which answered, or does not hold the wallet either. */
+  relayed(outcome: 'answered' | 'in_transit'): void {
+    this.#relayed.inc({ outcome });
   }
 
   shed(reason: ShedReason): void {

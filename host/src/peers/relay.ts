@@ -5,7 +5,7 @@ import type { AppDeps } from '../app.ts';
 import { Deadline } from '../deadline.ts';
 import { EnclaveRefusal } from '../enclave/client.ts';
 import { factsOf } from '../request-facts.ts';
-import { type PeerRequest, RELAYED } from './peers.ts';
+import { type PeerAnswer, type PeerRequest, RELAYED } from './peers.ts';
 
 const SIGNING = ['/v1/sign', '/v1/sign/batch'];
 /** Those that name no boot: a statement that is for one enclave is no other one's business. */
@@ -15,7 +15,7 @@ const ROUTES: readonly (string | undefined)[] = [
   '/v1/wallets/:wallet/budgets',
 ];
 
-type RelayDeps = Pick<AppDeps, 'peers' | 'freezes' | 'records'>;
+type RelayDeps = Pick<AppDeps, 'peers' | 'freezes' | 'records' | 'metrics'>;
 
 /**
  * Answers with what a peer says, if the enclave behind this host does not hold the wallet.
@@ -23,7 +23,7 @@ type RelayDeps = Pick<AppDeps, 'peers' | 'freezes' | 'records'>;
  * @throws QvError wallet_in_transit, deadline_exceeded; frozen, wallet_retired: the answer does not leave
  */
 export async function relayed(
-  { peers, freezes, records }: RelayDeps,
+  { peers, freezes, records, metrics }: RelayDeps,
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -31,12 +31,20 @@ export async function relayed(
   const route = request.routeOptions.url;
   const isOurs = !(error instanceof EnclaveRefusal) || error.code !== 'wallet_held_elsewhere';
   if (peers === undefined || isOurs || !ROUTES.includes(route) || request.headers[RELAYED] !== undefined) return false;
-  const answer = await peers.answer({
+  const question = {
     method: request.method,
     url: request.url,
     body: request.body instanceof Uint8Array ? request.body : undefined,
     ...asking(request, reply),
-  });
+  };
+  let answer: PeerAnswer;
+  try {
+    answer = await peers.answer(question);
+    metrics.relayed('answered');
+  } catch (error) {
+    metrics.relayed('in_transit');
+    throw error;
+  }
   const { wallet, requester } = factsOf(request);
   if (SIGNING.includes(route ?? '') && wallet !== undefined) {
     const subject = { wallet: address(wallet), ...(requester && { requester }) };

@@ -68,7 +68,8 @@ export async function withOwner<T>(
   }
 }
 
-async function signWith(seed: OwnedSeed, message: Uint8Array): Promise<Uint8Array> {
+/** @throws QvError secret_exposed after the seed was wiped */
+export async function signWith(seed: OwnedSeed, message: Uint8Array): Promise<Uint8Array> {
   const sodium = await loadSodium();
   const memory = new GuardedMemory(sodium, SECRET_KEY_BYTES);
   const signature = new Uint8Array(64);

@@ -1,34 +1,33 @@
 /** A requester's key for one occasion: drawn, used and wiped in guarded memory, and never anywhere else. */
 import { randomFillSync } from 'node:crypto';
-import { addressOf } from '@quantumvault/shared/brands.ts';
 import type { Signer } from '../../client/keys.ts';
 import { GuardedMemory } from '../import/guarded-memory.ts';
+import { OwnedSeed } from '../import/owned-seed.ts';
+import { signWith } from '../import/owner.ts';
 import { loadSodium } from '../import/sodium.ts';
 
 const SEED_BYTES = 32;
 const SECRET_KEY_BYTES = 64;
 
+/** Signing after this is through throws secret_exposed. */
 export async function withRequester<T>(use: (requester: Signer) => Promise<T>): Promise<T> {
-  const sodium = await loadSodium();
-  const memory = new GuardedMemory(sodium, SECRET_KEY_BYTES + SEED_BYTES);
+  const seed = await drawn();
   try {
-    const publicKey = new Uint8Array(32);
-    memory.open((opened) => {
-      const secretKey = opened.subarray(0, SECRET_KEY_BYTES);
-      const seed = opened.subarray(SECRET_KEY_BYTES);
+    return await use({ address: seed.address, sign: (bytes) => signWith(seed, bytes) });
+  } finally {
+    seed.wipe();
+  }
+}
+
+async function drawn(): Promise<OwnedSeed> {
+  const sodium = await loadSodium();
+  const memory = new GuardedMemory(sodium, SEED_BYTES + SECRET_KEY_BYTES);
+  try {
+    return memory.open((work) => {
+      const seed = work.subarray(0, SEED_BYTES);
       randomFillSync(seed);
-      sodium.crypto_sign_seed_keypair(publicKey, secretKey, seed);
-      sodium.sodium_memzero(seed);
+      return new OwnedSeed(sodium, seed, work.subarray(SEED_BYTES));
     });
-    const sign = (bytes: Uint8Array): Uint8Array => {
-      const signature = new Uint8Array(64);
-      memory.open((opened) => {
-        const secretKey = opened.subarray(0, SECRET_KEY_BYTES);
-        sodium.crypto_sign_detached(signature, bytes, secretKey);
-      });
-      return signature;
-    };
-    return await use({ address: addressOf(publicKey), sign });
   } finally {
     memory.wipe();
   }

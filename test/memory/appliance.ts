@@ -4,14 +4,16 @@ import { readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { blake2b } from '@noble/hashes/blake2.js';
+import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import type { Log } from '@quantumvault/host/log.ts';
 import { fromBase58 } from '@quantumvault/shared/base58.ts';
 import { type Address, addressOf, signature as toSignature } from '@quantumvault/shared/brands.ts';
 import { concatBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import { ERRORS } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { renderImportStatement } from '@quantumvault/shared/policy/statement.ts';
-import type { WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
+import type { SecondSealing, WalletBlobs } from '@quantumvault/shared/protocol/message-parts.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
@@ -43,6 +45,7 @@ export interface Signed {
 
 export interface FullRow extends Row {
   readonly executionKey: Uint8Array;
+  readonly second?: SecondSealing | undefined;
 }
 
 /** Times a tenth of a second. */
@@ -126,6 +129,8 @@ export class Appliance {
         owner: row['owner'] as Address,
         salt: blob('salt'),
         executionKey: blob('execution_key'),
+        second:
+          row['second_key'] === null ? undefined : { ciphertext: blob('second_key'), sealed: blob('second_sealed') },
         sealedSeed: blob('sealed_seed'),
         sealedState: blob('sealed_state'),
         policy: optional('policy'),
@@ -206,6 +211,11 @@ export class Appliance {
     this.signed.push({ wallet: own.address, message, signature });
   }
 
+  /** Puts it under a fresh key. @throws QvError what the enclave or the host refuses with */
+  async rotate({ address: wallet }: HttpWallet): Promise<void> {
+    await adminCall(this.stack.adminSocket, 'wallet-rotate', { wallet }, LIMITS.walletRewrapMilliseconds);
+  }
+
   /** Any amount, to the wallet's destination. */
   ask(own: HttpWallet, lamports: bigint): Promise<Response> {
     return patiently(() => this.kit.sign(own, { lamports }));
@@ -222,12 +232,12 @@ export class Appliance {
 
   /** To the enclave itself, with a row that the host would refuse. */
   async signDirectly(own: HttpWallet, change: Partial<FullRow> = {}): Promise<unknown> {
-    const { policy, policyMac, salt, executionKey, sealedSeed, sealedState } = {
+    const { policy, policyMac, salt, executionKey, second, sealedSeed, sealedState } = {
       ...this.rowOf(own.address),
       ...change,
     };
     if (policy === undefined || policyMac === undefined) throw new Error('no policy');
-    const blobs = { salt, executionKey, sealedSeed, sealedState } as WalletBlobs;
+    const blobs = { salt, executionKey, sealedSeed, ...(second && { second }), sealedState } as WalletBlobs;
     const transaction = transfer(own.address, own.destination, 1_000n);
     const { deployment } = this.stack;
     const facts = { deployment, wallet: own.address, transaction, policy: { bytes: policy, mac: policyMac }, blobs };

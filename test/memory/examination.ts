@@ -1,11 +1,19 @@
 /** Looks into the processes of an appliance again and again, for all secrets that there have been until then. */
 import { equalBytes } from '@quantumvault/shared/bytes.ts';
-import type { Appliance, ProcessName } from './appliance.ts';
+import type { Appliance, FullRow, ProcessName } from './appliance.ts';
 import { bootKeys } from './boot-keys.ts';
 import { describeOccurrence, Ledger, type Occurrence } from './ledger.ts';
 import { addressOf, mappingAt, readMemory, type Snapshot } from './process-memory.ts';
 import { type Factor, findFactors, modulusOf, privateNumbers } from './recipient-keys.ts';
-import { contentKey, derivedKeys, type SecretKind, signatureNonce, stateBlobKey, walletSecrets } from './secrets.ts';
+import {
+  contentKey,
+  derivedKeys,
+  type SecretKind,
+  secondSecrets,
+  signatureNonce,
+  stateBlobKey,
+  walletSecrets,
+} from './secrets.ts';
 
 /** What there is to say of one kind of secret in one process, all looks together. */
 export interface Line {
@@ -41,6 +49,9 @@ export class Examination {
   readonly #isAllowed: IsAllowed;
   readonly #seeds = new Map<string, Uint8Array>();
   readonly #executionKeys = new Map<string, Uint8Array>();
+  readonly #secondKeys = new Map<string, Uint8Array>();
+  /** Made when a wallet was re-wrapped, and not yet seen to open its row. */
+  readonly #freshKeys = new Map<string, Uint8Array>();
   /** Wallets whose row had a policy when its keys were checked against it. */
   readonly #complete = new Set<string>();
   /** A prime of each modulus whose private half was seen while that was allowed. */
@@ -152,8 +163,11 @@ export class Examination {
       const wallet = record.context['qv:wallet'];
       // The fleet's row key is for the host (design 4).
       if (wallet === undefined) continue;
-      const known = this.#executionKeys.get(wallet);
-      if (known === undefined) this.#executionKeys.set(wallet, record.secret);
+      const keys = record.context['qv:purpose'] === 'execution-key-second' ? this.#secondKeys : this.#executionKeys;
+      const known = keys.get(wallet);
+      if (known === undefined) keys.set(wallet, record.secret);
+      else if (record.operation === 'GenerateDataKey' && !record.altered) this.#freshKeys.set(wallet, record.secret);
+      else if (equalBytes(record.secret, this.#freshKeys.get(wallet) ?? known)) continue;
       else if (!equalBytes(known, record.secret)) this.#learnForeignKey(wallet, record.secret);
     }
     this.#moduli = [...moduli];
@@ -167,8 +181,23 @@ export class Examination {
     if (row !== undefined) this.ledger.add(...derivedKeys(`${wallet}, another`, bytes, row.salt));
   }
 
+  /** The key that a row was re-wrapped under; one that came to nothing is looked for, too. */
+  #learnFreshKey(row: FullRow): void {
+    const fresh = this.#freshKeys.get(row.wallet);
+    if (fresh === undefined) return;
+    try {
+      walletSecrets(row, fresh);
+      this.#executionKeys.set(row.wallet, fresh);
+      this.#complete.delete(row.wallet);
+    } catch {
+      this.ledger.add({ kind: 'execution key', of: `${row.wallet}, unused`, bytes: fresh });
+    }
+    this.#freshKeys.delete(row.wallet);
+  }
+
   #learnFromRows(): void {
     for (const row of this.#appliance.rows()) {
+      this.#learnFreshKey(row);
       const executionKey = this.#executionKeys.get(row.wallet);
       if (executionKey === undefined) continue;
       this.ledger.add(stateBlobKey(row, executionKey));
@@ -176,6 +205,9 @@ export class Examination {
       const { secrets, seed } = walletSecrets(row, executionKey);
       this.#seeds.set(row.wallet, seed);
       this.ledger.add(...secrets);
+      const secondKey = this.#secondKeys.get(row.wallet);
+      if (row.second !== undefined && secondKey !== undefined)
+        this.ledger.add(...secondSecrets(row, row.second.sealed, secondKey, executionKey));
       if (row.policy !== undefined) this.#complete.add(row.wallet);
     }
   }

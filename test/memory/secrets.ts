@@ -5,7 +5,12 @@
  */
 import { createDecipheriv, createHash, createHmac } from 'node:crypto';
 import { parseEnvelope } from '@quantumvault/enclave/cms.ts';
-import { policyMacInput, seedAssociated, stateAssociated } from '@quantumvault/enclave/state.ts';
+import {
+  executionKeyAssociated,
+  policyMacInput,
+  seedAssociated,
+  stateAssociated,
+} from '@quantumvault/enclave/state.ts';
 import { type Address, addressBytes } from '@quantumvault/shared/brands.ts';
 import { concatBytes, equalBytes, utf8 } from '@quantumvault/shared/bytes.ts';
 import sodium from 'sodium-native';
@@ -16,6 +21,8 @@ import { hchacha20 } from './hchacha20.ts';
 
 export type SecretKind =
   | 'execution key'
+  | 'second key'
+  | 'key stream over the execution key'
   | 'HKDF output'
   | 'seed'
   | 'key of one sealed blob'
@@ -151,6 +158,27 @@ export function walletSecrets(row: Row, executionKey: Uint8Array): WalletSecrets
     { kind: 'signing prefix', of: wallet, bytes: prefix },
   ];
   return { secrets, seed };
+}
+
+/**
+ * What the execution key is sealed under for the second KMS key.
+ * @throws Error when the row's second sealing is not of that key
+ */
+export function secondSecrets(
+  { wallet, owner }: Row,
+  sealed: Uint8Array,
+  secondKey: Uint8Array,
+  executionKey: Uint8Array,
+): readonly Secret[] {
+  const inside = opened(sealed, executionKeyAssociated(wallet, owner), secondKey);
+  mustBe(inside !== undefined && equalBytes(inside, executionKey), 'the second key does not open to the execution key');
+  const ciphertext = sealed.subarray(NONCE_BYTES);
+  const stream = executionKey.map((byte, at) => byte ^ (ciphertext[at] as number));
+  return [
+    { kind: 'second key', of: wallet, bytes: secondKey },
+    blobKey(`${wallet}: second sealing`, secondKey, sealed),
+    { kind: 'key stream over the execution key', of: wallet, bytes: stream },
+  ];
 }
 
 /** RFC 8032 section 5.1.5. */

@@ -23,7 +23,7 @@ import { http } from './http.ts';
 import { json } from './json.ts';
 import { agentReplies, agentRequests, replies, requests } from './messages.ts';
 import { instanceMetadata } from './metadata.ts';
-import { keyText, migrationOrders } from './migration.ts';
+import { keyText, migrationFiles, migrationOrders } from './migration.ts';
 import { ownerEnvelopes, policyCanonical, policyDocuments } from './policies.ts';
 import { rowKeyBlob } from './row-key-blob.ts';
 import { instructionData, judged, messagesOfSolana, transactions } from './solana.ts';
@@ -60,6 +60,7 @@ export const TARGETS: readonly Target[] = [
   base58,
   keyText,
   migrationOrders,
+  migrationFiles,
   encodings,
   shortTexts,
   verifierKeys,

@@ -1,21 +1,27 @@
 /** Migration from v2: keys as text, and what operators sign. */
 
+import { parseMigrationFile } from '@quantumvault/host/cli/migrate/file.ts';
+import { parseV2Parameters } from '@quantumvault/host/cli/migrate/parameters.ts';
+import { parseRow } from '@quantumvault/host/cli/migrate/rows.ts';
 import { toBase58 } from '@quantumvault/shared/base58.ts';
 import { readBase58 } from '@quantumvault/shared/base58-bytes.ts';
-import { utf8 } from '@quantumvault/shared/bytes.ts';
+import { concatBytes, toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import {
   type MigrationRow,
   type MigrationStatement,
   migrationRowCodec,
   migrationStatementCodec,
   requireV2Parameters,
+  v2Parameters,
 } from '@quantumvault/shared/evidence/migration.ts';
 import { readBase64Bytes, readHexBytes } from '@quantumvault/shared/key-text.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { decodeAs, encodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { cborMutator } from '../engine/cbor-tree.ts';
+import { jsonMutator } from '../engine/json-tree.ts';
 import { accept, must, mustEqualBytes, type Target } from '../engine/target.ts';
 import { textMutator } from '../engine/text-lines.ts';
+import { behindOneByte } from './bodies.ts';
 import { isRefused, mustEndThere } from './checks.ts';
 import * as sample from './samples.ts';
 
@@ -126,5 +132,94 @@ export const migrationOrders: Target = {
     const { cost } = accept(decoded).parameters.serverKey;
     if (cost !== undefined) must(128 * cost.n * cost.r * cost.p <= 4 * LIMITS.migrationScryptBytes, 'too much work');
     return decoded;
+  },
+};
+
+const V2_FILE = {
+  format: 'qv/v2-parameters/v1',
+  serverSecret: { encoding: 'hex' },
+  salt: '00112233445566778899aabbccddeeff',
+  serverKey: { method: 'hkdf-sha256', info: 'server' },
+  userKey: { encoding: 'raw' },
+  botKeyKey: { method: 'hkdf-sha256', info: 'bot', withUserId: true },
+  botKey: { encoding: 'raw', bytes: 64 },
+  ciphertext: { encoding: 'hex', order: ['iv', 'tag', 'ciphertext'], separator: ':' },
+} as const;
+
+const column = (length: number): string =>
+  [12, 16, length].map((bytes) => Buffer.from(sample.filled(bytes, 0xab)).toString('hex')).join(':');
+
+const ROW_LINE = {
+  id: 17,
+  userId: '42',
+  wallet: sample.wallet,
+  owner: sample.owner,
+  requesters: [sample.requester],
+  userKey: column(32),
+  botKey: column(64),
+} as const;
+
+/** What operators are handed: how v2 encrypted, exported rows, and a migration on its way. */
+export const migrationFiles: Target = {
+  name: 'migration-files',
+  covers: [
+    'host/src/cli/migrate/parameters.ts#parseV2Parameters',
+    'host/src/cli/migrate/rows.ts#parseRow',
+    'host/src/cli/migrate/file.ts#parseMigrationFile',
+  ],
+  seeds: () => {
+    const of = (kind: number, value: unknown): Uint8Array =>
+      concatBytes(Uint8Array.of(kind), utf8(JSON.stringify(value)));
+    const { separator: _, ...joined } = V2_FILE.ciphertext;
+    const statementBytes = toBase64(encodeAs(migrationStatementCodec, statement));
+    const signatures = [{ key: sample.owner, signature: toBase64(sample.signature) }];
+    return {
+      parameters: of(0, V2_FILE),
+      scrypt: of(0, { ...V2_FILE, serverKey: { method: 'scrypt', n: 16384, r: 8, p: 1 }, ciphertext: joined }),
+      row: of(1, ROW_LINE),
+      file: of(2, {
+        format: 'qv/migration-file/v1',
+        statement: { bytes: statementBytes, signatures },
+        sealed: toBase64(sample.filled(112, 5)),
+      }),
+    };
+  },
+  mutators: [behindOneByte(jsonMutator([textMutator])), behindOneByte(textMutator)],
+  maxBytes: 4 * 1024,
+  codes: [
+    'json_malformed',
+    'field_malformed',
+    'hex_malformed',
+    'base58_malformed',
+    'base64_malformed',
+    'cbor_malformed',
+    'message_malformed',
+    'migration_parameters_unsupported',
+  ],
+  executions: 2_000,
+  run(input) {
+    const kind = (input[0] ?? 0) % 3;
+    const bytes = input.subarray(1);
+    if (kind === 0) {
+      const { parameters } = parseV2Parameters(bytes);
+      // What is read here is what an enclave takes.
+      requireV2Parameters(parameters);
+      mustEqualBytes(
+        encodeAs(v2Parameters, decodeAs(v2Parameters, accept(encodeAs(v2Parameters, parameters)), 'it')),
+        encodeAs(v2Parameters, parameters),
+        'it encodes to other bytes',
+      );
+      return parameters;
+    }
+    if (kind === 1) {
+      const row = accept(parseRow(bytes, parseV2Parameters(utf8(JSON.stringify(V2_FILE))), []));
+      const encoded = encodeAs(migrationRowCodec, row);
+      must(encoded.length <= LIMITS.migrationRowBytes, 'a row that is too long');
+      must(row.encryptedUserKey.length === 60 && row.encryptedBotKey.length === 92, 'a ciphertext of another length');
+      return row;
+    }
+    const file = parseMigrationFile(bytes);
+    mustEqualBytes(encodeAs(migrationStatementCodec, accept(file).statement), file.signed.bytes, 'another statement');
+    return file;
   },
 };

@@ -16,6 +16,7 @@ export const WHERE: Readonly<Record<string, string>> = {
   cbor: 'cbor',
   cms: 'cms',
   'key-text': 'migration',
+  'migration-files': 'migration',
   'migration-orders': 'migration',
   'enclave-connection': 'connection',
   eif: 'eif',

@@ -44,10 +44,10 @@ beforeAll(async () => {
 afterAll(() => upgrade?.stop());
 
 /** Wallets of the old enclave. */
-async function openOld(count: number): Promise<OwnedWallet[]> {
+async function openOld(count: number, change?: Parameters<Upgrade['openWallet']>[1]): Promise<OwnedWallet[]> {
   const client = upgrade.clientOf(upgrade.stack.url, 'old');
   const wallets: OwnedWallet[] = [];
-  while (wallets.length < count) wallets.push(await upgrade.openWallet(client));
+  while (wallets.length < count) wallets.push(await upgrade.openWallet(client, change));
   return wallets;
 }
 
@@ -151,7 +151,11 @@ describe('a host dies', { timeout: 120_000 }, () => {
   });
 
   it('the new one, between the enclave’s take and what the database has of it', async () => {
-    const wallets = await openOld(2);
+    const wallets = await openOld(2, (policy) => ({
+      ...policy,
+      sol: { ...policy.sol, window: { seconds: 3600, max: '2500' } },
+    }));
+    for (const wallet of wallets) await sign(wallet);
     const order = await newOrder(...wallets);
     expect(await releaseOnly(order)).toMatchObject({ ok: true, released: 2 });
     const unlock = lockDatabase();
@@ -164,6 +168,11 @@ describe('a host dies', { timeout: 120_000 }, () => {
     await restartSecondHost();
     expect(await upgrade.move(order)).toMatchObject({ ok: true, failures: [] });
     await expectAllSigned(wallets);
+    // What was spent before is spent, whoever died: 1000 before, 1000 after, and no more than 2500.
+    for (const wallet of wallets) {
+      const denied = await expectCode(sign(wallet), 'policy_denied');
+      expect(denied.facts).toMatchObject({ path: 'sol.window', value: '3000' });
+    }
     await expectAudited();
   });
 });

@@ -1,6 +1,7 @@
 /** A host whose enclave does not hold the wallet asks the other hosts of the deployment. The peer here is a web server. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -72,8 +73,8 @@ function refuse(...kinds: (keyof Handlers)[]): void {
 
 /** As `qv metrics` prints it. */
 async function counted(outcome: string): Promise<number> {
-  const { text } = await host.admin('metrics', {});
-  return Number(text.split(`qv_relayed_requests_total{outcome="${outcome}"} `)[1]?.split('\n')[0]);
+  const metrics = await host.admin('metrics', {});
+  return Number(metrics.text.split(`qv_relayed_requests_total{outcome="${outcome}"} `)[1]?.split('\n')[0]);
 }
 
 describe('what the enclave here does not hold', () => {
@@ -98,9 +99,9 @@ describe('what the enclave here does not hold', () => {
     expect(one?.headers['traceparent']).toContain('1'.repeat(32));
     expect(Number(one?.headers['x-request-timeout-ms'])).toBeLessThanOrEqual(5_000);
     expect(one?.headers['cookie']).toBeUndefined();
-    const line = host.logLines.find((text) => text.includes('"relayed":true'));
+    const line = host.logLines.find((one) => one.includes('"relayed":true'));
     expect(JSON.parse(line ?? '{}')).toMatchObject({ status: 403, code: 'policy_denied', wallet: host.wallet });
-    expect(host.logLines.some((text) => text.includes('already sent'))).toBe(false);
+    expect(host.logLines.some((one) => one.includes('already sent'))).toBe(false);
     expect(await counted('answered')).toBe(1);
     // The decision is the peer's to write down.
     expect(host.rows('replies')).toHaveLength(0);
@@ -135,6 +136,26 @@ describe('what the enclave here does not hold', () => {
     alone.enclave.handlers.sign = gone;
     await expectProblem(await alone.sign(), 'wallet_held_elsewhere');
     await alone.stop();
+  });
+
+  it('never leads to another place than a peer, whatever stands in the request line', async () => {
+    refuse('sign');
+    answer = json(200, {});
+    const { port } = new URL(host.host.url);
+    const { body, headers } = host.signRequest();
+    for (const target of ['http://192.0.2.1/v1/sign', '//192.0.2.1/v1/sign', '/v1/sign@192.0.2.1', '/../v1/sign']) {
+      const lines = Object.entries({
+        ...headers,
+        host: 'x',
+        connection: 'close',
+        'content-length': String(body.length),
+      });
+      const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+      const socket = connect(Number(port), '127.0.0.1');
+      socket.write(`POST ${target} HTTP/1.1\r\n${head}\r\n${body}`);
+      expect(await text(socket)).toMatch(/^HTTP\/1\.1 (?:400|404) /);
+    }
+    expect(asked).toHaveLength(0);
   });
 
   it('other refusals stay this host’s own', async () => {

@@ -88,8 +88,14 @@ describe('policies as qv and the template write them', () => {
     );
     expect(check(left, retiring)).toMatchObject({
       images: [next],
-      findings: [{ fault: 'image_retired', what: old, statements: ['NobodyElseUses'] }],
+      findings: [
+        { fault: 'image_retired', what: old, statements: ['NobodyElseUses'] },
+        { fault: 'grant_open', what: `kms:Decrypt as ${old}` },
+        { fault: 'grant_open', what: `kms:GenerateDataKey as ${old}` },
+      ],
     });
+    // Nobody said that it is retired: it is an image that a grant could let in.
+    expect(faultsOf(left, { ...expected, images: [next] })).toEqual(['grant_open']);
   });
 });
 

@@ -216,10 +216,13 @@ class Inquiry {
 
   /** A grant goes past every Allow, and is stopped by a Deny alone. */
   whatGrantsCould(): void {
+    // Named by a denial as the exception: no Allow lets it in, and nothing keeps a grant from doing so.
+    const others = this.#images.filter((image) => !this.#expected.images.includes(image) && !this.#opens.has(image));
     for (const principal of this.#people)
-      for (const image of [undefined, this.#fresh, DEBUG_PCR0])
+      for (const image of [undefined, this.#fresh, DEBUG_PCR0, ...others])
         for (const action of [...USE, ...UNATTESTED])
-          if (!this.#isDenied({ principal, action, image })) this.#find('grant_open', action);
+          if (!this.#isDenied({ principal, action, image }))
+            this.#find('grant_open', image !== undefined && others.includes(image) ? `${action} as ${image}` : action);
   }
 
   /** Where it would go through, by which statements: what is not known makes an Allow apply, and no Deny. */

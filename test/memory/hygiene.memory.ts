@@ -23,7 +23,7 @@ import { Appliance, type FullRow, type ProcessName } from './appliance.ts';
 import { Examination, type Look } from './examination.ts';
 import type { Occurrence } from './ledger.ts';
 import { type Measured, report } from './report.ts';
-import { derivedKeys, type SecretKind } from './secrets.ts';
+import type { SecretKind } from './secrets.ts';
 
 const RUNS = Number(process.env['QV_MEMORY_RUNS'] ?? 1);
 const REQUESTS = Number(process.env['QV_MEMORY_REQUESTS'] ?? 1000);
@@ -187,15 +187,13 @@ describe.skipIf(compiler === undefined).each(RUN_TABLE)('keys unwrapped $mode, r
     const theirs = appliance.rowOf(other.address);
     const own = appliance.rowOf(one.address);
     const wrongMac = (own.policyMac ?? new Uint8Array()).map((byte) => byte ^ 1);
-    const executionKey = examination.ledger.secretsOf('execution key').find(({ of }) => of === one.address);
-    examination.ledger.add(
-      ...derivedKeys(`${one.address}, another salt`, executionKey?.bytes as Uint8Array, theirs.salt),
-    );
     const cases: [Partial<FullRow>, ErrorCode][] = [
-      [{ sealedSeed: theirs.sealedSeed }, 'sealed_seed_invalid'],
       [{ policyMac: wrongMac }, 'policy_mac_invalid'],
-      [{ salt: theirs.salt }, 'wallet_keys_mismatch'],
-      [{ executionKey: theirs.executionKey }, 'key_blob_invalid'],
+      [{ sealedState: theirs.sealedState }, 'state_invalid'],
+      // Before a key is asked for.
+      [{ sealedSeed: theirs.sealedSeed }, 'wallet_keys_replaced'],
+      [{ salt: theirs.salt }, 'wallet_keys_replaced'],
+      [{ executionKey: theirs.executionKey }, 'wallet_keys_replaced'],
     ];
     for (const [change, code] of cases) await expectCode(appliance.signDirectly(one, change), code);
     await clean();

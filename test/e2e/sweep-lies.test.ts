@@ -4,6 +4,7 @@ import { sweep } from '@quantumvault/host/cli/sweep/sweep.ts';
 import { signingWallet } from '@quantumvault/host/cli/sweep/wallet-facts.ts';
 import { createClient, ownerFromSigner } from '@quantumvault/host/client/client.ts';
 import { fromBase58, toBase58 } from '@quantumvault/shared/base58.ts';
+import { type Address, addressBytes } from '@quantumvault/shared/brands.ts';
 import { fromBase64, toBase64 } from '@quantumvault/shared/bytes.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -11,7 +12,7 @@ import { pcrSetOf } from '../stack/scenario.ts';
 import { type Stack, startStack } from '../stack/stack.ts';
 import { expectCode } from '../support/codes.ts';
 import { FakeSolana } from '../support/fake-solana.ts';
-import { TOKEN } from '../support/solana-ledger.ts';
+import { TOKEN, TOKEN_RENT, tokenBytes } from '../support/solana-ledger.ts';
 import { type SweepKit, sweepKit } from '../support/sweep-kit.ts';
 import { expectAudited } from './succession-kit.ts';
 
@@ -54,6 +55,32 @@ describe('an endpoint that drops, delays and lies', () => {
     expect(await kit.sweep(wallet)).toMatchObject({ ok: true, left: [] });
     expect(dropped).toBeGreaterThan(2);
     expect(solana.landed.length - before).toBe(2);
+    expect(solana.units(wallet.destination, mint)).toBe(6n);
+    await expectAudited(kit.operators);
+  }, 60_000);
+
+  it('takes nothing into a block: SOL stays to pay for another call', async () => {
+    const wallet = await kit.openWallet();
+    solana.give(wallet.address, SOL);
+    const mint = solana.mint();
+    solana.token({ mint, owner: wallet.address, units: 6n });
+    solana.lands = () => {
+      solana.height += 60;
+      return false;
+    };
+    const answer = await kit.sweep(wallet, '--retire');
+    expect(answer).toMatchObject({
+      ok: false,
+      moved: [],
+      retiredAt: null,
+      left: [
+        { what: 'sol', amount: String(SOL), reason: 'kept' },
+        { what: 'token', mint, reason: 'expired' },
+      ],
+    });
+    expect((answer['statements'] as string[]).length).toBe(1);
+    solana.calm();
+    expect(await kit.sweep(wallet)).toMatchObject({ ok: true, left: [] });
     expect(solana.units(wallet.destination, mint)).toBe(6n);
     await expectAudited(kit.operators);
   }, 60_000);
@@ -120,6 +147,63 @@ describe('an endpoint that drops, delays and lies', () => {
     expect(answer).toMatchObject({ ok: true, left: [], moved: [{ amount: String(SOL + 1n - FEE) }] });
     expect((answer['statements'] as string[]).length).toBe(2);
   });
+});
+
+describe('token accounts of which one does not close', () => {
+  it('keep the SOL until the others are closed one by one', async () => {
+    const wallet = await kit.openWallet();
+    const { address, destination } = wallet;
+    solana.give(address, SOL);
+    const [stuck = address, ...others] = [1, 2, 3].map(() =>
+      solana.token({ mint: solana.mint(), owner: address, units: 0n }),
+    );
+    // What fails is in a block, and paid for.
+    solana.isPreflighting = false;
+    const mint = toBase58(solana.accounts.get(stuck)?.data.subarray(0, 32) ?? new Uint8Array()) as Address;
+    const shown = (units: bigint): string =>
+      Buffer.from(tokenBytes({ mint, owner: address, units })).toString('base64');
+    // On chain there is something in it, whatever the endpoint says.
+    solana.after = (method, reply) =>
+      method === 'getTokenAccountsByOwner' && 'result' in reply
+        ? { result: JSON.parse(JSON.stringify(reply.result).replace(shown(5n), shown(0n))) }
+        : reply;
+    solana.token({ mint, owner: address, units: 5n }, stuck);
+    const answer = await kit.sweep(wallet);
+    expect(answer).toMatchObject({ ok: false, left: [{ what: 'rent', account: stuck, reason: 'failed' }] });
+    expect((answer['statements'] as string[]).length).toBe(2);
+    expect(others.some((account) => solana.accounts.has(account))).toBe(false);
+    expect(solana.accounts.has(address)).toBe(false);
+    // The transaction of all three, and the one of the first by itself, cost their fees on chain.
+    expect(solana.lamports(destination)).toBe(SOL + 2n * TOKEN_RENT - 5n * FEE);
+  }, 60_000);
+});
+
+describe('a wallet with very many token accounts', () => {
+  it('is swept in several statements, and one account that does not close keeps no other', async () => {
+    const wallet = await kit.openWallet();
+    const { address, destination } = wallet;
+    solana.give(address, SOL);
+    const mints = Array.from({ length: 5 }, () => solana.mint());
+    for (const mint of mints) solana.token({ mint, owner: address, units: 3n });
+    const empties = Array.from({ length: 160 }, () => solana.token({ mint: solana.mint(), owner: address, units: 0n }));
+    const [stuck = address] = empties.slice(70);
+    solana.before = (method, params) => {
+      const isStuck =
+        method === 'sendTransaction' &&
+        Buffer.from(String(params[0]), 'base64').includes(Buffer.from(addressBytes(stuck)));
+      return isStuck ? { error: { code: -32002, message: 'Transaction simulation failed: custom 0x1' } } : undefined;
+    };
+    const answer = await kit.sweep(wallet);
+    expect(answer).toMatchObject({
+      ok: false,
+      left: [{ what: 'rent', account: stuck, reason: 'failed', value: expect.stringContaining('custom 0x1') }],
+    });
+    expect((answer['statements'] as string[]).length).toBeGreaterThan(2);
+    expect(empties.filter((account) => solana.accounts.has(account))).toEqual([stuck]);
+    for (const mint of mints) expect(solana.units(destination, mint)).toBe(3n);
+    expect(solana.accounts.has(address)).toBe(false);
+    await expectAudited(kit.operators);
+  }, 120_000);
 });
 
 type Members = Record<string, unknown>;

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { addressBytes } from '@quantumvault/shared/brands.ts';
 import { toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type JsonAnswer, qvJson } from '../host/cli/call.ts';
@@ -241,34 +240,6 @@ describe('what is left behind', () => {
     expect(await kit.sweep(small)).toMatchObject({ ok: true, left: [] });
     expect(solana.lamports(small.destination)).toBe(2n * WALLET_RENT - FEE);
   });
-});
-
-describe('a wallet with very many token accounts', () => {
-  it('is swept in several statements, and one account that does not close keeps no other', async () => {
-    const wallet = await kit.openWallet();
-    const { address, destination } = wallet;
-    solana.give(address, SOL);
-    const mints = Array.from({ length: 5 }, () => solana.mint());
-    for (const mint of mints) solana.token({ mint, owner: address, units: 3n });
-    const empties = Array.from({ length: 160 }, () => solana.token({ mint: solana.mint(), owner: address, units: 0n }));
-    const [stuck = address] = empties.slice(70);
-    solana.before = (method, params) => {
-      const isStuck =
-        method === 'sendTransaction' &&
-        Buffer.from(String(params[0]), 'base64').includes(Buffer.from(addressBytes(stuck)));
-      return isStuck ? { error: { code: -32002, message: 'Transaction simulation failed: custom 0x1' } } : undefined;
-    };
-    const answer = await kit.sweep(wallet);
-    expect(answer).toMatchObject({
-      ok: false,
-      left: [{ what: 'rent', account: stuck, reason: 'failed', value: expect.stringContaining('custom 0x1') }],
-    });
-    expect((answer['statements'] as string[]).length).toBeGreaterThan(2);
-    expect(empties.filter((account) => solana.accounts.has(account))).toEqual([stuck]);
-    for (const mint of mints) expect(solana.units(destination, mint)).toBe(3n);
-    expect(solana.accounts.has(address)).toBe(false);
-    await expectAudited(kit.operators);
-  }, 120_000);
 });
 
 describe('a wallet that cannot be swept', () => {

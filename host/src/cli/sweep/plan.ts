@@ -23,7 +23,7 @@ export const REASONS = {
   expired: 'No transaction was confirmed in time; nobody knows why.',
   'below-fee': 'It is less than the fee of moving it.',
   'below-rent': 'The destination has no account yet, and a new one has to hold more than that.',
-  kept: 'It is kept for what else is left: send the wallet some more SOL, or pick tokens with --mint.',
+  kept: 'It is to pay for what else is left: call again, send the wallet some more SOL, or pick tokens with --mint.',
   'next-call': 'There is more than one call moves: call again.',
 } as const;
 export type Reason = keyof typeof REASONS;

@@ -85,9 +85,13 @@ export async function sweep(options: SweepOptions): Promise<Swept> {
       if (next === undefined) return;
       if (round === 0) await options.confirm(found, plan);
       await enable(options, progress, next);
+      const alone = progress.alone.size;
       await move(options, progress, requester, next.closings);
       await move(options, progress, requester, next.tokens);
-      if (next.solLamports > 0n) await moveSol(options, progress, requester, found, next);
+      // What is tried once more, or by another call, has to be paid for.
+      const isTriedAgain = progress.alone.size > alone;
+      if (next.solLamports > 0n && !isTriedAgain && progress.solFailed === undefined)
+        await moveSol(options, progress, requester, found, next);
     }
   });
   const { moved, statements, policyHash, panicCode } = progress;
@@ -170,6 +174,7 @@ async function move(
   }
   for (const { holdings } of waiting)
     for (const { account } of holdings) progress.failed.set(account, { reason: 'expired' });
+  if (waiting.length > 0) progress.solFailed = { reason: 'kept' };
 }
 
 function note(progress: Progress, done: Move, outcome: Outcome | undefined, signature = ''): void {

@@ -11,6 +11,7 @@ import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildNative } from '../../shared/native/build.ts';
+import { qvJson } from '../host/cli/call.ts';
 import { Appliance, type ProcessName } from '../memory/appliance.ts';
 import { readMemory } from '../memory/process-memory.ts';
 import { requireProgram } from '../support/requires.ts';
@@ -37,15 +38,20 @@ describe.skipIf(compiler === undefined)('the row key', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  function rowKey(): Uint8Array {
+  /** All that there have been, each once, the first one first. */
+  function rowKeys(): readonly Uint8Array[] {
     const keys = appliance.records().filter(({ context }) => context['qv:purpose'] === 'row-key');
-    expect(new Set(keys.map(({ secret }) => toHex(secret))).size).toBe(1);
-    return keys[0]?.secret ?? new Uint8Array();
+    return [...new Map(keys.map(({ secret }) => [toHex(secret), secret])).values()];
+  }
+
+  function rowKey(): Uint8Array {
+    const keys = rowKeys();
+    expect(keys).toHaveLength(1);
+    return keys[0] ?? new Uint8Array();
   }
 
   /** Which forms of it a process holds. */
-  async function formsIn(name: ProcessName): Promise<readonly string[]> {
-    const key = rowKey();
+  async function formsIn(name: ProcessName, key = rowKey()): Promise<readonly string[]> {
     const forms: Record<string, Uint8Array> = {
       'first half': key.subarray(0, 16),
       'second half': key.subarray(16),
@@ -84,5 +90,18 @@ describe.skipIf(compiler === undefined)('the row key', () => {
     await until('all are unwrapped', () => decrypts() === before + 16);
     await until('nothing is left', async () => (await formsIn('enclave')).length === 0);
     silent.destroy();
+  });
+
+  it('that was replaced is gone from the host, too, which has the next one', async () => {
+    const old = rowKey();
+    expect(await qvJson('rotate', 'row-key', '--admin', appliance.stack.adminSocket)).toMatchObject({
+      state: 'current',
+    });
+    const [, next = old] = rowKeys();
+    expect(next).not.toEqual(old);
+    expect(await formsIn('host', next)).toEqual(['first half', 'second half']);
+    await until('the old one is gone', async () => (await formsIn('host', old)).length === 0, 60_000);
+    for (const key of [old, next])
+      await until('nothing is left in the enclave', async () => (await formsIn('enclave', key)).length === 0);
   });
 });

@@ -40,6 +40,8 @@ describe('qv status', () => {
     expect(exit).toBe(0);
     expect(stdout).toContain('The deployment can sign.');
     expect(stdout).toContain(harness.enclave.boot);
+    expect(stdout).toMatch(/, born 20\d\d-/);
+    expect(answer['status']).toMatchObject({ rowKeyState: 'current', enclave: { bornAt: expect.any(String) } });
     expect(stdout).toContain('nothing of it is verified');
   });
 

@@ -85,6 +85,9 @@ describe('qv rotate row-key', () => {
     expect((await sign(wallet)).status).toBe(200);
     const samples = parseExposition((await host.admin('metrics', {})).text);
     expect(sampleValue(samples, 'qv_row_key_replacing')).toBe(0);
+    expect(Math.abs((sampleValue(samples, 'qv_enclave_boot_timestamp_seconds') ?? 0) - Date.now() / 1000)).toBeLessThan(
+      60,
+    );
     expect(sampleValue(samples, 'qv_row_key_since_timestamp_seconds')).toBeGreaterThan(1.7e9);
     expect(await rotate('--status')).toMatchObject({
       state: 'current',

@@ -11,7 +11,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { SignalRule } from '@quantumvault/shared/policy/parse.ts';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { expectCode } from '../../support/codes.ts';
-import { holding, rowMacOf } from '../../support/row-keys.ts';
+import { FIRST_BLOB, holding, rowMacOf } from '../../support/row-keys.ts';
 import { temporaryFolder, until } from '../../support/temporary.ts';
 import { bytes, hashOf, key, NOW, signal } from '../store-fixtures.ts';
 
@@ -114,6 +114,26 @@ describe('while the database does not answer', () => {
     await until('it is written', () => signals.unwritten === 0);
     expect(await signals.find('a', ['alpha'])).toEqual(accepted.signal);
     expect(await signals.accept(unsealed('a'), { once: true })).toMatchObject({ isRepeat: true, isStored: true });
+  });
+
+  it('that waited while another row key took the place of its own is written under that one', async () => {
+    let mac = rowMac;
+    await store.createMeta('row-key', FIRST_BLOB);
+    const keys = { ...holding(rowMac), require: () => mac };
+    const putSignal: Store['putSignal'] = (insert) => (fault === undefined ? store.putSignal(insert) : fault());
+    const later = new Signals({ store: { ...store, putSignal }, keys, log: silentLog, now: () => now });
+    fault = refuses;
+    const { signal: waiting } = await later.accept(unsealed('a'), { once: true });
+    const next = new Uint8Array(100).fill(4);
+    await store.beginRowKey({ current: FIRST_BLOB, next, step: next });
+    await store.finishRowKey(FIRST_BLOB, next);
+    mac = rowMacOf(new Uint8Array(32).fill(43), next);
+    // Nobody could edit it here, whatever its MAC is of.
+    expect(await later.find('a', ['alpha'])).toEqual(waiting);
+    fault = undefined;
+    await until('it is written', () => later.unwritten === 0);
+    expect(mac.verifySignal(await later.find('a', ['alpha'])).mac).not.toEqual(waiting.mac);
+    await later.close();
   });
 
   it('that is so also when it just hangs: after a second, not after the database’s own patience', async () => {

@@ -4,7 +4,7 @@ import { timeMs } from '@quantumvault/shared/brands.ts';
 import type { KmsKeyState } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Transport } from '@quantumvault/shared/transport.ts';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { FakeEnclave } from '../../../support/fake-enclave.ts';
 import { until } from '../../../support/temporary.ts';
 import { bad, closing, findings, harness, kmsEndpoint, of, onMachine, patient, says } from './patient.ts';
@@ -230,6 +230,20 @@ describe('credentials and KMS', () => {
       found: '127.0.0.1:1: ECONNREFUSED',
       code: 'kms_unavailable',
     });
+  });
+});
+
+describe('the boot key', () => {
+  test('and how old it is, for those who replace it on schedule', async () => {
+    const serving = async () => (await of('enclave')).map(({ found }) => found).join();
+    await harness.ready();
+    expect(await serving()).toContain(`serving: boot ${harness.enclave.boot}, its key 0 days old`);
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 91 * 86_400_000);
+    try {
+      expect(await serving()).toContain('its key 91 days old');
+    } finally {
+      clock.mockRestore();
+    }
   });
 });
 

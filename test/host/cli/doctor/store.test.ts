@@ -5,6 +5,7 @@ import { type Machine, thisMachine } from '@quantumvault/host/cli/doctor/facts.t
 import { SCHEMA_VERSION } from '@quantumvault/host/store/sqlite-schema.ts';
 import { describe, expect, test } from 'vitest';
 import { person } from '../../harness.ts';
+import { qvJson } from '../call.ts';
 import { bad, GIBIBYTE, harness, machine, of, onMachine, patient } from './patient.ts';
 
 patient();
@@ -36,6 +37,22 @@ describe('the database', () => {
   ])('%s', async (_, statement, found) => {
     harness.sql((database) => database.exec(statement));
     expect(bad(await of('database'))).toMatchObject([{ health: 'failed', found: expect.stringContaining(found) }]);
+  });
+
+  test('with a row that holds up the replacement of the row key', async () => {
+    const wallet = await harness.createWallet();
+    const database = () => of('database');
+    expect(bad(await database())).toEqual([]);
+    harness.sql((open) => open.prepare('UPDATE wallets SET created_at = created_at + 1 WHERE wallet = ?').run(wallet));
+    expect(await qvJson('rotate', 'row-key', '--admin', harness.path('admin.sock'))).toMatchObject({ state: 'edited' });
+    expect(bad(await database())).toMatchObject([
+      {
+        health: 'failed',
+        found: expect.stringContaining('somebody edited them'),
+        fix: expect.stringContaining('qv rotate row-key --status'),
+        code: 'row_tampered',
+      },
+    ]);
   });
 
   test('damaged, empty, missing', async () => {

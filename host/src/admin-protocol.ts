@@ -28,12 +28,6 @@
  *   {"command": "migration-row", "statement", "row", "index", "proof", "dryRun"?}  -> {"outcome", …}
  *   {"command": "migration-end", "statement"}                 -> {"ended": true}
  *
- * and what migrates rows of v2 (admin/migration.ts):
- *
- *   {"command": "migration-begin", "statement", "sealed"}     -> {"begun": true}
- *   {"command": "migration-row", "statement", "row", "index", "proof", "dryRun"?}  -> {"outcome", …}
- *   {"command": "migration-end", "statement"}                 -> {"ended": true}
- *
  * A reply is {"ok": true, "result": …} or {"ok": false, "error": {"code", "title", "retryable", "path"?, "value"?}}.
  * A scope is `fleet`, `wallet:<address>` or `requester:<key>`. Who may open the socket is decided by its file
  * permissions. Nothing here can sign, and what ends a freeze is signatures that the enclave verifies.

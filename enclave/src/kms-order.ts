@@ -14,14 +14,15 @@ interface Known {
 }
 
 interface Opened {
-  readonly keyArn: string;
+  /** Its place among the attempts, which are the same each time. */
+  readonly attempt: number;
   readonly untilMs: number;
 }
 
 export class KmsOrder {
   readonly #known: ReadonlyMap<string, Known>;
   readonly #monotonicMs: () => number;
-  /** By blob: which key other than the first opened it last. The oldest make room. */
+  /** By blob: which attempt other than the first opened it last. The oldest make room. */
   readonly #opened = new Map<string, Opened>();
 
   constructor(keys: readonly KmsKey[], monotonicMs: () => number) {
@@ -41,15 +42,16 @@ export class KmsOrder {
     }));
   }
 
-  /** The one that opened this blob last, then those that answer, then the others. */
+  /** The one that opened this blob last, then those whose keys answer, then the others. */
   sorted<A extends { readonly keyArn: string }>(attempts: readonly A[], blob: string): readonly A[] {
     const now = this.#monotonicMs();
     const opened = this.#opened.get(blob);
-    const rank = ({ keyArn }: A): number => {
+    const rank = ({ keyArn }: A, index: number): number => {
       if ((this.#known.get(keyArn)?.avoidUntilMs ?? 0) > now) return 2;
-      return opened?.keyArn === keyArn && opened.untilMs > now ? 0 : 1;
+      return opened?.attempt === index && opened.untilMs > now ? 0 : 1;
     };
-    return [...attempts].sort((a, b) => rank(a) - rank(b));
+    const ranked = attempts.map((attempt, index) => ({ attempt, rank: rank(attempt, index) }));
+    return ranked.sort((a, b) => a.rank - b.rank).map(({ attempt }) => attempt);
   }
 
   /** Called before each call. One whose time is over is tried by one caller; the others go on avoiding it meanwhile. */
@@ -78,11 +80,11 @@ export class KmsOrder {
     known.avoidUntilMs = this.#monotonicMs() + LIMITS.kmsAvoidMilliseconds;
   }
 
-  /** For a while this key is asked first for that blob; then the usual order is tried again. */
-  opened(blob: string, keyArn: string, isFirst: boolean): void {
+  /** For a while this attempt is the first one for that blob; then the usual order is tried again. */
+  opened(blob: string, attempt: number): void {
     this.#opened.delete(blob);
-    if (isFirst) return;
-    this.#opened.set(blob, { keyArn, untilMs: this.#monotonicMs() + LIMITS.kmsOpenedMilliseconds });
+    if (attempt === 0) return;
+    this.#opened.set(blob, { attempt, untilMs: this.#monotonicMs() + LIMITS.kmsOpenedMilliseconds });
     if (this.#opened.size <= LIMITS.kmsOpenedBlobs) return;
     const [oldest] = this.#opened.keys();
     if (oldest !== undefined) this.#opened.delete(oldest);

@@ -172,15 +172,19 @@ export class Kms {
   }
 
   /**
-   * Opens with the current key, one of its replicas, or one that is being replaced; and `second`, which opens to the
-   * same, with the second key.
+   * Opens with the current key, one of its replicas, or one that is being replaced; or else `second`, which opens to the
+   * same, with the second key or one of those.
    * @throws QvError kms_*, key_blob_invalid when KMS does not know this blob in this context, and whatever `open` throws
    */
   decrypt<T>(ciphertext: Uint8Array, context: EncryptionContext, open: Open<T>, second?: SecondBlob<T>): Promise<T> {
-    const attempts: Attempt<T>[] = this.#config.keys.flatMap(({ keyArn, use }) => {
-      if (use !== 'second') return [{ keyArn, ciphertext, context, open }];
-      return second === undefined ? [] : [{ keyArn, ...second }];
-    });
+    const { keys } = this.#config;
+    const first = keys.filter(({ use }) => use !== 'second');
+    // What was the second key when it was sealed may be the current one by now, or one of those before.
+    const ofSecond = second === undefined ? [] : [...keys.filter(({ use }) => use === 'second'), ...first];
+    const attempts: Attempt<T>[] = [
+      ...first.map(({ keyArn }) => ({ keyArn, ciphertext, context, open })),
+      ...ofSecond.map(({ keyArn }) => ({ keyArn, ...(second as SecondBlob<T>) })),
+    ];
     return this.#decryptWithAny(attempts, toHex(sha256(ciphertext)));
   }
 
@@ -190,19 +194,21 @@ export class Kms {
     const endMs = this.#monotonicMs() + LIMITS.kmsTotalMilliseconds;
     const faults: unknown[] = [];
     const ofOthers: Attempt<T>[] = [];
+    const silent = new Set<string>();
     for (const [index, attempt] of sorted.entries()) {
-      // Related multi-Region keys open the same blobs.
-      if (ofOthers.some((other) => isSameKeyAndBlob(other, attempt))) continue;
+      // Related multi-Region keys open the same blobs; and nobody waits twice for a key that does not answer.
+      if (ofOthers.some((other) => isSameKeyAndBlob(other, attempt)) || silent.has(attempt.keyArn)) continue;
       const leftMs = endMs - this.#monotonicMs();
       // The first one is asked in any case.
       if (index > 0 && leftMs <= 0) break;
       try {
         const opened = await this.#decryptWith(attempt, leftMs / (sorted.length - index));
-        this.#order.opened(blob, attempt.keyArn, attempt === attempts[0]);
+        this.#order.opened(blob, attempts.indexOf(attempt));
         return opened;
       } catch (error) {
         if (!NEXT.includes(codeOf(error))) throw error;
         if (codeOf(error) === 'key_blob_invalid') ofOthers.push(attempt);
+        if (codeOf(error) === 'kms_unavailable') silent.add(attempt.keyArn);
         faults.push(error);
       }
     }

@@ -12,7 +12,7 @@ import type { SecondSealing } from '@quantumvault/shared/protocol/message-parts.
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { KmsAdmin } from '../stack/kms/admin.ts';
-import { REGION, SECOND_REGION, type StackKmsKey } from '../stack/kms-keys.ts';
+import { measuredKey, REGION, SECOND_REGION, type StackKmsKey } from '../stack/kms-keys.ts';
 import type { StackEnclave } from '../stack/stack.ts';
 import { expectCode } from '../support/codes.ts';
 import { type KitWallet, MaliciousHost } from '../support/malicious-host.ts';
@@ -257,6 +257,37 @@ describe('restored where only the second key is', () => {
     await data.request('rowKeyUnwrap', { blob });
     await host.backend.kmsKeys.disable(keys().current);
     await expectCode(sign(moved, data), 'kms_refused');
+    data.close();
+  });
+});
+
+describe('the first key lost for good', () => {
+  it('the second takes its place in another image, which signs for the wallets of before, and renews them', async () => {
+    const owned = await host.openWallet();
+    const { blob } = await host.data.request('rowKeyCreate', {});
+    const { rowKey } = await host.data.request('rowKeyUnwrap', { blob });
+    const { current, second: promoted } = keys();
+    const image = await host.backend.measureImage('promoted', (config) => {
+      const { rootCertificates } = config.kms;
+      config.kms = { ...measuredKey(promoted), rootCertificates };
+    });
+    const enclave = await host.backend.startEnclave('promoted', image);
+    await host.tunnel(enclave.addresses.tunnel);
+    const data = host.connect(enclave.addresses.data);
+    await host.giveCredentials(data);
+    await host.backend.kmsKeys.disable(current);
+    const moved = await moveWallet(host, owned, host.data, data);
+    expect((await sign(moved, data)).signature).toBeDefined();
+    expect((await data.request('rowKeyUnwrap', { blob })).rowKey).toEqual(rowKey);
+    const { rewrapped } = await data.request('walletRewrap', {
+      wallet: moved.address,
+      owner: moved.owner.address,
+      blobs: moved.blobs,
+      policy: moved.policy.bytes,
+    });
+    expect(rewrapped.keys.second).toBeUndefined();
+    const { kmsKeys = [] } = await data.request('status', {});
+    expect(kmsKeys.map(({ use }) => use)).toEqual(['current']);
     data.close();
   });
 });

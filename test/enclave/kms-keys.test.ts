@@ -10,7 +10,7 @@ import {
 } from '@quantumvault/enclave/kms-agent/protocol.ts';
 import type { KmsKey, KmsKeyUse } from '@quantumvault/enclave/kms-config.ts';
 import type { Recipients } from '@quantumvault/enclave/recipient.ts';
-import { fromHex, utf8 } from '@quantumvault/shared/bytes.ts';
+import { equalBytes, fromHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -41,6 +41,9 @@ let answers: Record<Name, Answer>;
 let asked: Name[];
 let clockMs: number;
 let isBurnt: boolean;
+const secondBlob = utf8('another blob');
+/** Whatever else it answers. */
+let opensSecondBlob: Name | undefined;
 
 /** Never waits: what the agent does not answer is over when the clock says so. */
 function kms(names: readonly Name[] = NAMES): Kms {
@@ -50,7 +53,8 @@ function kms(names: readonly Name[] = NAMES): Kms {
     const { keyArn } = body as AgentRequest<'decrypt'>;
     const key = nameOf(keyArn);
     asked.push(key);
-    const answer = answers[key];
+    const isSecondBlob = name === 'decrypt' && equalBytes((body as AgentRequest<'decrypt'>).ciphertext, secondBlob);
+    const answer = isSecondBlob && opensSecondBlob === key ? 'ok' : answers[key];
     if (answer === 'silence') return;
     if (!['ok', 'other key', 'plaintext', 'no envelope'].includes(answer)) {
       writeFrame(far, encodeAgentFailure(id, answer as AgentFailure));
@@ -90,6 +94,7 @@ beforeEach(() => {
   asked = [];
   clockMs = 1_000;
   isBurnt = false;
+  opensSecondBlob = undefined;
 });
 
 describe('opening a blob', () => {
@@ -254,11 +259,10 @@ describe('new keys', () => {
 
 describe('what is sealed for a second key', () => {
   const WITH = ['current', 'previous', 'second'] as const;
-  const sealed = utf8('another blob');
   const SECOND_CONTEXT = { wallet: 'w', purpose: 'second' };
   const either = (of: Kms, openSecond = () => 'by the second'): Promise<string> =>
     of.decrypt(blob, CONTEXT, () => 'by the first', {
-      ciphertext: sealed,
+      ciphertext: secondBlob,
       context: SECOND_CONTEXT,
       open: openSecond,
     });
@@ -283,10 +287,30 @@ describe('what is sealed for a second key', () => {
     expect(asked).toEqual(['current', 'previous']);
   });
 
-  it('is left alone by an image without a second key', async () => {
-    answers.current = 'kms_refused';
-    await expectCode(either(kms(['current'])), 'kms_refused');
+  it('opens by the current key, or one of before, where that was the second one when it was sealed', async () => {
+    // The first blob is under a key that is not measured any more.
+    answers = { ...answers, current: 'key_blob_invalid', previous: 'key_blob_invalid', second: 'key_blob_invalid' };
+    const of = kms(WITH);
+    await expectCode(either(of), 'key_blob_invalid');
+    expect(asked).toEqual(['current', 'previous', 'second', 'current', 'previous']);
+    opensSecondBlob = 'current';
+    asked = [];
+    expect(await either(of)).toBe('by the second');
+    expect(asked).toEqual(['current', 'previous', 'second', 'current']);
+    // And is asked for that one first from then on.
+    asked = [];
+    expect(await either(of)).toBe('by the second');
     expect(asked).toEqual(['current']);
+    opensSecondBlob = 'previous';
+    asked = [];
+    expect(await either(kms(['current', 'previous']))).toBe('by the second');
+    expect(asked).toEqual(['current', 'previous', 'current', 'previous']);
+  });
+
+  it('nobody waits twice for a key that does not answer', async () => {
+    answers = { ...answers, current: 'kms_unavailable', previous: 'kms_unavailable', second: 'kms_unavailable' };
+    await expectCode(either(kms(WITH)), 'kms_unavailable');
+    expect(asked).toEqual(['current', 'previous', 'second']);
   });
 
   it('that does not open is a blob that is not valid: the key that did not answer counts more', async () => {

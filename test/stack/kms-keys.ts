@@ -4,13 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  DisableKeyCommand,
-  EnableKeyCommand,
-  type KMSClient,
-  ReplicateKeyCommand,
-  ScheduleKeyDeletionCommand,
-} from '@aws-sdk/client-kms';
+import { DisableKeyCommand, EnableKeyCommand, type KMSClient, ReplicateKeyCommand } from '@aws-sdk/client-kms';
 import { instancePolicy, keyPolicy, unusedKeyPolicy } from '@quantumvault/host/cli/key-policy.ts';
 import { createKmsKey, kmsClient, putKmsPolicy } from '@quantumvault/host/cli/kms-key.ts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
@@ -158,12 +152,6 @@ export class StackKeys {
 
   async enable({ keyArn, region, account }: StackKmsKey): Promise<void> {
     await this.clientOf(region, account).send(new EnableKeyCommand({ KeyId: keyArn }));
-  }
-
-  async scheduleDeletion({ keyArn, region, account }: StackKmsKey): Promise<void> {
-    await this.clientOf(region, account).send(
-      new ScheduleKeyDeletionCommand({ KeyId: keyArn, PendingWindowInDays: 7 }),
-    );
   }
 
   /** For qv as a process of its own, with the first account's break-glass role: what the AWS SDK looks for. */

@@ -2,7 +2,7 @@
 import { keyPolicy, unusedKeyPolicy } from '@quantumvault/host/cli/key-policy.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { describe, expect, test } from 'vitest';
-import type { JsonRecord } from './cloudformation.ts';
+import { type JsonRecord, propertiesOf, readTemplate } from './cloudformation.ts';
 import { BREAK_GLASS_ROLE, hexes, INSTANCE_ACCOUNT, INSTANCE_ROLE, NEW, OLD, policyOf } from './kms-key-kit.ts';
 
 describe('the template and qv init write the same policy', () => {
@@ -13,6 +13,32 @@ describe('the template and qv init write the same policy', () => {
   test.each([[[OLD]], [[OLD, NEW]]])('for %#', (images) => {
     const input = { breakGlassArn: BREAK_GLASS_ROLE, instanceRoleArn: INSTANCE_ROLE };
     expect(policyOf(hexes(...images))).toEqual(keyPolicy({ ...input, pcr0s: images.map(toHex) }));
+  });
+
+  test.each([[[]], [[OLD]], [[OLD, NEW]]])('of a multi-Region key, and of its replicas, for %#', (images) => {
+    const pcr0s = images.map(toHex);
+    const input = { breakGlassArn: BREAK_GLASS_ROLE, instanceRoleArn: INSTANCE_ROLE, isMultiRegion: true };
+    const expected =
+      pcr0s.length === 0 ? unusedKeyPolicy(BREAK_GLASS_ROLE, { isMultiRegion: true }) : keyPolicy({ ...input, pcr0s });
+    const InstanceRoleArn = pcr0s.length === 0 ? '' : INSTANCE_ROLE;
+    const given = { BreakGlassRoleArn: BREAK_GLASS_ROLE, InstanceRoleArn, AllowedPcr0s: pcr0s.join(',') };
+    const primary = propertiesOf(readTemplate('kms-key.json'), 'Key', {
+      parameters: { ...given, MultiRegion: 'true' },
+    });
+    expect(primary).toMatchObject({ MultiRegion: true, KeyPolicy: expected });
+    const PrimaryKeyArn = `arn:aws:kms:eu-central-1:111122223333:key/mrk-${'0a'.repeat(16)}`;
+    const replica = propertiesOf(readTemplate('kms-replica.json'), 'Replica', {
+      parameters: { ...given, PrimaryKeyArn },
+    });
+    expect(replica).toMatchObject({ PrimaryKeyArn, KeyPolicy: expected });
+    const single = PrimaryKeyArn.replace(/mrk-.*/, '0a1b2c3d-0000-4000-8000-000000000000');
+    const wrong = { parameters: { ...given, PrimaryKeyArn: single } };
+    expect(() => propertiesOf(readTemplate('kms-replica.json'), 'Replica', wrong)).toThrow('PrimaryKeyArn');
+  });
+
+  test('a key of one Region is what is made unless it is asked for otherwise', () => {
+    const given = { BreakGlassRoleArn: BREAK_GLASS_ROLE, InstanceRoleArn: '', AllowedPcr0s: '' };
+    expect(propertiesOf(readTemplate('kms-key.json'), 'Key', { parameters: given })['MultiRegion']).toBe(false);
   });
 
   test.each([

@@ -1,5 +1,6 @@
 /** The CloudFormation templates: that they hold together, and the properties that security rests on. */
 import { readdirSync } from 'node:fs';
+import { instancePolicy } from '@quantumvault/host/cli/key-policy.ts';
 import { describe, expect, it } from 'vitest';
 import { type Json, type JsonRecord, propertiesOf, readTemplate, TEMPLATES, type Template } from './cloudformation.ts';
 
@@ -40,8 +41,8 @@ const INSTANCE = {
   ),
 };
 
-it('there are three templates', () => {
-  expect(NAMES.sort()).toEqual(['break-glass.json', 'instance.json', 'kms-key.json']);
+it('there are four templates', () => {
+  expect(NAMES.sort()).toEqual(['break-glass.json', 'instance.json', 'kms-key.json', 'kms-replica.json']);
 });
 
 /** Every node of the template that is an object, with the path to it. */
@@ -109,7 +110,7 @@ describe.each(NAMES)('%s', (name) => {
   });
 
   it('keeps what cannot be made again when a stack is deleted', () => {
-    const precious = ['AWS::KMS::Key', 'AWS::EC2::Volume'];
+    const precious = ['AWS::KMS::Key', 'AWS::KMS::ReplicaKey', 'AWS::EC2::Volume'];
     for (const { Type, DeletionPolicy, UpdateReplacePolicy } of Object.values(template.Resources)) {
       if (!precious.includes(Type)) continue;
       expect([DeletionPolicy, UpdateReplacePolicy]).toEqual(['Retain', 'Retain']);
@@ -162,6 +163,28 @@ describe('the instance', () => {
     ]);
   });
 
+  it('has a role and an endpoint that know further keys by their ARNs, where there are any', () => {
+    const further = [KEY_ARN.replace('eu-central-1', 'us-east-2'), KEY_ARN.replace('111122223333', '555566667777')];
+    const FurtherKeyArns = further.join(',');
+    const given = { ...INSTANCE, parameters: { ...INSTANCE.parameters, FurtherKeyArns } };
+    const [policy] = propertiesOf(template, 'InstanceRole', given)['Policies'] as readonly JsonRecord[];
+    const ofRole = statementsOf(policy?.['PolicyDocument']);
+    const ofEndpoint = statementsOf(propertiesOf(template, 'KmsEndpoint', given)['PolicyDocument']);
+    expect(ofRole.map(({ Resource }) => Resource)).toEqual([KEY_ARN, further]);
+    expect(ofEndpoint.map(({ Resource }) => Resource)).toEqual([KEY_ARN, further]);
+    for (const { Action } of [...ofRole, ...ofEndpoint]) expect(Action).toEqual(['kms:Decrypt', 'kms:GenerateDataKey']);
+    // What qv prints for the role is the same, in one statement.
+    const granted = (statements: readonly JsonRecord[]) => statements.flatMap(({ Resource }) => Resource);
+    expect(granted(statementsOf(instancePolicy([KEY_ARN, ...further]) as JsonRecord))).toEqual(granted(ofRole));
+    for (const wrong of ['*', `${KEY_ARN},*`, KEY_ARN.replace(':key/', ':alias/')])
+      expect(() =>
+        propertiesOf(template, 'InstanceRole', {
+          ...INSTANCE,
+          parameters: { ...INSTANCE.parameters, FurtherKeyArns: wrong },
+        }),
+      ).toThrow('FurtherKeyArns');
+  });
+
   it('lets in TLS and SSH, each from its own range', () => {
     const rules = properties('InstanceGroup')['SecurityGroupIngress'] as readonly JsonRecord[];
     expect(rules.map(({ FromPort, ToPort, CidrIp }) => [FromPort, ToPort, CidrIp])).toEqual([
@@ -206,6 +229,11 @@ describe('the break-glass role', () => {
     const [policy] = role(ann)['Policies'] as readonly JsonRecord[];
     const actions = statementsOf(policy?.['PolicyDocument']).flatMap(({ Action }) => [Action].flat().map(String));
     expect(actions.filter((action) => !action.startsWith('cloudformation:'))).toEqual(['kms:CreateKey']);
+    const stacks = statementsOf(policy?.['PolicyDocument']).find(({ Sid }) => Sid === 'TheKeyStack')?.['Resource'];
+    expect(stacks).toEqual([
+      'arn:aws:cloudformation:eu-central-1:111122223333:stack/quantumvault-kms-key/*',
+      'arn:aws:cloudformation:*:111122223333:stack/quantumvault-kms-key-replica/*',
+    ]);
   });
 });
 

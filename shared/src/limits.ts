@@ -330,8 +330,8 @@ export const LIMITS = {
   /** At most so long between two tries to have the row key unwrapped. */
   rowKeyRetryMilliseconds: 10_000,
   /** Records that are looked at, and sealed anew, at a time while the row key is replaced; and the pause after them. */
-  rowKeyPage: 64,
-  rowKeyPauseMilliseconds: 5,
+  rowKeyPage: 16,
+  rowKeyPauseMilliseconds: 2,
   /** How long a replacement waits before it looks again at records that somebody edited. */
   rowKeyEditedMilliseconds: 30_000,
   /** So many of these are named. */

@@ -99,6 +99,12 @@ function collectRowKey(registry: Registry, rotation: StateDeps['rotation']): voi
   );
   gauge(
     registry,
+    'qv_row_key_fault',
+    '1 while this host cannot follow what the database says of the row key, or go on replacing it.',
+    () => flag(rotation.report.fault !== null),
+  );
+  gauge(
+    registry,
     'qv_row_key_edited',
     'Wallets whose row fits neither key, while the row key is being replaced: they hold it up.',
     () => rotation.report.editedCount,

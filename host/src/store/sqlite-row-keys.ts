@@ -14,7 +14,8 @@ export type Fence = (mac: Uint8Array | string) => void;
 /**
  * From the moment that a next row key is in the database, nothing more is written under the one before, by whichever
  * host: else a row could be left behind under a key that counts no more. So every statement that writes a MAC asks first,
- * in its own transaction. Without any row key there is nothing to hold it against.
+ * in its own transaction. Without any row key there is nothing to hold it against. SQLite has one writer at a time; a
+ * database with several has to keep these two rows as they are until the commit (SELECT … FOR SHARE).
  */
 export function rowKeyFence({ one }: Pick<Queries, 'one'>): Fence {
   let known: { readonly blob: Uint8Array; readonly id: Uint8Array } | undefined;

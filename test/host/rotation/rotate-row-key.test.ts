@@ -241,6 +241,7 @@ describe('qv rotate row-key', () => {
     expect(await qvJson('restore', '--from', host.path('backups'), '--to', config)).toMatchObject({ ok: true });
     await host.startHost();
     await until('it says why', async () => (await rotate('--status'))['fault'] === 'row_key_retired');
+    expect(sampleValue(parseExposition((await host.admin('metrics', {})).text), 'qv_row_key_fault')).toBe(1);
     await expectProblem(await sign(wallet), 'row_key_retired');
     await expectCode(host.admin('row-key-rotate', {}), 'row_key_retired');
     rmSync(host.path('retired-row-keys'));

@@ -5,8 +5,6 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
@@ -26,17 +24,8 @@ const QV = join(import.meta.dirname, '..', '..', 'host', 'src', 'cli', 'qv.ts');
 let upgrade: Upgrade;
 let orders = 0;
 
-/** The host's address has to outlive it: the other host knows it. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 beforeAll(async () => {
-  upgrade = await Upgrade.start({ witnesses: 'none', port: await freePort() });
+  upgrade = await Upgrade.start({ witnesses: 'none' });
   await upgrade.allow('old', 'next');
   await upgrade.startBeside();
   upgrade.pointFront(upgrade.second);
@@ -72,11 +61,7 @@ async function newOrder(...wallets: readonly OwnedWallet[]): Promise<string> {
   return name;
 }
 
-const releaseOnly = (order: string) =>
-  qvJson(
-    ...['release', 'apply', upgrade.file(order), '--admin', upgrade.stack.adminSocket],
-    ...['--out', upgrade.file(`${order}.releases`)],
-  );
+const releaseOnly = (order: string) => upgrade.release(order);
 
 /** What stands in the file of releases that an order led to. */
 function releasesOf(order: string): { wallet: string; release: unknown; state: unknown }[] {

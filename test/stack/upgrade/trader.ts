@@ -1,5 +1,5 @@
 /** A trading backend that does not know of any upgrade: it signs, one transfer after the other, and counts. */
-import type { Client } from '@quantumvault/host/client/client.ts';
+import type { Client, Signed } from '@quantumvault/host/client/client.ts';
 import type { BootId } from '@quantumvault/shared/brands.ts';
 import { codeOf } from '@quantumvault/shared/errors.ts';
 import { type Parties, transfer } from '../scenario.ts';
@@ -8,8 +8,13 @@ import type { ThrowawayKey } from '../throwaway.ts';
 export interface Trader {
   /** Signatures so far, by the boot that made them. */
   readonly signed: ReadonlyMap<BootId, number>;
-  /** Codes of requests that failed for good, behind all repeats of the SDK. */
+  /** Codes of requests that failed for good, behind all repeats. */
   readonly failures: readonly string[];
+  /**
+   * How often a wallet was on its way for longer than the SDK waits, and the same request was asked again: on a machine
+   * that is busy with other things.
+   */
+  readonly repeats: () => number;
   /** Until so many more are signed. @throws Error when one fails */
   more(count: number): Promise<void>;
   /** Ends after the request that is under way. */
@@ -17,18 +22,33 @@ export interface Trader {
 }
 
 const PAUSE_MILLISECONDS = 20;
+/** Beyond the SDK's own. */
+const MAX_REPEATS = 10;
 
 export function startTrader(client: Client, { wallet, destination }: Parties, requester: ThrowawayKey): Trader {
   const signed = new Map<BootId, number>();
   const failures: string[] = [];
   const waiting = new Set<() => void>();
   let isStopped = false;
+  let repeats = 0;
   const total = (): number => [...signed.values()].reduce((sum, count) => sum + count, 0);
+  /** The same id and transaction: it is signed once, however often it is asked for. */
+  const signOnce = async (): Promise<Signed> => {
+    const { wire } = transfer(wallet, destination, 1_000n);
+    const request = { wallet, transaction: wire, requester: requester.signer, id: crypto.randomUUID() };
+    for (;;) {
+      try {
+        return await client.sign(request);
+      } catch (error) {
+        if (codeOf(error) !== 'wallet_in_transit' || repeats >= MAX_REPEATS) throw error;
+        repeats++;
+      }
+    }
+  };
   const trade = async (): Promise<void> => {
     while (!isStopped) {
       try {
-        const { wire } = transfer(wallet, destination, 1_000n);
-        const { leaf } = await client.sign({ wallet, transaction: wire, requester: requester.signer });
+        const { leaf } = await signOnce();
         signed.set(leaf.boot, (signed.get(leaf.boot) ?? 0) + 1);
       } catch (error) {
         failures.push(codeOf(error));
@@ -41,6 +61,7 @@ export function startTrader(client: Client, { wallet, destination }: Parties, re
   return {
     signed,
     failures,
+    repeats: () => repeats,
     more: (count) => {
       const enough = total() + count;
       return new Promise((resolve, reject) => {

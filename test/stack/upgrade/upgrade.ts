@@ -4,6 +4,7 @@
  * again; nothing here knows more than an operator does.
  */
 import { writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { operatorSignedJson } from '@quantumvault/host/admin/succession-json.ts';
@@ -59,7 +60,8 @@ export class Upgrade {
 
   /** The old image serves; the next one is built and measured. */
   static async start(options: StackOptions = {}): Promise<Upgrade> {
-    const stack = await startStack(options);
+    // The old host's address has to outlive it: the other host knows it.
+    const stack = await startStack({ port: await freePort(), ...options });
     try {
       return new Upgrade(stack, await measureNext(stack), await startFront(stack.url));
     } catch (error) {
@@ -209,6 +211,12 @@ export class Upgrade {
     return runQv(['release', 'apply', this.file(order), '--admin', from, '--out', out, '--take', to]);
   }
 
+  /** Releases alone: nobody holds these wallets until the same order is given to `move`. */
+  release(order: string): Promise<QvAnswer> {
+    const out = this.file(`${order}.releases`);
+    return runQv(['release', 'apply', this.file(order), '--admin', this.stack.adminSocket, '--out', out]);
+  }
+
   /** Everything that the logs of both boots show, from the one address, under both images and the witnesses' keys. */
   audit(...more: readonly string[]): Promise<QvAnswer> {
     const { witnesses } = this.stack;
@@ -278,6 +286,14 @@ export class Upgrade {
     await this.stack.host.stop();
     await this.stack.processes.enclave.stop();
   }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 function notRefused(): never {

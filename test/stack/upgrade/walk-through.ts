@@ -4,13 +4,14 @@ import type { Address } from '@quantumvault/shared/brands.ts';
 import { codeOf } from '@quantumvault/shared/errors.ts';
 import type { Narrator } from '../narrator.ts';
 import { transfer } from '../scenario.ts';
+import { untilReady } from '../stack.ts';
 import { throwawayKey } from '../throwaway.ts';
 import { NEXT_THRESHOLD, NEXT_VERSION } from './next-image.ts';
 import type { QvAnswer } from './qv.ts';
 import { startTrader, type Trader } from './trader.ts';
 import { type Images, type OwnedWallet, Upgrade } from './upgrade.ts';
 
-export const UPGRADE_STEPS = 9;
+export const UPGRADE_STEPS = 10;
 
 /** How many wallets move beside the three that are looked at. */
 const MORE_WALLETS = 5;
@@ -42,6 +43,7 @@ export async function upgradeWalkThrough(tell: Narrator, signal: AbortSignal) {
     const found = {
       policy: await extendPolicy(scene),
       boots: await startBeside(scene, trader),
+      crashed: await crash(scene, trader, wallets),
       moved: await move(scene, trader),
       travelled: await whatTravelled(scene, wallets),
       operators: await whoOperates(scene, wallets),
@@ -55,7 +57,9 @@ export async function upgradeWalkThrough(tell: Narrator, signal: AbortSignal) {
     await upgrade.stop();
     tell.ok('all processes ended, all files removed');
     const seconds = Math.round((performance.now() - startedAt) / 100) / 10;
-    return { ...found, log, signatures: Object.fromEntries(trader.signed), failures: trader.failures.length, seconds };
+    const signatures = Object.fromEntries(trader.signed);
+    const { failures, repeats } = trader;
+    return { ...found, log, signatures, failures: failures.length, repeats: repeats(), seconds };
   } finally {
     await trader?.stop();
     await upgrade.stop();
@@ -71,7 +75,8 @@ async function serveOld({ upgrade, tell }: Scene) {
     sol: { ...policy.sol, window: { seconds: 3600, max: WINDOW_LAMPORTS } },
   }));
   const frozen = await upgrade.openWallet(client);
-  for (let count = 0; count < MORE_WALLETS; count++) await upgrade.openWallet(client);
+  const others: OwnedWallet[] = [];
+  while (others.length < MORE_WALLETS) others.push(await upgrade.openWallet(client));
   for (let count = 0; count < 2; count++) await signAs(upgrade, windowed);
   await upgrade.freezeWallet(frozen.wallet, stack.adminSocket);
   tell.ok(`${MORE_WALLETS + 3} wallets, each with its owner’s policy`);
@@ -80,7 +85,7 @@ async function serveOld({ upgrade, tell }: Scene) {
     ['Old image', `PCR0 ${stack.pcrs['0'] ?? ''}`],
     ['Boot', await upgrade.bootOf(stack)],
   ]);
-  return { trading, windowed, frozen };
+  return { trading, windowed, frozen, others };
 }
 
 type Wallets = Awaited<ReturnType<typeof serveOld>>;
@@ -123,13 +128,34 @@ async function startBeside({ upgrade, tell }: Scene, trader: Trader) {
   return boots;
 }
 
+/** Between a release and its take a wallet is nobody's. */
+async function crash({ upgrade, tell }: Scene, trader: Trader, { trading, others }: Wallets) {
+  tell.step('The old host dies when a wallet is released and not taken yet');
+  const moving = [trading, others[0]].flatMap((own) => (own === undefined ? [] : ['--wallet', own.wallet]));
+  await upgrade.order('first.json', ...moving);
+  const released = await upgrade.release('first.json');
+  check(released.ok && released['released'] === 2, `not released: ${JSON.stringify(released)}`);
+  tell.ok('qv release apply: two wallets are released, the backend’s among them; from here on nobody signs for them');
+  upgrade.stack.host.kill('SIGKILL');
+  await upgrade.stack.host.exited;
+  tell.no('the old host is killed');
+  await upgrade.stack.restartHost();
+  await untilReady(upgrade.stack.url);
+  const moved = await upgrade.move('first.json');
+  check(moved.ok && moved['taken'] === 2, `not taken: ${JSON.stringify(moved)}`);
+  tell.ok('it is started again, and the step repeated: both are taken');
+  await trader.more(3);
+  tell.ok('the backend’s request waited meanwhile, and was signed by the next enclave');
+  return { released: released['released'], taken: moved['taken'] };
+}
+
 async function move({ upgrade, tell }: Scene, trader: Trader) {
-  tell.step('Wallets move, one after the other, while the backend goes on');
+  tell.step('All other wallets move, one after the other, while the backend goes on');
   const ordered = await upgrade.order('order.json');
   tell.ok('qv release order: signed by one operator of the old image, behind a live attestation of the next');
   const answer = await upgrade.move('order.json');
   check(answer.ok, `not all wallets moved: ${JSON.stringify(answer)}`);
-  tell.ok(`qv release apply --take: ${answer['released']} released, ${answer['taken']} taken`);
+  tell.ok('qv release apply --take: each is taken as soon as it is released');
   const held = MORE_WALLETS + 3;
   await upgrade.untilHeld(0, upgrade.stack);
   await upgrade.untilHeld(held, upgrade.second);

@@ -25,7 +25,7 @@ import { Log, recordKeyFailure } from './log.ts';
 import { Migrations } from './migrate.ts';
 import { type LegacyCiphers, LegacyKeys } from './migration/legacy-keys.ts';
 import { Nsm, type NsmDevice } from './nsm.ts';
-import { cancelClaim, claimWallet, nameSuccessor } from './owner-succession.ts';
+import { cancelClaim, claimWallet, completeTakeover, nameSuccessor } from './owner-succession.ts';
 import { CONTROL } from './phases.ts';
 import { Recipients } from './recipient.ts';
 import { leaseShow, release } from './release.ts';
@@ -212,6 +212,7 @@ function handlersOf(context: Context, record: () => Receipt | undefined, phase: 
     successorName: (request) => nameSuccessor(context, request),
     takeoverClaim: (request) => claimWallet(context, request),
     takeoverCancel: (request) => cancelClaim(context, request),
+    takeoverComplete: (request) => completeTakeover(context, request),
     sign: (request) => sign(context, request),
     signBatch: (request) => signBatch(context, request),
     freeze: (request) => freeze(context, request),

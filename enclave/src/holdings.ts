@@ -36,7 +36,9 @@ export interface Held {
   /** Its end, likewise. */
   lastRetire: { readonly statement: Uint8Array; readonly reply: ReplyOf<'walletRetire'> } | undefined;
   /** The last change of who may follow the owner, likewise. */
-  lastSuccession: { readonly statement: Uint8Array; readonly reply: ReplyOf<'successorName'> } | undefined;
+  lastSuccession:
+    | { readonly statement: Uint8Array; readonly reply: ReplyOf<'successorName'> | ReplyOf<'takeoverComplete'> }
+    | undefined;
   /** What the host was given of a wallet whose key was imported here, until it has a policy. */
   imported: WalletBlobs | undefined;
 }
@@ -46,6 +48,7 @@ interface KeptRewrapping {
   readonly keys: Uint8Array;
   mac: Uint8Array | undefined;
   readonly at: TimeMs;
+  readonly owner: Address | undefined;
 }
 
 /** The newest state, and what it is sealed under where that has changed here. */
@@ -188,11 +191,11 @@ export class Holdings {
   }
 
   /** From here on these key blobs count, and this state under them. */
-  rewrap(held: Held, state: WalletState, sealed: Held['sealed'], { keys, mac, at }: Rewrapped): void {
+  rewrap(held: Held, state: WalletState, sealed: Held['sealed'], { keys, mac, at, owner }: Rewrapped): void {
     held.state = state;
     held.sealed = sealed;
     held.keys = keysHash(keys);
-    held.rewrapped = { keys: encodeAs(walletKeyBlobs, keys), mac, at };
+    held.rewrapped = { keys: encodeAs(walletKeyBlobs, keys), mac, at, owner };
     // Those of before would be handed out once more.
     held.imported = undefined;
   }
@@ -237,8 +240,8 @@ export class Holdings {
   }
 }
 
-function decoded({ keys, mac, at }: KeptRewrapping): Rewrapped {
-  return { keys: decodeAs(walletKeyBlobs, keys, 'keys'), at, ...(mac && { mac }) };
+function decoded({ keys, mac, at, owner }: KeptRewrapping): Rewrapped {
+  return { keys: decodeAs(walletKeyBlobs, keys, 'keys'), at, ...(mac && { mac }), ...(owner && { owner }) };
 }
 
 function keysHash(blobs: WalletKeyBlobs): Hash {

@@ -29,6 +29,7 @@ const WITH_KMS = [
   'successorName',
   'takeoverClaim',
   'takeoverCancel',
+  'takeoverComplete',
   'stateGet',
   'release',
   'take',

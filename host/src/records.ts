@@ -226,7 +226,7 @@ export class Records {
     from: WalletRow,
     { state, rewrapped, receipts }: Omit<Required<MovedRecord>, 'row'>,
   ): Promise<boolean> {
-    const { mac, at } = rewrapped;
+    const { mac, at, owner } = rewrapped;
     const { second, ...keys } = rewrapped.keys;
     // Not a second sealing of the key of before.
     const { second: _, ...rest } = unsealed(from);
@@ -236,6 +236,8 @@ export class Records {
       ...(second && { second }),
       // Of a row from before the first policy was enabled, nothing is MACed.
       ...(from.policy !== undefined && mac !== undefined && { policyMac: mac }),
+      // The policy of the owner before stays, for the next one to name; its MAC is under a key that counts no more.
+      ...(owner && { owner }),
       sealedState: state.blob,
       stateVersion: state.version,
       rotatedAt: at,

@@ -1,6 +1,6 @@
 /** Successors, and what the log says of them, as JSON carries them. */
 import { address, type TimeMs } from '@quantumvault/shared/brands.ts';
-import type { Leaf, Successor } from '@quantumvault/shared/evidence/leaf.ts';
+import type { Leaf, LeafKind, Successor } from '@quantumvault/shared/evidence/leaf.ts';
 import { JsonFields } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { instant } from './freeze-record.ts';
@@ -27,10 +27,15 @@ export interface SuccessionJson {
   readonly takeover: { readonly claimedAt: string; readonly dueAt: string } | null;
 }
 
+/** A leaf, or an acknowledgement of one. */
+type SaysSuccession = Pick<Leaf, 'succession'> & { readonly kind?: LeafKind };
+
 /** Null of a wallet whose owner never named anybody. */
-export function successionJson({ succession }: Pick<Leaf, 'succession'>): SuccessionJson | null {
+export function successionJson({ succession, kind }: SaysSuccession): SuccessionJson | null {
   if (succession === undefined) return null;
   const { change, successor, claimedAt } = succession;
+  // It says whose claim it went by; of the new owner nobody is the successor yet.
+  if (kind === 'owner-changed') return { change, successor: null, takeover: null };
   const dueAt = claimedAt && successor && ((claimedAt + successor.delayDays * DAY_MS) as TimeMs);
   const takeover = claimedAt && dueAt ? { claimedAt: instant(claimedAt), dueAt: instant(dueAt) } : null;
   return { change, successor: successor ?? null, takeover };

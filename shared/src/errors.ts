@@ -134,6 +134,7 @@ export const ERRORS = {
   ),
   takeover_running: row(409, 'The successor has claimed this wallet already.'),
   takeover_not_running: row(409, 'No claim of a successor runs for this wallet.'),
+  takeover_too_early: row(409, 'The delay of the successor’s claim has not passed; the value says when it will have.'),
   takeover_due: row(409, 'The delay of the successor’s claim has passed: nobody takes it back any more.'),
   deployment_mismatch: row(403, 'The statement names another deployment.'),
   migration_not_enabled: row(403, 'The measured configuration of this image does not allow migration.'),

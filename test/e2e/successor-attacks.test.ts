@@ -240,7 +240,7 @@ describe('a host', () => {
     const text = naming(factsOf(wallet, 2), undefined);
     await expectCode(claim(wallet, { ...right, signature: text.signature }), 'statement_signature_invalid');
     await expectCode(cancel(wallet, right), 'statement_signature_invalid');
-    await expectCode(claim({ ...wallet, blobs: elsewhere.blobs }, right), 'key_blob_invalid');
+    await expectCode(claim({ ...wallet, blobs: elsewhere.blobs }, right), 'wallet_keys_replaced');
     await claim(wallet, right);
   });
 

@@ -92,6 +92,8 @@ describe('qv successor', () => {
     // Something needs attention, and the exit code says so.
     expect(await show(wallet)).toMatchObject({ exit: 6, change: 2, successor, takeover: { claimedAt, dueAt } });
     expect((await kit.sign(wallet)).status).toBe(200);
+    const running = { wallet: wallet.address, successor: heir.address, claimedAt, dueAt };
+    expect((await operators.audit())['claims']).toMatchObject([running]);
     expect(await qv('claim', wallet)).toMatchObject({ exit: 1, error: { code: 'takeover_running' } });
     expect(await qv('cancel', wallet)).toMatchObject({ ok: true, change: 3, takeover: null });
     expect(await qv('cancel', wallet)).toMatchObject({ exit: 1, error: { code: 'takeover_not_running' } });

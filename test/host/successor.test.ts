@@ -10,7 +10,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { expectProblem, type Problem } from '../support/codes.ts';
 import { Refused } from '../support/fake-enclave.ts';
 import { retiring, retiringJson } from '../support/retire-kit.ts';
-import { cancelling, claiming, naming, type SuccessionFacts, successionJson } from '../support/successor-kit.ts';
+import {
+  cancelling,
+  claiming,
+  completing,
+  naming,
+  type SuccessionFacts,
+  successionJson,
+} from '../support/successor-kit.ts';
 import { creation, type Party, party } from '../support/wallet-kit.ts';
 import { Harness } from './harness.ts';
 import { SECRET, secretLine } from './webhooks/sources.ts';
@@ -151,6 +158,35 @@ describe('a successor', () => {
       await expectProblem(await host.send('POST', '/v1/wallets', { ...body, successor: wrong }), 'field_malformed');
   });
 
+  it('becomes the owner: the row has him, and the blobs that are for him; who asks again is answered again', async () => {
+    await name(1);
+    await claim(2);
+    const statement = successionJson('complete', completing(facts(3), heir));
+    const row = () => host.rows('wallets').find(({ wallet }) => wallet === host.wallet);
+    const before = row();
+    const response = await post('takeover/complete', statement);
+    expect(response.status).toBe(200);
+    expect(await told()).toMatchObject({
+      owner: heir.address,
+      epoch: 1,
+      succession: { change: 3, successor: null, takeover: null },
+    });
+    const after = row();
+    expect(after?.['owner']).toBe(heir.address);
+    for (const column of ['salt', 'execution_key', 'sealed_seed', 'row_mac'] as const)
+      expect(after?.[column]).not.toEqual(before?.[column]);
+    // The policy of before stays, for the next one to name.
+    for (const column of ['policy', 'policy_mac'] as const) expect(after?.[column]).toEqual(before?.[column]);
+    const asked = host.enclave.count('takeoverComplete');
+    expect((await post('takeover/complete', statement)).status).toBe(200);
+    expect(host.enclave.count('takeoverComplete')).toBe(asked + 1);
+    // For the owner before it is somebody else's wallet.
+    await expectProblem(await name(4), 'wallet_owner_mismatch');
+    const changed = () => alertsOf(host.wallet).find(({ body }) => body['type'] === 'owner.changed');
+    await expect.poll(changed).toBeDefined();
+    expect(changed()?.body['data']).toMatchObject({ owner: host.owner.address, newOwner: heir.address });
+  });
+
   const right = () => successionJson('claim', claiming(facts(2), heir));
   const wrong: [string, string | undefined, () => unknown, Problem['code']][] = [
     ['no JSON', undefined, () => 'x', 'json_malformed'],
@@ -185,6 +221,13 @@ describe('a successor', () => {
       };
       expect(await expectProblem(await claim(2), code)).toMatchObject({ value: '7' });
     }
+    host.enclave.handlers.takeoverComplete = () => {
+      throw new Refused({ code: 'takeover_too_early', value: '2027-01-01T00:00:00.000Z' });
+    };
+    const early = successionJson('complete', completing(facts(2), heir));
+    const refused = await expectProblem(await post('takeover/complete', early), 'takeover_too_early');
+    expect(refused.value).toBe('2027-01-01T00:00:00.000Z');
+    delete host.enclave.handlers.takeoverComplete;
     for (const code of ['takeover_not_running', 'takeover_due'] as const) {
       host.enclave.handlers.takeoverCancel = () => {
         throw new Refused({ code });

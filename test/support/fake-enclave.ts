@@ -301,6 +301,13 @@ export class FakeEnclave {
       this.#succession('takeover-claimed', request, { key: request.successor, delayDays: this.delayDays }),
     takeoverCancel: (request) =>
       this.#succession('takeover-cancelled', request, { key: request.successor, delayDays: this.delayDays }),
+    takeoverComplete: (request) => {
+      const { successor: key } = request;
+      const reply = this.#succession('owner-changed', request, { key, delayDays: this.delayDays });
+      const fill = (length: number) => new Uint8Array(length).fill(9);
+      const keys = { salt: fill(32), executionKey: fill(180), sealedSeed: fill(72) };
+      return { ...reply, rewrapped: { keys, at: timeMs(Date.now()), owner: key } };
+    },
     sign: ({ id, body }) => {
       const amounts = { lamportsOut: 1_000_000n, feeLamports: 5_000n };
       const messageHash = sha256(body);
@@ -438,7 +445,7 @@ export class FakeEnclave {
   ): ReplyOf<'takeoverClaim'> {
     const { deployment, wallet, owner, nonce, change } = request;
     const version = ++this.stateVersion;
-    const isClaim = kind === 'takeover-claimed';
+    const isClaim = kind === 'takeover-claimed' || kind === 'owner-changed';
     const time = timeMs(Date.now());
     const claimed = isClaim && { claimedAt: time };
     const succession = { change, owner, ...(successor && { successor }), ...claimed };

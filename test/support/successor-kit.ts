@@ -5,6 +5,7 @@ import type { Successor } from '@quantumvault/shared/evidence/leaf.ts';
 import {
   renderCancelStatement,
   renderClaimStatement,
+  renderCompleteStatement,
   renderNameStatement,
   SUCCESSION_PURPOSES,
 } from '@quantumvault/shared/policy/succession-statement.ts';
@@ -46,6 +47,12 @@ export function cancelling(facts: SuccessionFacts, successor: Address, change: P
   const said = { ...common(facts), successor, ...change };
   const text = renderCancelStatement({ ...said, beforeMs: said.before });
   return { ...said, signature: change.signature ?? facts.owner.sign(utf8(text)) };
+}
+
+export function completing(facts: SuccessionFacts, successor: Party, change: Partial<Claiming> = {}): Claiming {
+  const said = { ...common(facts), successor: successor.address, ...change };
+  const text = renderCompleteStatement({ ...said, beforeMs: said.before });
+  return { ...said, signature: change.signature ?? successor.sign(utf8(text)) };
 }
 
 /** The body of its request over HTTP. */

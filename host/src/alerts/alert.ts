@@ -14,6 +14,7 @@ export const ALERT_TYPES = {
   'successor.named': 'succession',
   'takeover.claimed': 'succession',
   'takeover.cancelled': 'succession',
+  'owner.changed': 'succession',
 } as const satisfies Record<string, AlertEvent>;
 export type AlertType = keyof typeof ALERT_TYPES;
 

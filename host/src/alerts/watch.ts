@@ -48,6 +48,7 @@ const SUCCESSION_ALERTS: Readonly<Record<SuccessionKind, AlertType>> = {
   'successor-named': 'successor.named',
   'takeover-claimed': 'takeover.claimed',
   'takeover-cancelled': 'takeover.cancelled',
+  'owner-changed': 'owner.changed',
 };
 
 export class AlertWatch implements IncidentListener {
@@ -181,7 +182,8 @@ export class AlertWatch implements IncidentListener {
   succession(leaf: Leaf): void {
     const type = SUCCESSION_ALERTS[leaf.kind as SuccessionKind];
     const { change = 0, successor = null, takeover = null } = successionJson(leaf) ?? {};
-    const data = { wallet: leaf.wallet, owner: leaf.succession?.owner, change, successor, takeover };
+    const newOwner = leaf.kind === 'owner-changed' ? { newOwner: leaf.actor } : {};
+    const data = { wallet: leaf.wallet, owner: leaf.succession?.owner, ...newOwner, change, successor, takeover };
     this.#raise(type, leaf.time, data, `${leaf.boot} ${leaf.sequence}`);
   }
 }

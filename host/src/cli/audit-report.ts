@@ -32,12 +32,25 @@ export function auditJson(report: AuditReport): Readonly<Record<string, unknown>
     })),
     leaves: String(report.leaves),
     kinds: report.kinds,
+    claims: report.claims.map(({ claimedAt, dueAt, ...claim }) => ({
+      ...claim,
+      claimedAt: isoTime(claimedAt),
+      dueAt: isoTime(dueAt),
+    })),
   };
 }
 
 /** The checklist, and whatever was found wrong. */
 export function auditLines(report: AuditReport, style: Style): readonly string[] {
   return [...report.steps.flatMap((step) => stepLines(step, style)), ...findingLines(report, style)];
+}
+
+/** Successors' claims: no fault, and what an owner looks for. */
+export function claimRows({ claims }: AuditReport): readonly (readonly [string, string])[] {
+  return claims.map(({ wallet, successor, dueAt }) => [
+    'Claimed',
+    `${wallet} by ${successor}; its owner can cancel until ${isoTime(dueAt)}`,
+  ]);
 }
 
 export function bootText({ size, from, to, witnesses, cosignedAt, follows }: AuditedBoot): string {

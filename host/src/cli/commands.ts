@@ -46,6 +46,7 @@ import { rotateWallets } from './commands/rotate-wallets.ts';
 import { status } from './commands/status.ts';
 import { successorCancel } from './commands/successor-cancel.ts';
 import { successorClaim } from './commands/successor-claim.ts';
+import { successorComplete } from './commands/successor-complete.ts';
 import { successorName } from './commands/successor-name.ts';
 import { successorRemove } from './commands/successor-remove.ts';
 import { successorShow } from './commands/successor-show.ts';
@@ -103,6 +104,7 @@ export const COMMANDS: readonly Command[] = [
   successorRemove,
   successorClaim,
   successorCancel,
+  successorComplete,
   successorShow,
   verifyAttestation,
   verifyReceipt,

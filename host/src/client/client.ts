@@ -27,6 +27,7 @@ import {
   type ClaimWalletOptions,
   cancelClaim,
   claimWallet,
+  completeTakeover,
   type NameSuccessorOptions,
   nameSuccessor,
   type SuccessionChanged,
@@ -67,6 +68,8 @@ export interface Client {
   nameSuccessor(options: NameSuccessorOptions): Promise<SuccessionChanged>;
   claimWallet(options: ClaimWalletOptions): Promise<SuccessionChanged>;
   cancelClaim(options: CancelClaimOptions): Promise<SuccessionChanged>;
+  /** Once the delay has passed: the successor is the owner. */
+  completeTakeover(options: ClaimWalletOptions): Promise<SuccessionChanged>;
   sign(options: SignOptions): Promise<Signed>;
   dryRun(options: SignOptions): Promise<DryRun>;
   signBatch(options: SignBatchOptions): Promise<readonly Signed[]>;
@@ -96,6 +99,7 @@ export function createClient(options: ClientOptions): Client {
     nameSuccessor: (wallet) => nameSuccessor(context, wallet),
     claimWallet: (wallet) => claimWallet(context, wallet),
     cancelClaim: (wallet) => cancelClaim(context, wallet),
+    completeTakeover: (wallet) => completeTakeover(context, wallet),
     sign: (request) => sign(context, request),
     dryRun: (request) => dryRun(context, request),
     signBatch: (request) => signBatch(context, request),

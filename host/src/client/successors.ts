@@ -1,4 +1,7 @@
-/** Who may follow a wallet's owner: he names a successor, who claims the wallet; until the delay has passed he cancels. */
+/**
+ * Who may follow a wallet's owner: he names a successor, who claims the wallet; until the delay has passed he cancels,
+ * and then the successor can become the owner.
+ */
 import { type Address, address, type TimeMs } from '@quantumvault/shared/brands.ts';
 import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
@@ -14,6 +17,7 @@ import { JsonFields } from '@quantumvault/shared/json.ts';
 import {
   renderCancelStatement,
   renderClaimStatement,
+  renderCompleteStatement,
   renderNameStatement,
   SUCCESSION_PURPOSES,
   type SuccessionAct,
@@ -62,7 +66,7 @@ export interface SuccessionChanged {
   readonly wallet: Address;
   /** The attested boot that holds it. */
   readonly boot: AttestedBoot;
-  /** `succession` is how it stands now; of a claim, with the delay and since when it runs. */
+  /** `succession` is how it stands now; of a claim, with the delay and since when it runs; of its end, as it was. */
   readonly ack: SuccessionAck;
   /** What was signed. */
   readonly statement: string;
@@ -125,6 +129,25 @@ export function claimWallet(context: SigningContext, options: ClaimWalletOptions
     successor: key,
     successorJson: key,
     render: (common) => renderClaimStatement({ ...common, successor: key }),
+  }));
+}
+
+/**
+ * The successor becomes the owner: the next policy is his. When the answer was lost, the host's word on the owner says
+ * whether it was done. @throws QvError as above
+ */
+export function completeTakeover(context: SigningContext, options: ClaimWalletOptions): Promise<SuccessionChanged> {
+  const { successor } = options;
+  const { address: key } = successor;
+  return change(context, options, (told) => ({
+    act: 'complete',
+    kind: 'owner-changed',
+    path: 'takeover/complete',
+    signer: successor,
+    owner: options.owner ?? told.owner,
+    successor: key,
+    successorJson: key,
+    render: (common) => renderCompleteStatement({ ...common, successor: key }),
   }));
 }
 

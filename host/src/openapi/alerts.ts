@@ -40,6 +40,7 @@ const DATA: Readonly<Record<AlertType, readonly [Readonly<Record<string, Schema>
   'successor.named': [SUCCESSION],
   'takeover.claimed': [SUCCESSION],
   'takeover.cancelled': [SUCCESSION],
+  'owner.changed': [{ ...SUCCESSION, newOwner: ref('Address') }],
   'tampering.found': [{ wallet: orNull(ref('Address'), 'Whose row fails its MAC; null where it is not known.') }],
 };
 

@@ -118,4 +118,15 @@ export const SUCCESSOR: readonly Operation[] = [
     signature: 'The owner’s',
     codes: ['successor_mismatch', 'takeover_not_running', 'takeover_due'],
   }),
+  change({
+    act: 'complete',
+    path: 'takeover/complete',
+    id: 'completeTakeover',
+    summary: 'Makes the successor the owner, once the delay has passed',
+    description:
+      'For a statement that the successor signed. No policy counts until he enables one, which names the one of before; windows go on, and no freeze ends.',
+    successor: { ...ref('Address'), description: 'The key that has claimed the wallet, and becomes its owner.' },
+    signature: 'The successor’s',
+    codes: ['successor_mismatch', 'takeover_not_running', 'takeover_too_early'],
+  }),
 ];

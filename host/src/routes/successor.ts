@@ -1,13 +1,15 @@
-/** Who may follow a wallet's owner: named by him, claimed by the successor, cancelled by him; each by a statement. */
+/** Who may follow a wallet's owner: named by him, claiming, cancelled, and at last the owner; each by a statement. */
 import { type Address, address, type BootId } from '@quantumvault/shared/brands.ts';
 import { fromHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
 import {
   renderCancelStatement,
   renderClaimStatement,
+  renderCompleteStatement,
   renderNameStatement,
   SUCCESSION_PURPOSES,
   type SuccessionAct,
@@ -23,12 +25,20 @@ import { successorField } from '../successor-json.ts';
 import { blobsOf, requireLive, verifiedRow } from '../wallet-rows.ts';
 import { bodyBytes, receiptJson, signatureField, signedBytesJson, timeField } from '../wire-json.ts';
 
-type Message = 'successorName' | 'takeoverClaim' | 'takeoverCancel';
+type Message = 'successorName' | 'takeoverClaim' | 'takeoverCancel' | 'takeoverComplete';
 type Common = Omit<RequestOf<'takeoverClaim'>, 'successor' | 'blobs'>;
+
+const CLAIMS = {
+  claim: { message: 'takeoverClaim', render: renderClaimStatement, path: 'takeover' },
+  cancel: { message: 'takeoverCancel', render: renderCancelStatement, path: 'takeover/cancel' },
+  complete: { message: 'takeoverComplete', render: renderCompleteStatement, path: 'takeover/complete' },
+} as const;
 
 /** A statement whose signature holds. */
 interface Signed {
   readonly common: Common;
+  /** Who else may own the wallet by now. */
+  readonly orOwner?: Address;
   /** @throws QvError enclave_*, and what the enclave refuses with */
   readonly ask: (row: WalletRow, onLate: (late: ReplyOf<Message> | Error) => void) => Promise<ReplyOf<Message>>;
 }
@@ -42,7 +52,8 @@ export function successorRoutes(app: FastifyInstance, deps: AppDeps, limits: Rat
       const fields = new JsonFields(parseStrictJson(bodyBytes(request.body)));
       const signed = read(fields, commonFields(deps, fields, act, wallet));
       const row = await verifiedRow(deps.store, deps.session, wallet);
-      if (row.owner !== signed.common.owner) throw new QvError('wallet_owner_mismatch', { path: 'owner' });
+      if (row.owner !== signed.common.owner && row.owner !== signed.orOwner)
+        throw new QvError('wallet_owner_mismatch', { path: 'owner' });
       requireLive(row);
       const { ack, receipt } = await change(deps, row, signed);
       return { wallet, ack: signedBytesJson(ack), receipt: receiptJson(receipt), boot: decodeLeaf(receipt.leaf).boot };
@@ -64,24 +75,24 @@ export function successorRoutes(app: FastifyInstance, deps: AppDeps, limits: Rat
     'name',
   );
 
-  const claiming = (path: string, act: 'claim' | 'cancel'): void =>
+  for (const act of ['claim', 'cancel', 'complete'] as const) {
+    const { message, render, path } = CLAIMS[act];
     route(
       path,
       (fields, common) => {
         const successor = address(fields.text('successor'), 'successor');
         fields.end();
-        const render = act === 'claim' ? renderClaimStatement : renderCancelStatement;
         const text = render({ ...common, successor, beforeMs: common.before });
-        requireSigned(common, text, act === 'claim' ? successor : common.owner);
-        const message = act === 'claim' ? 'takeoverClaim' : 'takeoverCancel';
+        requireSigned(common, text, act === 'cancel' ? common.owner : successor);
+        const timeout = act === 'complete' ? { timeoutMilliseconds: LIMITS.walletRewrapMilliseconds } : {};
         const ask: Signed['ask'] = (row, onLate) =>
-          deps.enclave.request(message, { ...common, successor, blobs: blobsOf(row) }, { onLate });
-        return { common, ask };
+          deps.enclave.request(message, { ...common, successor, blobs: blobsOf(row) }, { ...timeout, onLate });
+        // Done already, and asked again by who lost the answer: the enclave has it, or says that it has not.
+        return { common, ask, ...(act === 'complete' && { orOwner: successor }) };
       },
       act,
     );
-  claiming('takeover', 'claim');
-  claiming('takeover/cancel', 'cancel');
+  }
 }
 
 /** @throws QvError store_*, enclave_*, overloaded, and what the enclave refuses with */
@@ -89,10 +100,12 @@ async function change(deps: AppDeps, row: WalletRow, { ask }: Signed): Promise<R
   const { records, incidents, walletKeys, log } = deps;
   records.requireRoom();
   return await walletKeys.ask(row, async (current) => {
-    const store = ({ state, receipt }: ReplyOf<Message>): Promise<void> => {
+    const store = (answer: ReplyOf<Message>): Promise<void> => {
+      const { state, receipt } = answer;
       // Whoever is told need not wait for the database.
       incidents.recorded(receipt);
-      return records.moved({ row: current, state, receipts: [receipt] });
+      const rewrapped = 'rewrapped' in answer ? { rewrapped: answer.rewrapped } : {};
+      return records.moved({ row: current, state, ...rewrapped, receipts: [receipt] });
     };
     const reply = await ask(current, (late) => {
       if (late instanceof Error) return;

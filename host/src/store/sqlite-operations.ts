@@ -184,9 +184,10 @@ export function operations(database: DatabaseSync): Operations {
       fence(to.rowMac);
       for (const leaf of leaves) putLeaf(leaf);
       return changed(
-        `UPDATE wallets SET salt = ?, execution_key = ?, sealed_seed = ?, second_key = ?, second_sealed = ?,
+        `UPDATE wallets SET owner = ?, salt = ?, execution_key = ?, sealed_seed = ?, second_key = ?, second_sealed = ?,
            policy_mac = ?, sealed_state = ?, state_version = ?, rotated_at = ?, generation = ?, row_mac = ?
          WHERE wallet = ? AND generation = ? AND state_version = ?`,
+        to.owner,
         to.salt,
         to.executionKey,
         to.sealedSeed,

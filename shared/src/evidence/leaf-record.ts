@@ -116,6 +116,7 @@ const DECISIONS: Readonly<Record<LeafKind, string>> = {
   'successor-named': 'an owner named who may follow him, or nobody',
   'takeover-claimed': 'a successor claimed a wallet',
   'takeover-cancelled': 'a successor’s claim was cancelled',
+  'owner-changed': 'a successor became the owner of a wallet',
 };
 
 /** Whose signature caused it. */
@@ -128,6 +129,7 @@ const ACTORS: Partial<Readonly<Record<LeafKind, string>>> = {
   'successor-named': 'Owner',
   'takeover-claimed': 'Successor',
   'takeover-cancelled': 'Owner',
+  'owner-changed': 'New owner',
   signed: 'Requester',
   denied: 'Requester',
 };

@@ -55,6 +55,7 @@ export const LEAF_KINDS = [
   'successor-named',
   'takeover-claimed',
   'takeover-cancelled',
+  'owner-changed',
 ] as const;
 export type LeafKind = (typeof LEAF_KINDS)[number];
 
@@ -82,7 +83,7 @@ export const successorCodec = struct({
 });
 export type Successor = Infer<typeof successorCodec>;
 
-/** Who may follow a wallet's owner, as a decision left it. */
+/** Who may follow a wallet's owner, as a decision left it; of a change of owner, the claim that it went by. */
 export const ownerSuccession = struct({
   /** Counts what owner and successor have changed of it, so that each statement is about one state. */
   change: field(0, u32),
@@ -104,7 +105,7 @@ export const leafCodec = purposeStruct('qv/leaf/v1', {
   time: field(4, time),
   kind: field(5, oneOf(...LEAF_KINDS)),
   wallet: maybe(6, publicKey),
-  /** The owner, the successor (claims) or the requester (signing) whose signature caused this. */
+  /** The owner, the successor (claims, changes of owner) or the requester (signing) whose signature caused this. */
   actor: maybe(7, publicKey),
   requestId: maybe(8, text(LIMITS.requestIdCharacters, REQUEST_ID)),
   /** SHA-256 of the Solana message that was judged. */
@@ -225,7 +226,7 @@ export const retireAckCodec = purposeStruct('qv/wallet-retired/v1', {
 });
 export type RetireAck = Infer<typeof retireAckCodec>;
 
-export const SUCCESSION_KINDS = ['successor-named', 'takeover-claimed', 'takeover-cancelled'] as const;
+export const SUCCESSION_KINDS = ['successor-named', 'takeover-claimed', 'takeover-cancelled', 'owner-changed'] as const;
 export type SuccessionKind = (typeof SUCCESSION_KINDS)[number];
 
 /** The enclave's word on a change of who may follow a wallet's owner, to whoever signed for it. */

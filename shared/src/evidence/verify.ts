@@ -284,7 +284,7 @@ export function verifySuccessionAck(
   requireEqual(
     'successionAck.succession.claimedAt',
     succession.claimedAt,
-    kind === 'takeover-claimed' ? content.time : undefined,
+    kind === 'takeover-claimed' ? content.time : kind === 'owner-changed' ? succession.claimedAt : undefined,
   );
   const { leaf, leafHash: hash } = verifyReceipt(receipt, { boot, kind, wallet, actor }, verifyEd25519);
   requireEqual('leaf.time', leaf.time, content.time);

@@ -11,7 +11,7 @@ import { LIMITS } from '../limits.ts';
 import { formatTime } from '../rfc3339.ts';
 import { checkedDeployment, requireNonce } from './statement-lines.ts';
 
-export const SUCCESSION_ACTS = ['name', 'claim', 'cancel'] as const;
+export const SUCCESSION_ACTS = ['name', 'claim', 'cancel', 'complete'] as const;
 export type SuccessionAct = (typeof SUCCESSION_ACTS)[number];
 
 /** Their first lines up to the colon, and `purpose` in JSON. */
@@ -19,6 +19,7 @@ export const SUCCESSION_PURPOSES: Readonly<Record<SuccessionAct, string>> = {
   name: 'qv/name-successor/v1',
   claim: 'qv/claim-wallet/v1',
   cancel: 'qv/cancel-claim/v1',
+  complete: 'qv/take-wallet-over/v1',
 };
 
 interface Common {
@@ -40,7 +41,7 @@ export interface NameStatement extends Common {
   readonly successor: Successor | undefined;
 }
 
-/** The successor claims the wallet, or its owner takes that back. */
+/** The successor claims the wallet, its owner takes that back, or the successor becomes the owner. */
 export interface ClaimStatement extends Common {
   readonly successor: Address;
 }
@@ -79,6 +80,15 @@ export function renderCancelStatement(statement: ClaimStatement): string {
     ...head(statement, 'cancel', 'cancel the claim of its successor'),
     `Successor: ${statement.successor}`,
     'The successor stays named and can claim again.',
+  ].join('\n');
+}
+
+/** @throws QvError field_malformed for a nonce, change or deployment of the wrong form */
+export function renderCompleteStatement(statement: ClaimStatement): string {
+  return [
+    ...head(statement, 'complete', 'become the owner of this wallet'),
+    `Successor: ${statement.successor}`,
+    'No policy counts until the new owner enables one. What is frozen stays frozen.',
   ].join('\n');
 }
 

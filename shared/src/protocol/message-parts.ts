@@ -57,6 +57,8 @@ export const rewrapped = struct({
   mac: maybe(1, fixed(32)),
   /** Trusted time of the re-wrapping. */
   at: field(2, time),
+  /** Whom the wallet belongs to from then on, where that has changed with it. */
+  owner: maybe(3, publicKey),
 });
 export type Rewrapped = Infer<typeof rewrapped>;
 
@@ -152,6 +154,14 @@ export const successionChanged = struct({
   state: field(0, sealedState),
   ack: field(1, signedBytesCodec),
   receipt: field(2, receiptCodec),
+});
+
+/** With the blobs for the new owner, by whom everything sealed is bound. */
+export const ownerChanged = struct({
+  state: field(0, sealedState),
+  ack: field(1, signedBytesCodec),
+  receipt: field(2, receiptCodec),
+  rewrapped: field(3, rewrapped),
 });
 
 /** A wallet that is here from now on, and everything a host stores of it. */

@@ -18,6 +18,7 @@ import {
   kmsKeyState,
   nameStatement,
   newWallet,
+  ownerChanged,
   rewrapped,
   ruleOutcome,
   sealedState,
@@ -222,6 +223,8 @@ export const MESSAGES = {
   takeoverClaim: { kind: 28, request: claimStatement, reply: successionChanged },
   /** The owner ends a claim whose delay has not passed. */
   takeoverCancel: { kind: 29, request: claimStatement, reply: successionChanged },
+  /** The successor whose delay has passed becomes the owner; the wallet is re-wrapped for him. */
+  takeoverComplete: { kind: 30, request: claimStatement, reply: ownerChanged },
   sign: {
     kind: 8,
     request: struct({ ...signing(LIMITS.requestBodyBytes), blobs: field(5, walletBlobs) }),

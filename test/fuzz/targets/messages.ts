@@ -103,6 +103,7 @@ export const REQUESTS: { readonly [N in MessageName]: RequestOf<N> } = {
   successorName: { ...statement, successor: { key: wallet, delayDays: 30 } },
   takeoverClaim: { ...statement, successor: wallet },
   takeoverCancel: { ...statement, successor: wallet },
+  takeoverComplete: { ...statement, successor: wallet },
   policyEnable: { policy: filled(60, 5), previousHash: hash, enableBefore: time, signature, blobs },
   sign: { ...signing, blobs },
   signBatch: { ...signing, blobs: keyBlobs },
@@ -154,6 +155,12 @@ export const REPLIES: { readonly [N in MessageName]: ReplyOf<N> } = {
   successorName: { state: sealedState, ack: signedBytes, receipt },
   takeoverClaim: { state: sealedState, ack: signedBytes, receipt },
   takeoverCancel: { state: sealedState, ack: signedBytes, receipt },
+  takeoverComplete: {
+    state: sealedState,
+    ack: signedBytes,
+    receipt,
+    rewrapped: { keys: keyBlobs, at: time, owner },
+  },
   policyEnable: { mac: filled(32, 6), state: sealedState, enableReceipt: signedBytes, receipt },
   sign: {
     messageHash: hash,

@@ -183,12 +183,12 @@ const CALLS: Readonly<Record<string, () => readonly [readonly string[], Outcome]
     { code: 'host_unreachable' },
   ],
   ...Object.fromEntries(
-    (['name', 'remove', 'claim', 'cancel'] as const).map((act) => [
+    (['name', 'remove', 'claim', 'cancel', 'complete'] as const).map((act) => [
       `successor ${act}`,
       (): [string[], { code: string }] => [
         [
           ...['--url', nobody, '--deployment', 'test', '--pcr0', production.pcr0, '--wallet', WALLET],
-          ...[`--${act === 'claim' ? 'successor' : 'owner'}-key`, missing()],
+          ...[`--${act === 'claim' || act === 'complete' ? 'successor' : 'owner'}-key`, missing()],
           ...(act === 'name' ? ['--successor', person().address, '--delay-days', '30'] : []),
         ],
         { code: 'host_unreachable' },

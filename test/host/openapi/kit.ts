@@ -4,9 +4,10 @@ import type { Address } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { parsePolicy, policyBytes, policyHash } from '@quantumvault/shared/policy/policy.ts';
+import type { SuccessionAct } from '@quantumvault/shared/policy/succession-statement.ts';
 import { expect } from 'vitest';
 import { retiring, retiringJson } from '../../support/retire-kit.ts';
-import { cancelling, claiming, naming, successionJson } from '../../support/successor-kit.ts';
+import { cancelling, claiming, completing, naming, successionJson } from '../../support/successor-kit.ts';
 import { type Party, party } from '../../support/wallet-kit.ts';
 import { Harness } from '../harness.ts';
 import { base32, codeAt } from '../remote-freeze/kit.ts';
@@ -29,6 +30,8 @@ export class OpenApiHarness extends Harness {
   policyHash = '';
   /** To be retired: it has no policy, and nothing else is asked of it. */
   spare!: Address;
+  /** To be taken over. */
+  heirloom!: Address;
   readonly heir = party();
   #epoch = 0;
 
@@ -109,16 +112,17 @@ export class OpenApiHarness extends Harness {
     return retiringJson(retiring({ deployment, boot, wallet: this.spare, owner: this.owner as Party }));
   }
 
-  succession(act: 'name' | 'claim' | 'cancel'): Record<string, unknown> {
+  succession(act: SuccessionAct): Record<string, unknown> {
     const { boot, deployment } = this.enclave;
-    const facts = { deployment, boot, wallet: this.wallet, owner: this.owner as Party, change: 1 };
-    const statement =
-      act === 'name'
-        ? naming(facts, { key: this.heir.address, delayDays: 30 })
-        : act === 'claim'
-          ? claiming(facts, this.heir)
-          : cancelling(facts, this.heir.address);
-    return successionJson(act, statement);
+    const wallet = act === 'complete' ? this.heirloom : this.wallet;
+    const facts = { deployment, boot, wallet, owner: this.owner as Party, change: 1 };
+    const statements: Readonly<Record<SuccessionAct, () => Parameters<typeof successionJson>[1]>> = {
+      name: () => naming(facts, { key: this.heir.address, delayDays: 30 }),
+      claim: () => claiming(facts, this.heir),
+      cancel: () => cancelling(facts, this.heir.address),
+      complete: () => completing(facts, this.heir),
+    };
+    return successionJson(act, statements[act]());
   }
 
   webhook(id = this.nextId()): Sent {
@@ -143,6 +147,10 @@ export class OpenApiHarness extends Harness {
       nameSuccessor: () => ({ path: `/v1/wallets/${this.wallet}/successor`, body: this.succession('name') }),
       claimWallet: () => ({ path: `/v1/wallets/${this.wallet}/takeover`, body: this.succession('claim') }),
       cancelClaim: () => ({ path: `/v1/wallets/${this.wallet}/takeover/cancel`, body: this.succession('cancel') }),
+      completeTakeover: () => ({
+        path: `/v1/wallets/${this.heirloom}/takeover/complete`,
+        body: this.succession('complete'),
+      }),
       receiveWebhook: () => this.webhook(),
       freeze: () => ({ path: '/v1/freeze', body: { panicCode: this.panicCode } }),
       listWallets: () => ({ path: '/v1/wallets', headers }),
@@ -196,6 +204,7 @@ export function scene() {
   const start = async (): Promise<void> => {
     await host.start();
     host.spare = await host.createWallet();
+    host.heirloom = await host.createWallet();
     await host.createWallet();
     await host.enableNext();
     host.policy = parsePolicy(host.policyJson());

@@ -5,6 +5,7 @@ import { renderCreationStatement, renderImportStatement } from '@quantumvault/sh
 import {
   renderCancelStatement,
   renderClaimStatement,
+  renderCompleteStatement,
   renderNameStatement,
 } from '@quantumvault/shared/policy/succession-statement.ts';
 import fc from 'fast-check';
@@ -89,6 +90,21 @@ describe('succession statements', () => {
     `);
   });
 
+  it('of taking over', () => {
+    expect(renderCompleteStatement({ ...facts, successor: successor.key })).toMatchInlineSnapshot(`
+      "qv/take-wallet-over/v1: become the owner of this wallet
+      Deployment: prod-eu-1
+      Wallet: 4vJ9JU1bJJE96FWSJKvHsmmFADCg4gpZQff4P3bkLKi
+      Owner: 8qbHbw2BbbTHBW1sbeqakYXVKRQM8Ne7pLK7m6CVfeR
+      Change: 3
+      Boot: GgBaCs3NCBuZN12kCJgAW63ydqohFkHEdfdEXBPzLHq
+      Nonce: 05050505050505050505050505050505
+      Counts before: 2026-11-22T13:00:00Z
+      Successor: QWmroo4YnnMqYW3cnxWkFdaTxGD3P7vMSzwMHGbUzwF
+      No policy counts until the new owner enables one. What is frozen stays frozen."
+    `);
+  });
+
   it('differ wherever one of their facts does, and fit what every wallet shows', () => {
     const other = { ...facts, nonce: new Uint8Array(16).fill(7) };
     const texts = [facts, other].flatMap((each) => [
@@ -97,6 +113,7 @@ describe('succession statements', () => {
       renderNameStatement({ ...each, successor: undefined }),
       renderClaimStatement({ ...each, successor: successor.key }),
       renderCancelStatement({ ...each, successor: successor.key }),
+      renderCompleteStatement({ ...each, successor: successor.key }),
     ]);
     expect(new Set(texts).size).toBe(texts.length);
     for (const text of texts) expect(text).toMatch(/^[\x20-\x7e\n]*$/);
@@ -117,7 +134,7 @@ describe('succession statements', () => {
     ['a line break in the deployment', { deployment: 'a\nOwner: b' }],
   ])('refuse %s', (_, change) => {
     const wrong = { ...facts, ...change };
-    for (const render of [renderClaimStatement, renderCancelStatement])
+    for (const render of [renderClaimStatement, renderCancelStatement, renderCompleteStatement])
       expect(codeOf(() => render({ ...wrong, successor: successor.key }))).toBe('field_malformed');
     expect(codeOf(() => renderNameStatement({ ...wrong, successor }))).toBe('field_malformed');
   });

@@ -23,6 +23,8 @@ export interface CallInput {
   readonly nsmRootDer: Uint8Array;
   readonly unsafeAcceptUnsignedDocuments: boolean | undefined;
   readonly now: number;
+  /** By which attestation documents are judged. */
+  readonly moduleNow: number;
   readonly faults: readonly Fault[];
   readonly onSealed?: OnSealed | undefined;
 }
@@ -69,7 +71,7 @@ export class Call {
   }
 
   async recipient(): Promise<Recipient | undefined> {
-    const { nsmRootDer: rootCertificateDer, unsafeAcceptUnsignedDocuments, now } = this.input;
+    const { nsmRootDer: rootCertificateDer, unsafeAcceptUnsignedDocuments, moduleNow: now } = this.input;
     const trust = { rootCertificateDer, unsafeAcceptUnsignedDocuments, now };
     const recipient = await readRecipient(this.parameters, trust);
     this.trace.moduleId = recipient?.moduleId ?? null;

@@ -68,6 +68,8 @@ export interface LocalKmsOptions {
   readonly serverNames?: readonly string[];
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** By which documents of the security module are judged. Default: the same. */
+  readonly moduleNow?: () => number;
   /** Tells a test every secret that leaves for a recipient. */
   readonly onSealed?: OnSealed;
 }
@@ -238,7 +240,8 @@ export class LocalKms {
       refuse(faults);
       const parameters = Parameters.parse(body);
       const { nsmRootDer, unsafeAcceptUnsignedDocuments, onSealed } = options;
-      const trust = { nsmRootDer, unsafeAcceptUnsignedDocuments };
+      const moduleNow = options.moduleNow === undefined ? now : options.moduleNow() + this.clockOffsetMilliseconds;
+      const trust = { nsmRootDer, unsafeAcceptUnsignedDocuments, moduleNow };
       const others = [...regions].filter(([name]) => name !== region).map(([name, kms]) => [name, kms.keys] as const);
       const otherRegions = new Map(others);
       call = new Call({ operation, principal, parameters, keys, otherRegions, ...trust, now, faults, onSealed });

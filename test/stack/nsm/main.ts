@@ -6,7 +6,7 @@ import { parseTransportAddress } from '@quantumvault/shared/transport.ts';
 import { announceReady, endWithParent } from '../lifetime.ts';
 import { readNsmConfig } from './config.ts';
 import { measure, standInImage } from './measure.ts';
-import { persistentSimulatedRoot, ROOT_PEM_FILE } from './root.ts';
+import { moduleNow, persistentSimulatedRoot, ROOT_PEM_FILE } from './root.ts';
 import { serveNsm } from './serve.ts';
 import { createSimulatedNsm } from './simulated-nsm.ts';
 
@@ -21,7 +21,7 @@ const image = standInImage({
   addon: await readFile(config.measure.addon),
   files: await Promise.all(config.measure.files.map((path) => readFile(path))),
 });
-const nsm = await createSimulatedNsm({ ...config, ...measure(image), root });
+const nsm = await createSimulatedNsm({ ...config, ...measure(image), root, now: () => moduleNow(config.rootDir) });
 
 const address = parseTransportAddress(config.socket);
 if (address.kind === 'unix') await rm(address.path, { force: true });

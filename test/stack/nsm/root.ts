@@ -1,5 +1,6 @@
 /** The simulation's own root of trust. Nothing in the product knows it; a verifier has to be told of it by name. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { authority, issueCertificate, keyUsage, type Name, subjectKeyIdentifier, toPem } from '../certificate.ts';
@@ -46,8 +47,19 @@ export function createSimulatedRoot(now = Date.now()): SimulatedRoot {
   return rootOf(der, privateKey);
 }
 
+/** Beside it, in decimal, where a test moves the module's clock. */
+export const CLOCK_OFFSET_FILE = 'clock-offset-milliseconds';
 export const ROOT_PEM_FILE = 'root.pem';
 const ROOT_KEY_FILE = 'root-key.pem';
+
+/** Milliseconds since 1970 by the module's clock, which a test may have moved. KMS judges documents by it, too. */
+export function moduleNow(directory: string): number {
+  try {
+    return Date.now() + Number(readFileSync(join(directory, CLOCK_OFFSET_FILE), 'utf8'));
+  } catch {
+    return Date.now();
+  }
+}
 
 /** The root kept in `directory`, made there on first use. A test double: its key is a plain file. */
 export async function persistentSimulatedRoot(directory: string, now = Date.now()): Promise<SimulatedRoot> {

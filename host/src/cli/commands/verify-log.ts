@@ -6,7 +6,7 @@ import { parseReceiptFile } from '@quantumvault/shared/evidence/receipt-file.ts'
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { parseNote } from '@quantumvault/shared/tlog/note.ts';
 import { writeAtomically } from '../atomic-file.ts';
-import { AUDIT_DEPS, auditJson, auditLines, bootText, leavesText } from '../audit-report.ts';
+import { AUDIT_DEPS, auditJson, auditLines, bootText, claimRows, leavesText } from '../audit-report.ts';
 import { readChainFile } from '../chain-file.ts';
 import { notVerified } from '../checklist.ts';
 import type { Arguments, Command, Result } from '../command.ts';
@@ -132,6 +132,7 @@ function verdict({ report, warnings, kept }: Answer, style: Style): readonly str
     ...table(
       [
         ...report.boots.map((boot) => [boot.boot, bootText(boot)] as const),
+        ...claimRows(report),
         ['Read now', leavesText(report)],
         ...(kept === undefined ? [] : [['Kept', `${printable(kept)}: give it to the next audit as --since`] as const]),
       ],

@@ -63,7 +63,8 @@ function resultOf(
   done: string,
   warnings: readonly string[],
 ): Result {
-  const { owner } = ack.succession;
+  // Whose it is now.
+  const owner = ack.kind === 'owner-changed' ? ack.succession.successor?.key : ack.succession.owner;
   const { change, successor, takeover } = successionJson(ack) ?? { change: 0, successor: null, takeover: null };
   return {
     exit: 'ok',
@@ -87,7 +88,7 @@ function resultOf(
       ...table(
         [
           ['Wallet', wallet],
-          ['Owner', owner],
+          ['Owner', String(owner)],
           ['Successor', successor === null ? 'nobody' : successor.key],
           ...(successor === null ? [] : [['Delay', `${successor.delayDays} days`] as const]),
           ...(takeover === null ? [] : [['Owner can cancel until', takeover.dueAt] as const]),

@@ -181,6 +181,7 @@ class Audit {
       boots: runs.map(auditedBoot),
       leaves: BigInt(this.#leaves),
       kinds: this.#kinds,
+      claims: this.#wallets.runningClaims(),
       estateOf: (boot) => this.#estateOf(boot),
       ...(ok && { seen: encodeSeen({ logOrigin: this.#logOrigin, runs, wallets: this.#wallets.all }, this.#sha256) }),
     };

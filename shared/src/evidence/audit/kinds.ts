@@ -25,6 +25,7 @@ export const FIELDS = {
   'successor-named': ['wallet', 'actor', 'stateVersion', 'succession'],
   'takeover-claimed': ['wallet', 'actor', 'stateVersion', 'succession'],
   'takeover-cancelled': ['wallet', 'actor', 'stateVersion', 'succession'],
+  'owner-changed': ['wallet', 'actor', 'stateVersion', 'succession'],
 } as const satisfies Record<LeafKind, readonly FieldName[]>;
 
 /** A leaf of one kind with all that its kind has. */

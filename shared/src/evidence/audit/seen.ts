@@ -95,6 +95,7 @@ const walletCodec = struct({
   imported: maybe(6, yes),
   retired: maybe(7, yes),
   succession: maybe(12, ownerSuccession),
+  lapsed: maybe(13, yes),
 });
 
 const claimCodec = struct({
@@ -206,7 +207,7 @@ function readBoot(reader: SeenReader, sha256: Sha256, path: string): { state: Bo
 }
 
 function writeWallet(writer: SeenWriter, wallet: Wallet): void {
-  const { address, owner, imported, retired, succession, epoch, policyHash, claims, spends } = wallet;
+  const { address, owner, imported, retired, succession, lapsed, epoch, policyHash, claims, spends } = wallet;
   if (owner === undefined) throw malformed('wallet');
   const mints = ascending([...spends.tokens], ([mint]) => mint);
   const counts = {
@@ -215,6 +216,7 @@ function writeWallet(writer: SeenWriter, wallet: Wallet): void {
     ...(imported && { imported }),
     ...(retired && { retired }),
     ...(succession && { succession }),
+    ...(lapsed && { lapsed }),
   };
   writer.record(walletCodec, { wallet: address, owner, epoch, ...(policyHash && { policyHash }), ...counts });
   for (const { released, ...claim } of claims)
@@ -229,7 +231,7 @@ function writeWallet(writer: SeenWriter, wallet: Wallet): void {
 function readWallet(reader: SeenReader, path: string): Wallet {
   const record = reader.record(walletCodec, path);
   const { wallet: address, owner, imported = false, retired = false, epoch, policyHash, ...rest } = record;
-  const { succession, ...counts } = rest;
+  const { succession, lapsed = false, ...counts } = rest;
   const claims: Claim[] = [];
   for (let index = 0; index < counts.claims; index++) {
     const { released, ...claim } = reader.record(claimCodec, `${path}.claims[${index}]`);
@@ -244,7 +246,8 @@ function readWallet(reader: SeenReader, path: string): Wallet {
     last = following(last, mint, `${path}.mints[${index}]`);
     spends.tokens.set(mint, series(reader.packed(`${path}.mints[${index}]`), 1, `${path}.mints[${index}]`));
   }
-  return { address, owner, imported, retired, succession, claims, spends, epoch, policyHash, limits: undefined };
+  const facts = { address, owner, imported, retired, succession, lapsed, epoch, policyHash };
+  return { ...facts, claims, spends, limits: undefined };
 }
 
 function freezeRecord({ id, scope, from, fromTime, until, untilTime, known }: Freeze) {

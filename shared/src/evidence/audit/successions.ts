@@ -10,6 +10,11 @@ export function dueAt({ successor, claimedAt }: OwnerSuccession): number | undef
   return claimedAt === undefined || successor === undefined ? undefined : claimedAt + successor.delayDays * DAY_MS;
 }
 
+/** What it leaves behind. */
+export function successionAfter({ kind, actor, succession }: LeafOf<SuccessionKind>): OwnerSuccession {
+  return kind === 'owner-changed' ? { change: succession.change, owner: actor } : succession;
+}
+
 /** @param known undefined of a wallet that never named one. What is wrong, for people. */
 export function successionFaults(
   owner: Address | undefined,
@@ -37,6 +42,13 @@ export function successionFaults(
     require(actor === succession.successor?.key, `claimed by ${actor}, who is not the successor`);
     require(known?.claimedAt === undefined, 'a claim ran already');
     require(succession.claimedAt === time, 'it begins at another time than the leaf’s');
+    return faults;
+  }
+  if (leaf.kind === 'owner-changed') {
+    require(actor === succession.successor?.key, `taken over by ${actor}, who is not the successor`);
+    require(known?.claimedAt !== undefined, 'no claim ran');
+    require(succession.claimedAt === known?.claimedAt, 'by another claim than ran');
+    require(!isInTime, 'the delay of the claim had not passed');
     return faults;
   }
   require(actor === succession.owner, `cancelled by ${actor}, who is not its owner`);

@@ -91,6 +91,16 @@ export interface HeldWallet {
   readonly releasedTo?: BootId;
 }
 
+/** A claim of a successor that nobody has cancelled, and that is not the end of it either. */
+export interface RunningClaim {
+  readonly wallet: Address;
+  readonly owner: Address;
+  readonly successor: Address;
+  readonly claimedAt: TimeMs;
+  /** Until then the owner can cancel it. */
+  readonly dueAt: TimeMs;
+}
+
 /** What a boot's log ends with: what whoever continues it has to take over (design 8). */
 export interface Estate {
   /** The signed note that was audited. */
@@ -111,6 +121,8 @@ export interface AuditReport {
   /** Leaves read now, and of each kind. */
   readonly leaves: bigint;
   readonly kinds: Readonly<Record<string, number>>;
+  /** In the order of wallets. Of a retired one nothing comes. */
+  readonly claims: readonly RunningClaim[];
   /** What a boot leaves behind; undefined of one whose log was not read. */
   readonly estateOf: (boot: BootId) => Estate | undefined;
   /** To be kept for the next audit; only when everything holds. */

@@ -2,7 +2,7 @@
  * Wallets by their leaves: which boot holds each, its versions, the policy that is enabled, and what was spent. A
  * wallet's leaves are judged in the order of its holders' logs; a boot's right to it is a claim with an end.
  */
-import type { Address, BootId, Hash } from '../../brands.ts';
+import { type Address, type BootId, type Hash, timeMs } from '../../brands.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { Leaf, OwnerSuccession, SuccessionKind } from '../leaf.ts';
 import type { LeafOf } from './kinds.ts';
@@ -10,8 +10,8 @@ import type { Policies, PolicyLimits } from './limits-of-policy.ts';
 import type { Checklist, Place, StepName } from './report.ts';
 import { sameBytes } from './same-bytes.ts';
 import { Spends } from './spends.ts';
-import { leasedFaults, successionFaults } from './successions.ts';
-import type { HeldWallet } from './types.ts';
+import { dueAt, leasedFaults, successionAfter, successionFaults } from './successions.ts';
+import type { HeldWallet, RunningClaim } from './types.ts';
 
 /** One boot's right to a wallet, from one version on. */
 export interface Claim {
@@ -41,6 +41,8 @@ export interface Wallet {
   retired: boolean;
   /** As the last leaf about it says; undefined of a wallet whose owner never named anybody. */
   succession: OwnerSuccession | undefined;
+  /** Its policy is one of an owner who has been followed: until the next one nothing may be signed. */
+  lapsed: boolean;
 }
 
 export class Wallets {
@@ -99,6 +101,7 @@ export class Wallets {
     if (wallet.owner !== undefined && wallet.owner !== actor)
       this.#add('policies', 'log_policy_mismatch', place, `enabled by ${actor}, who is not its owner`);
     wallet.policyHash = policyHash;
+    wallet.lapsed = false;
     wallet.spends.forgetWindows();
     const limits = await this.#readLimits(wallet, policyHash, place);
     if (limits === 'unavailable') return;
@@ -116,8 +119,9 @@ export class Wallets {
     this.#requireLive(wallet, place);
     if (!isRepeat && this.#isAfterLoss(wallet, leaf)) wallet.policyHash = this.#lostPolicy(wallet, leaf);
     const { policyHash } = wallet;
-    if (policyHash === undefined || !sameBytes(policyHash, leaf.policyHash)) {
-      const what = policyHash === undefined ? 'no policy is enabled' : 'not under the policy that is enabled';
+    if (policyHash === undefined || wallet.lapsed || !sameBytes(policyHash, leaf.policyHash)) {
+      const isOurs = policyHash !== undefined && !wallet.lapsed;
+      const what = isOurs ? 'not under the policy that is enabled' : 'no policy is enabled';
       this.#add('policies', 'log_policy_mismatch', place, what);
       if (!isRepeat) wallet.spends.add(leaf.time, leaf.amounts);
       return;
@@ -168,7 +172,10 @@ export class Wallets {
     this.#requireLive(wallet, place);
     for (const fault of successionFaults(wallet.owner, wallet.succession, leaf))
       this.#add('wallets', 'log_succession_invalid', place, fault);
-    wallet.succession = leaf.succession;
+    wallet.succession = successionAfter(leaf);
+    wallet.owner = wallet.succession.owner;
+    // The policy of the owner before counts no more, whatever it says.
+    if (leaf.kind === 'owner-changed') wallet.lapsed = true;
   }
 
   #leased(wallet: Wallet, { succession, time }: LeafOf<'lease'>, isLost: boolean, place: Place): void {
@@ -250,6 +257,17 @@ export class Wallets {
     return policyHash;
   }
 
+  /** Of whom an owner should hear, whoever else has told him. */
+  runningClaims(): readonly RunningClaim[] {
+    const claims = [...this.all.values()].flatMap(({ address: wallet, owner, retired, succession }) => {
+      const { successor, claimedAt } = succession ?? {};
+      const due = succession && dueAt(succession);
+      if (retired || !owner || !successor || claimedAt === undefined || due === undefined) return [];
+      return [{ wallet, owner, successor: successor.key, claimedAt, dueAt: timeMs(due) }];
+    });
+    return claims.toSorted((a, b) => (a.wallet < b.wallet ? -1 : 1));
+  }
+
   /** What each boot holds by its leaves, or gave away to somebody who has not taken it. */
   heldBy(boot: BootId): readonly HeldWallet[] {
     const held: HeldWallet[] = [];
@@ -274,6 +292,7 @@ export class Wallets {
       limits: undefined,
       retired: false,
       succession: undefined,
+      lapsed: false,
     };
     this.all.set(address, wallet);
     return wallet;

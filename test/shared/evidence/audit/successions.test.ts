@@ -64,6 +64,17 @@ function twoDays(): void {
   deployment.now += 2 * DAY_MS;
 }
 
+const takeOver = (says: Partial<OwnerSuccession> = {}, actor = heir) =>
+  record('owner-changed', actor, { successor: successor(), ...says });
+
+/** Claimed at this time, and the delay has passed. */
+function due(): number {
+  name();
+  const { time } = claim();
+  twoDays();
+  return time;
+}
+
 const next = (): Promise<BuiltLog> => deployment.start({ follows: log.predecessor() });
 
 describe('a successor', () => {
@@ -73,7 +84,14 @@ describe('a successor', () => {
     claim();
     wallet.sign();
     const seen = await expectHonest();
+    const running = { wallet: wallet.address, owner: wallet.owner, successor: heir };
+    expect((await auditOf(deployment)).claims).toEqual([
+      expect.objectContaining({ ...running, dueAt: expect.any(Number) }),
+    ]);
+    // Also where nothing new is read.
+    expect((await auditOf(deployment, seen && { seen })).claims).toMatchObject([running]);
     cancel();
+    expect((await auditOf(deployment)).claims).toEqual([]);
     claim();
     deployment.now += DAY_MS;
     name({});
@@ -192,5 +210,70 @@ describe('another boot', () => {
   test('that leases a wallet with a successor whom nobody named leaves evidence', async () => {
     lease(await next(), { change: 1, owner: wallet.owner, successor: successor() });
     await expectFound();
+  });
+});
+
+describe('a new owner', () => {
+  /** As the owner of what is built from here on. */
+  const inherits = (): void => {
+    Object.assign(wallet, { owner: heir });
+  };
+
+  test('has waited, enables a policy, and may name a successor and retire', async () => {
+    takeOver({ claimedAt: due() as never });
+    inherits();
+    const seen = await expectHonest();
+    wallet.enable();
+    wallet.sign();
+    name({ successor: { key: wallet.requester, delayDays: 1 } });
+    recordRetired(wallet);
+    await expectHonest();
+    expect((await auditOf(deployment, seen && { seen })).findings).toEqual([]);
+    expect((await auditOf(deployment)).kinds).toMatchObject({ 'owner-changed': 1 });
+  });
+
+  test('may be leased', async () => {
+    takeOver({ claimedAt: due() as never });
+    inherits();
+    const to = await next();
+    const predecessor = wallet.log.predecessor();
+    wallet.version++;
+    to.record({
+      ...{ kind: 'lease', wallet: wallet.address, stateVersion: wallet.version, predecessor },
+      succession: { change, owner: heir },
+    });
+    wallet.log = to;
+    wallet.enable();
+    await expectHonest();
+  });
+
+  test.each([
+    ['who has not waited', () => [name(), takeOver({ claimedAt: claim().time as never })]],
+    ['who never claimed', () => [name(), twoDays(), takeOver({ claimedAt: deployment.now as never })]],
+    ['who was cancelled', () => [name(), claim(), cancel(), twoDays(), takeOver()]],
+    ['who claimed at another time', () => takeOver({ claimedAt: (due() - 1) as never })],
+    ['whom nobody named', () => takeOver({ claimedAt: due() as never }, wallet.requester)],
+    ['with another delay', () => takeOver({ claimedAt: due() as never, successor: { key: heir, delayDays: 1 } })],
+    ['of somebody else’s wallet', () => takeOver({ claimedAt: due() as never, owner: wallet.requester })],
+    ['who takes it over twice', () => [takeOver({ claimedAt: due() as never }), takeOver()]],
+    ['who is still cancelled by the one before', () => [takeOver({ claimedAt: due() as never }), cancel()]],
+  ])('%s is evidence', async (_, act) => {
+    const seen = await expectHonest();
+    act();
+    await expectFound(seen);
+  });
+
+  test('for whom something is signed under the policy of before is evidence, in a later audit, too', async () => {
+    takeOver({ claimedAt: due() as never });
+    const seen = await expectHonest();
+    wallet.sign();
+    await expectFound(seen, 'log_policy_mismatch');
+  });
+
+  test('whose policy the owner before enables is evidence', async () => {
+    takeOver({ claimedAt: due() as never });
+    const seen = await expectHonest();
+    wallet.enable();
+    await expectFound(seen, 'log_policy_mismatch');
   });
 });

@@ -73,7 +73,9 @@ export async function underFreshKeys<T>(
   if (holdings.get(wallet) !== undefined) requireUnchanged(context, rewrapping);
   const fresh = await freshBlobs(context, rewrapping);
   try {
-    return await unwrapper.withKeys(wallet, newOwner, fresh, (keys) => {
+    // By the one that is asked first: were it not to open, a second sealing would hide that.
+    const { second: _, ...first } = fresh;
+    return await unwrapper.withKeys(wallet, newOwner, first, (keys) => {
       // It opened, so that KMS's answer is believed now, and not when the money is needed.
       keys.requireSeed(fresh.sealedSeed, seedAssociated(wallet, newOwner), wallet);
       // Again: another re-wrapping, or the wallet's end, may have come while KMS was asked.

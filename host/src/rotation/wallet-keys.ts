@@ -32,7 +32,7 @@ export interface Rotated {
 /** A wallet that is re-wrapped more often than this while one request is asked: something else is wrong. */
 const ROUNDS = 4;
 /** For an owner who enables policies while his wallet is re-wrapped. */
-const POLICY_ROUNDS = 10;
+const POLICY_MILLISECONDS = LIMITS.walletRewrapMilliseconds / 2;
 const PAUSE_MILLISECONDS = 100;
 
 /** When the keys of a row were made. */
@@ -79,8 +79,9 @@ export class WalletKeys {
 
   async #rotate(row: WalletRow, before: TimeMs | undefined): Promise<Rotated> {
     const { store, session } = this.#deps;
+    const until = performance.now() + POLICY_MILLISECONDS;
     let current = row;
-    for (let round = 1; ; round++) {
+    for (;;) {
       requireLive(current);
       const at = keysMadeAt(current);
       // Also one whose answer was lost, and that was told again just now.
@@ -88,7 +89,7 @@ export class WalletKeys {
       try {
         return { rotated: true, at: await this.#rewrap(current) };
       } catch (error) {
-        if (codeOf(error) !== 'policy_not_current' || round === POLICY_ROUNDS) throw error;
+        if (codeOf(error) !== 'policy_not_current' || performance.now() > until) throw error;
         // Enabled meanwhile: what the enclave decided may not be stored yet.
         await sleep(PAUSE_MILLISECONDS);
         current = await verifiedRow(store, session, row.wallet);

@@ -33,6 +33,8 @@ const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
   import_refused: 'Call qv import again: the enclave that runs now proves itself, and the key is sealed to that one.',
   frozen: 'qv resume statement prints what its owner, or operators, sign to end it; qv resume hands that over.',
   wallet_keys_replaced: 'The host brings its row up to date by itself: give the order again.',
+  wallet_held_elsewhere: 'qv status of each host says which boot is there; a release or a lease moves the wallet.',
+  wallet_in_transit: 'During a hand-over: qv release apply --take once more. After a crash: a lease (the runbook).',
   wallet_retired: 'Nothing takes that back; the log has it as a leaf, which qv verify log checks.',
   rpc_unavailable: 'Is the address right? Try later, or another endpoint; a sweep goes on where it was.',
   rpc_response_invalid: 'Try another endpoint: nothing that this one says can be relied on.',

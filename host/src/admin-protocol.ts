@@ -162,6 +162,8 @@ export interface AdminStatus {
   readonly walletsWithoutSecond: number | null;
   /** Whether another row key takes its place just now. */
   readonly rowKeyState: RowKeyReport['state'];
+  /** Why there is none, or why it is not followed or replaced; null when all is well. */
+  readonly rowKeyFault: ErrorCode | null;
   readonly store: boolean;
   /** Decisions the database has not taken yet. */
   readonly backlog: number;

@@ -58,6 +58,7 @@ export async function status(fields: JsonFields, deps: AdminDeps): Promise<Admin
     rowKey: session.hasRowKey,
     walletsWithoutSecond,
     rowKeyState: rotation.report.state,
+    rowKeyFault: rotation.report.fault,
     store: storeAnswers,
     backlog: records.backlog,
     freezes: held.slice(0, LIMITS.statusFreezes).map(hostFreeze),

@@ -40,6 +40,8 @@ const SHAPES: Shape = {
     const fault = credentials.required('fault');
     if (fault !== null && !isErrorCode(fault)) throw credentials.fault('fault', 'unknown');
     fields.text('rowKeyState');
+    const rowKeyFault = fields.required('rowKeyFault');
+    if (rowKeyFault !== null && !isErrorCode(rowKeyFault)) throw fields.fault('rowKeyFault', 'unknown');
     if (fields.required('walletsWithoutSecond') !== null) count(fields, 'walletsWithoutSecond');
     count(fields, 'backlog');
     count(fields, 'freezeCount');

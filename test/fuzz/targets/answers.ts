@@ -156,6 +156,7 @@ export const adminReplies: Target = {
         draining: false,
         rowKey: true,
         rowKeyState: 'current',
+        rowKeyFault: null,
         store: true,
         credentials: { state: 'valid', expiresAt: null, fault: null },
         backlog: 0,

@@ -41,6 +41,7 @@ const STATUS = {
     draining: false,
     rowKey: true,
     rowKeyState: 'edited',
+    rowKeyFault: null,
     store: true,
     backlog: 0,
     walletsWithoutSecond: 2,

@@ -242,6 +242,10 @@ describe('qv rotate row-key', () => {
     await host.startHost();
     await until('it says why', async () => (await rotate('--status'))['fault'] === 'row_key_retired');
     expect(sampleValue(parseExposition((await host.admin('metrics', {})).text), 'qv_row_key_fault')).toBe(1);
+    const { problems } = await qvJson('status', ...admin());
+    expect(problems).toContainEqual(expect.stringContaining('a later one has replaced'));
+    const examined = await qvJson('doctor', '--config', config);
+    expect(examined['checks']).toContainEqual(expect.objectContaining({ code: 'row_key_retired', health: 'failed' }));
     await expectProblem(await sign(wallet), 'row_key_retired');
     await expectCode(host.admin('row-key-rotate', {}), 'row_key_retired');
     rmSync(host.path('retired-row-keys'));

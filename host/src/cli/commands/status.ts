@@ -27,17 +27,30 @@ export const status: Command = {
 };
 
 /** What keeps the deployment from signing. */
-function problemsOf({ enclave, credentials, rowKey, store, freezes, draining }: AdminStatus): readonly string[] {
+function problemsOf({
+  enclave,
+  credentials,
+  rowKey,
+  rowKeyFault,
+  store,
+  freezes,
+  draining,
+}: AdminStatus): readonly string[] {
   return [
     ...(enclave === null ? ['enclave does not answer'] : []),
     ...(enclave !== null && enclave.phase !== 'serving' ? [`enclave is ${enclave.phase}`] : []),
     ...(credentials.state === 'valid' ? [] : [`credentials of the instance role are ${credentials.state}`]),
-    ...(rowKey ? [] : ['no row key: qv init row-key']),
+    ...(rowKey ? [] : [rowKeyProblem(rowKeyFault)]),
     ...(store ? [] : ['database does not answer']),
     // One wallet or requester that is stopped keeps nobody else from signing.
     ...(freezes.some(({ scope }) => scope === FLEET) ? ['frozen'] : []),
     ...(draining ? ['host is draining'] : []),
   ];
+}
+
+function rowKeyProblem(fault: AdminStatus['rowKeyFault']): string {
+  if (fault === null || fault === 'not_initialised') return 'no row key: qv init row-key';
+  return `no row key: ${ERRORS[fault].meaning}`;
 }
 
 function render(found: AdminStatus, problems: readonly string[], style: Style): readonly string[] {

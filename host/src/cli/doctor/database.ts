@@ -123,6 +123,13 @@ function rowKey(isThere: boolean, facts: Facts): Finding {
   const status = hostStatus(facts);
   if (!isThere)
     return failed('database', 'there is no row key', 'Once per deployment: qv init row-key', 'not_initialised');
+  if (status?.rowKeyFault === 'row_key_retired')
+    return failed(
+      'database',
+      'its row key is one that a later one has replaced',
+      'An older backup that was put in place brings it back: see the runbook. Else somebody else did.',
+      'row_key_retired',
+    );
   if (status?.rowKey === false)
     return failed(
       'database',

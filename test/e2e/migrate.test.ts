@@ -1,6 +1,7 @@
 /** `qv migrate` against a whole appliance: fifty rows of v2, with machines dying and people erring in between. */
 import { spawn } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { text } from 'node:stream/consumers';
@@ -21,6 +22,8 @@ import { type Exported, exportedLine, migrationOf } from '../support/qv-migrate.
 import { V2, type V2Row } from '../support/v2.ts';
 import { party, transfer } from '../support/wallet-kit.ts';
 import { expectAudited } from './succession-kit.ts';
+
+type Members = Readonly<Record<string, unknown>>;
 
 let stack: Stack;
 let kit: HttpKit;
@@ -236,6 +239,59 @@ describe('the v2 secret', () => {
   });
 });
 
+describe('a host that lies', () => {
+  /** Between qv and the host; what it answers to rows is changed on its way. */
+  async function between(change: (result: Members) => unknown): Promise<{ path: string; close: () => void }> {
+    const path = join(stack.dir, `between-${++proxies}.sock`);
+    const server = createServer((socket) => {
+      const up = createConnection(stack.adminSocket);
+      socket.pipe(up);
+      socket.on('error', () => up.destroy());
+      up.on('error', () => socket.destroy());
+      for (const each of [socket, up]) each.on('close', () => (each === up ? socket : up).destroy());
+      let line = '';
+      up.on('data', (chunk: Buffer) => {
+        line += chunk;
+        if (!line.endsWith('\n')) return;
+        const reply = JSON.parse(line) as { result?: Members };
+        line = '';
+        const result = reply.result?.['outcome'] === undefined ? reply.result : change(reply.result);
+        socket.write(`${JSON.stringify({ ...reply, result })}\n`);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    return { path, close: () => server.close() };
+  }
+  let proxies = 0;
+
+  it.each<[string, (result: Members, other: Members) => unknown, ErrorCode]>([
+    ['with another wallet’s certificate', (_, other) => other, 'evidence_mismatch'],
+    [
+      'with a certificate that nobody signed',
+      (result) => ({ ...result, certificate: unsigned(result) }),
+      'evidence_signature_invalid',
+    ],
+  ])('and answers %s is found out', async (_, change, code) => {
+    const v2 = new V2();
+    const [first, second] = [migration(v2, exported([v2.bot()])), migration(v2, exported([v2.bot()]))];
+    await first.prepare();
+    const [row] = (await first.run())['rows'] as Members[];
+    const { certificate, receipt } = row as Members;
+    const other = { outcome: 'migrated', certificate, receipt } as Members;
+    await second.prepare();
+    const { path, close } = await between((result) => change(result, other));
+    const { qvJson } = await import('../host/cli/call.ts');
+    const answer = await qvJson('migrate', 'run', second.file, ...second.inputs, '--admin', path);
+    close();
+    expect(answer).toMatchObject({ ok: false, counts: { migrated: 0, failed: 1 }, rows: [{ code }] });
+  });
+
+  const unsigned = ({ certificate }: Members) => ({
+    ...(certificate as object),
+    signature: toBase64(new Uint8Array(64)),
+  });
+});
+
 describe('a host that is asked otherwise', () => {
   const row = { statement: '00'.repeat(32), row: 'AA==', index: 0, proof: [] as string[] };
 
@@ -414,6 +470,26 @@ describe('a crash', () => {
     expect(await ordered.run()).toMatchObject({ ok: true, counts: { migrated: 1 } });
     await expectAllThere(ordered, rows);
   }, 60_000);
+
+  it.each(['qv', 'host', 'qv', 'host'])(
+    'of %s at a random moment: run again, and all are there once',
+    async (what) => {
+      const v2 = new V2();
+      const rows = bots(v2, 10);
+      const ordered = migration(v2, exported(rows));
+      await ordered.prepare();
+      const { child, ended } = startRun(ordered, '--per-second', '40');
+      await sleep(250 + Math.random() * 500);
+      if (what === 'host') await killHost();
+      child.kill('SIGKILL');
+      await ended;
+      if (what === 'host') await restartHost();
+      const answer = await ordered.run();
+      expect(answer).toMatchObject({ ok: true, counts: { failed: 0, left: 0 } });
+      await expectAllThere(ordered, rows);
+    },
+    60_000,
+  );
 
   it('between beginning and the first row, or at the end, leaves nothing to mend', async () => {
     const v2 = new V2();

@@ -31,6 +31,9 @@ const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
   api_tokens_unconfigured: 'The host’s configuration names the file as apiTokensFile; qv init api-token makes it.',
   wallet_exists: 'GET /v1/wallets/<address> says whose it is; an import that went through need not be repeated.',
   import_refused: 'Call qv import again: the enclave that runs now proves itself, and the key is sealed to that one.',
+  migration_refused:
+    'Was the enclave restarted? Then qv migrate plan, sign and seal again, for the boot that runs now.',
+  migration_rows_faulty: 'qv migrate plan lists them, and --write-good keeps the others.',
   frozen: 'qv resume statement prints what its owner, or operators, sign to end it; qv resume hands that over.',
   wallet_keys_replaced: 'The host brings its row up to date by itself: give the order again.',
   wallet_held_elsewhere: 'qv status of each host says which boot is there; a release or a lease moves the wallet.',

@@ -3,11 +3,16 @@
  * again: rows whose wallets are stored are left alone.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { toBase64, toHex } from '@quantumvault/shared/bytes.ts';
+import { signature } from '@quantumvault/shared/brands.ts';
+import { fromBase64, toBase64, toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, ERRORS, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
+import { leafHash } from '@quantumvault/shared/evidence/leaf.ts';
+import { migrationNonce } from '@quantumvault/shared/evidence/migration.ts';
+import { verifyCertificate } from '@quantumvault/shared/evidence/verify.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
 import { operatorSignedJson } from '../../admin/succession-json.ts';
 import type { AdminCommands } from '../../admin-protocol.ts';
+import { verifyEd25519 } from '../../client/keys.ts';
 import { eachOf, moveCall } from '../succession/moves.ts';
 import type { MigrationFile } from './file.ts';
 import type { ListedRow, RowList } from './list.ts';
@@ -80,11 +85,13 @@ export async function runMigration({
   const reports = new Map<number, RowReport>();
   const pace = new Pace(rowsPerSecond);
   let stopped: ErrorCode | undefined;
-  const migrate = async ({ index, row, encoded }: ListedRow): Promise<void> => {
+  const migrate = async (listed: ListedRow): Promise<void> => {
+    const { index, row, encoded } = listed;
     const { id, wallet, owner } = row;
     const facts = { id, wallet, owner };
     if (stopped !== undefined) return;
     await pace.turn();
+    if (stopped !== undefined) return;
     const proof = (await list.proof(index)).map((hash) => toBase64(hash));
     const call = () =>
       again(() => moveCall(socket, 'migration-row', { statement, row: toBase64(encoded), index, proof, dryRun }));
@@ -95,6 +102,7 @@ export async function runMigration({
         await begin();
         return await call();
       });
+      if (result.outcome === 'migrated') requireMigrated(file, listed, result);
       reports.set(index, { ...facts, ...result });
     } catch (error) {
       const code = codeOf(error);
@@ -117,6 +125,24 @@ export async function runMigration({
     ({ index, row: { id, wallet, owner } }): RowReport => reports.get(index) ?? { id, wallet, owner, outcome: 'left' },
   );
   return { rows, ...(stopped && { stopped }) };
+}
+
+/**
+ * By the word of the boot that the operators have had attested, whatever the host says.
+ * @throws QvError evidence_*, base64_malformed, …
+ */
+function requireMigrated(
+  { signed, statement: { deployment, boot } }: MigrationFile,
+  { row: { wallet, owner, requesters }, encoded }: ListedRow,
+  { certificate, receipt }: Extract<AdminCommands['migration-row']['result'], { outcome: 'migrated' }>,
+): void {
+  const nonce = migrationNonce(sha256(signed.bytes), leafHash(encoded));
+  verifyCertificate(
+    { bytes: fromBase64(certificate.bytes), signature: signature(fromBase64(certificate.signature)) },
+    { leaf: fromBase64(receipt.leaf), signature: signature(fromBase64(receipt.signature)) },
+    { deployment, boot, wallet, owner, requesters, nonce, imported: true, migrated: true },
+    verifyEd25519,
+  );
 }
 
 /** The same once more while it may help. @throws what the last attempt did */

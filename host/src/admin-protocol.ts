@@ -20,7 +20,8 @@
  *
  * and what renews the keys that wallets are stored under (admin/wallet-keys.ts):
  *
- *   {"command": "wallet-rotate", "wallet", "before"?: RFC 3339}  -> {"rotated": boolean, "at": RFC 3339}
+ *   {"command": "wallet-rotate", "wallet", "before"?: RFC 3339, "withoutSecond"?: boolean}
+ *                                                             -> {"rotated": boolean, "at": RFC 3339}
  *
  * and what migrates rows of v2 (admin/migration.ts):
  *
@@ -105,8 +106,8 @@ export interface AdminCommands {
   /** Publishes what was decided by now, with its witnesses. */
   publish: { readonly arguments: Record<never, never>; readonly result: { readonly published: true } };
   'wallet-rotate': {
-    /** `before`: keys that were made then or later stay. */
-    readonly arguments: { readonly wallet: string; readonly before?: string };
+    /** `before`: keys that were made then or later stay. `withoutSecond`: those with a second sealing stay. */
+    readonly arguments: { readonly wallet: string; readonly before?: string; readonly withoutSecond?: boolean };
     /** `rotated`: false where they stay. `at`: when the keys were made that it has now. */
     readonly result: { readonly rotated: boolean; readonly at: string };
   };

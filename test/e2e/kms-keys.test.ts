@@ -98,6 +98,21 @@ describe('a replica in another Region', () => {
     expect((await counts(host.data))['replica']).toEqual(before);
   });
 
+  it('a host whose tunnels lead to the wrong endpoints brings nobody a wrong key', async () => {
+    const { addresses } = await host.backend.startEnclave('swapped');
+    const [one, other] = host.backend.kmsKeys.tunnels;
+    if (other === undefined) throw new Error('one tunnel');
+    await host.tunnel(addresses.tunnel, [
+      { tunnel: one.tunnel, endpoint: other.endpoint },
+      { tunnel: other.tunnel, endpoint: one.endpoint },
+    ]);
+    const swapped = host.connect(addresses.data);
+    await host.giveCredentials(swapped);
+    const moving = moveWallet(host, await host.openWallet(), host.data, swapped);
+    await expect(moving).rejects.toMatchObject({ code: expect.stringMatching(/^kms_(?:refused|unavailable)$/) });
+    swapped.close();
+  });
+
   it('is nobody’s who answers in its place', async () => {
     // The replica's Region answers with the ARN of the key that it was made from.
     await here?.setReachable(false);

@@ -176,6 +176,37 @@ describe('a wallet', () => {
   });
 });
 
+describe('a wallet of before there was a second key', () => {
+  it('opens by the first alone, and by either once it was re-wrapped', async () => {
+    const image = await host.backend.measureImage('before', (config) => {
+      delete config.kms['second'];
+    });
+    const enclave = await host.backend.startEnclave('before', image);
+    await host.tunnel(enclave.addresses.tunnel);
+    const data = host.connect(enclave.addresses.data);
+    await host.giveCredentials(data);
+    const owned = await moveWallet(host, await host.openWallet(), host.data, data);
+    const request = { wallet: owned.address, owner: owned.owner.address, policy: owned.policy.bytes };
+    const plain = await data.request('walletRewrap', { ...request, blobs: owned.blobs });
+    expect(plain.rewrapped.keys.second).toBeUndefined();
+    const withKeys = (of: KitWallet, { rewrapped: { keys: fresh, mac }, state }: typeof plain): KitWallet => ({
+      ...of,
+      blobs: { ...fresh, sealedState: state.blob },
+      policy: { ...of.policy, ...(mac && { mac }) },
+    });
+    const old = await moveWallet(host, withKeys(owned, plain), data, host.data);
+    await host.backend.kmsKeys.disable(keys().current);
+    await expectCode(sign(old), 'kms_refused');
+    await expectCode(host.data.request('walletRewrap', { ...request, blobs: old.blobs }), 'kms_refused');
+    await host.backend.kmsKeys.enable(keys().current);
+    const renewed = withKeys(old, await host.data.request('walletRewrap', { ...request, blobs: old.blobs }));
+    expect(sealing(renewed).sealed).toHaveLength(72);
+    await host.backend.kmsKeys.disable(keys().current);
+    expect((await sign(renewed)).signature).toBeDefined();
+    data.close();
+  });
+});
+
 describe('a host that changes the second sealing', () => {
   const changes = (): readonly (readonly [string, SecondSealing | undefined])[] => {
     const { ciphertext, sealed } = sealing(wallet);

@@ -22,6 +22,7 @@ export const NAMES: readonly { readonly files: RegExp; readonly names: readonly 
       'seed',
       'secretKey',
       'executionKey',
+      'secondKey',
       'walletKey',
       'policyKey',
       'stateKey',

@@ -15,6 +15,7 @@ import { type Listener, parseTransportAddress } from '@quantumvault/shared/trans
 import { unixTransport } from '@quantumvault/shared/unix-transport.ts';
 import type { Transaction } from '@solana/web3.js';
 import { KmsAdmin } from '../stack/kms/admin.ts';
+import type { StackTunnel } from '../stack/kms-keys.ts';
 import { type Backend, type StackOptions, startBackend } from '../stack/stack.ts';
 import {
   type BatchFacts,
@@ -73,8 +74,8 @@ export class MaliciousHost {
   }
 
   /** An enclave's ways to KMS. */
-  async tunnel(first: string): Promise<void> {
-    for (const { tunnel, endpoint } of this.backend.kmsKeys.tunnels) {
+  async tunnel(first: string, tunnels: readonly StackTunnel[] = this.backend.kmsKeys.tunnels): Promise<void> {
+    for (const { tunnel, endpoint } of tunnels) {
       const listen = tunnelAddress(parseTransportAddress(first), tunnel);
       this.#tunnels.push(await startKmsTunnel({ transport: unixTransport, listen, endpoint, log }));
     }

@@ -15,7 +15,8 @@ export async function rotateWallet(
 ): Promise<AdminCommands['wallet-rotate']['result']> {
   const wallet: Address = address(fields.text('wallet'), 'wallet');
   const before = fields.optional('before') === undefined ? undefined : timeField(fields, 'before');
+  const withoutSecond = fields.optionalBoolean('withoutSecond');
   fields.end();
-  const { rotated, at } = await walletKeys.rotate(wallet, before);
+  const { rotated, at } = await walletKeys.rotate(wallet, { before, withoutSecond });
   return { rotated, at: formatTime(at) };
 }

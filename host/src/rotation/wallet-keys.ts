@@ -29,6 +29,13 @@ export interface Rotated {
   readonly at: TimeMs;
 }
 
+export interface RotateOptions {
+  /** Keys that were made at this time or later are left as they are; undefined: whatever their age. */
+  readonly before?: TimeMs | undefined;
+  /** Only wallets that are not sealed for a second KMS key. */
+  readonly withoutSecond?: boolean | undefined;
+}
+
 /** A wallet that is re-wrapped more often than this while one request is asked: something else is wrong. */
 const ROUNDS = 4;
 /** For an owner who enables policies while his wallet is re-wrapped. */
@@ -66,18 +73,17 @@ export class WalletKeys {
 
   /**
    * Puts a wallet under a fresh execution key and salt.
-   * @param before keys that were made at this time or later are left as they are; undefined: whatever their age
    * @throws QvError wallet_unknown, wallet_retired, wallet_held_elsewhere, policy_not_current, overloaded, row_tampered,
    * store_*, enclave_*, kms_*, key_blob_invalid, state_*
    */
-  async rotate(wallet: Address, before?: TimeMs): Promise<Rotated> {
+  async rotate(wallet: Address, options: RotateOptions = {}): Promise<Rotated> {
     const { store, session, records } = this.#deps;
     records.requireRoom();
     const row = await verifiedRow(store, session, wallet);
-    return await this.ask(row, (current) => this.#rotate(current, before));
+    return await this.ask(row, (current) => this.#rotate(current, options));
   }
 
-  async #rotate(row: WalletRow, before: TimeMs | undefined): Promise<Rotated> {
+  async #rotate(row: WalletRow, { before, withoutSecond }: RotateOptions): Promise<Rotated> {
     const { store, session } = this.#deps;
     const until = performance.now() + POLICY_MILLISECONDS;
     let current = row;
@@ -85,7 +91,8 @@ export class WalletKeys {
       requireLive(current);
       const at = keysMadeAt(current);
       // Also one whose answer was lost, and that was told again just now.
-      if (before !== undefined && at >= before) return { rotated: false, at };
+      const stays = (before !== undefined && at >= before) || (withoutSecond === true && current.second !== undefined);
+      if (stays) return { rotated: false, at };
       try {
         return { rotated: true, at: await this.#rewrap(current) };
       } catch (error) {

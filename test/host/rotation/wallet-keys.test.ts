@@ -101,6 +101,32 @@ describe('wallet-rotate', () => {
     await expectCode(rotate('yesterday'), 'field_malformed');
   });
 
+  it('leaves wallets that are sealed for a second key, where only the others are asked for', async () => {
+    const { walletRewrap } = host.enclave.handlers;
+    const second = { ciphertext: new Uint8Array(180).fill(8), sealed: new Uint8Array(72).fill(9) };
+    host.enclave.handlers.walletRewrap = async (body) => {
+      const reply = (await walletRewrap?.(body)) as ReplyOf<'walletRewrap'>;
+      const rewrapped = { ...reply.rewrapped, keys: { ...reply.rewrapped.keys, second } };
+      newest = { state: reply.state, rewrapped };
+      return { ...reply, rewrapped };
+    };
+    const withoutSecond = () => host.admin('wallet-rotate', { wallet: host.wallet, withoutSecond: true });
+    const missing = async () => (await host.admin('status', {})).walletsWithoutSecond;
+    const before = (await missing()) ?? 0;
+    expect(await withoutSecond()).toMatchObject({ rotated: true });
+    expect(row()).toMatchObject({ second_key: second.ciphertext, second_sealed: second.sealed });
+    expect(await missing()).toBe(before - 1);
+    expect(await withoutSecond()).toMatchObject({ rotated: false });
+    expect((await host.sign()).status).toBe(200);
+    const sent = host.enclave.requests.findLast(({ name }) => name === 'sign')?.body as { blobs: unknown };
+    expect(sent.blobs).toMatchObject({ second });
+    // One that is renewed where no second key is measured has none any more.
+    if (walletRewrap !== undefined) host.enclave.handlers.walletRewrap = walletRewrap;
+    expect(await rotate()).toMatchObject({ rotated: true });
+    expect(row()).toMatchObject({ second_key: null, second_sealed: null });
+    expect(await missing()).toBe(before);
+  });
+
   it('is refused for a wallet that there is none of, that has ended or is held elsewhere', async () => {
     await expectCode(host.admin('wallet-rotate', { wallet: host.owner.address }), 'wallet_unknown');
     const { walletRewrap } = host.enclave.handlers;

@@ -28,11 +28,13 @@ export const rotateWallets: Command = {
     admin: ADMIN_OPTION,
     before: { value: '<time>', help: 'only keys made before it, 2026-11-22T12:00:00Z; now unless given' },
     'older-than': { value: '<days>', help: 'only keys made so many days ago or more' },
+    'without-second': { help: 'only wallets that are not sealed for a second KMS key (kms.second)' },
     'per-second': { value: '<n>', help: `at most so many a second; ${LIMITS.cliRotationsPerSecond} unless given` },
   },
   run: async (args, { stderr }) => {
     const socket = adminSocket(args);
     const perSecond = wholeOption(args, 'per-second', LIMITS.cliRotationsPerSecond);
+    const withoutSecond = args.flag('without-second');
     const before = await beforeOf(args);
     const failures: Failure[] = [];
     let [rotated, recent, elsewhere, retired] = [0, 0, 0, 0];
@@ -40,7 +42,7 @@ export const rotateWallets: Command = {
     try {
       await eachOf(paced(everyRow(socket), perSecond), async (wallet) => {
         try {
-          if ((await rotateCall(socket, { wallet, before })).rotated) rotated++;
+          if ((await rotateCall(socket, { wallet, before, withoutSecond })).rotated) rotated++;
           else recent++;
         } catch (error) {
           if (codeOf(error) === 'wallet_held_elsewhere') elsewhere++;
@@ -57,7 +59,7 @@ export const rotateWallets: Command = {
     }
     const counts = [
       ['rotated', rotated],
-      ['new enough', recent],
+      [withoutSecond ? 'new enough, or sealed for the second key' : 'new enough', recent],
       ['not held here', elsewhere],
       ['retired', retired],
     ] as const;

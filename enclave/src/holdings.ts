@@ -195,7 +195,8 @@ export class Holdings {
     held.state = state;
     held.sealed = sealed;
     held.keys = keysHash(keys);
-    held.rewrapped = { keys: encodeAs(walletKeyBlobs, keys), mac, at, owner };
+    // Of whoever has an older row both changes are asked for at once.
+    held.rewrapped = { keys: encodeAs(walletKeyBlobs, keys), mac, at, owner: owner ?? held.rewrapped?.owner };
     // Those of before would be handed out once more.
     held.imported = undefined;
   }

@@ -106,8 +106,9 @@ async function freshBlobs(context: Context, { wallet, owner, newOwner, blobs }: 
 function requireUnchanged({ holdings }: Context, { wallet, owner, blobs }: Rewrapping): Held {
   const held = holdings.get(wallet);
   if (held === undefined) throw new QvError('wallet_held_elsewhere', { path: 'wallet' });
-  if (held.state.owner !== owner) throw new QvError('wallet_owner_mismatch', { path: 'owner' });
+  // First: with other blobs the owner may be another one, too, and the host is told both.
   holdings.requireKeys(wallet, blobs);
+  if (held.state.owner !== owner) throw new QvError('wallet_owner_mismatch', { path: 'owner' });
   holdings.requireLive(wallet);
   return held;
 }

@@ -1,7 +1,7 @@
-import { Holdings } from '@quantumvault/enclave/holdings.ts';
+import { type Held, Holdings } from '@quantumvault/enclave/holdings.ts';
 import { encodeState, type WalletState } from '@quantumvault/enclave/state.ts';
 import type { WalletKeys } from '@quantumvault/enclave/vault.ts';
-import type { BootId } from '@quantumvault/shared/brands.ts';
+import { type BootId, timeMs } from '@quantumvault/shared/brands.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { NOTHING_SPENT } from '@quantumvault/shared/policy/state.ts';
 import { describe, expect, it } from 'vitest';
@@ -82,6 +82,35 @@ describe('the number of wallets', () => {
     places[0]?.release();
     holdings.reserve();
     await expectCode(() => holdings.reserve(), 'wallets_full');
+  });
+});
+
+describe('a wallet that is re-wrapped', () => {
+  const keys = { salt: new Uint8Array(32).fill(9), executionKey: new Uint8Array(9), sealedSeed: new Uint8Array(72) };
+  const at = timeMs(1_795_383_600_000);
+  const sealed = { blob: new Uint8Array(90), version: 6n };
+
+  it('is told about to whoever asks, also when it has left, and only its new blobs count', async () => {
+    const holdings = holding();
+    const held = holdings.get(wallet) as Held;
+    expect(holdings.newest(wallet)).toEqual({ state: { blob: blobs.sealedState, version: 5n } });
+    const mac = new Uint8Array(32).fill(3);
+    holdings.rewrap(held, { ...state, version: 6n }, sealed, { keys, mac, at });
+    holdings.requireKeys(wallet, keys);
+    await expectCode(() => holdings.requireKeys(wallet, blobs), 'wallet_keys_replaced');
+    const told = { state: sealed, rewrapped: { keys, mac, at } };
+    expect(holdings.newest(wallet)).toEqual(told);
+    holdings.give(wallet, undefined);
+    expect(holdings.newest(wallet)).toEqual(told);
+  });
+
+  it('goes on telling a new owner after it was re-wrapped once more', () => {
+    const holdings = holding();
+    const held = holdings.get(wallet) as Held;
+    const next = party().address;
+    holdings.rewrap(held, { ...state, owner: next, version: 6n }, sealed, { keys, at, owner: next });
+    holdings.rewrap(held, { ...state, owner: next, version: 7n }, sealed, { keys: blobs, at });
+    expect(holdings.newest(wallet)?.rewrapped?.owner).toBe(next);
   });
 });
 

@@ -9,7 +9,10 @@ import type { HistoryPage, HistoryPosition, HistoryQuery, LeafRecord } from './s
 /** Behind every time that there is. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** Leaves that say who may follow an owner, or would. As in the index, which a query has to repeat to be led by it. */
+/**
+ * Leaves that say who may follow an owner, or would. As in the index, which a query has to repeat; SQLite by itself would
+ * look at every signature of the wallet.
+ */
 const SUCCESSION = `kind IN ('wallet-created', 'wallet-imported', 'lease', 'successor-named', 'takeover-claimed',
   'takeover-cancelled', 'owner-changed')`;
 
@@ -67,7 +70,8 @@ export function historyOperations({ one, all, changed }: Queries) {
 
     succession(wallet: Address): LeafRecord | undefined {
       const row = one(
-        `SELECT leaves.boot, leaves.sequence, leaf, signature FROM history JOIN leaves USING (boot, sequence)
+        `SELECT leaves.boot, leaves.sequence, leaf, signature FROM history INDEXED BY history_of_succession
+         JOIN leaves USING (boot, sequence)
          WHERE history.wallet = ? AND history.${SUCCESSION} ORDER BY history.at DESC, history.number DESC LIMIT 1`,
         wallet,
       );

@@ -6,22 +6,14 @@
  * it, refuses the call, or says that the blob is not of this key. An answer that is wrong ends the attempt: a key that
  * gives wrong answers is not passed over in silence.
  */
-import type { Duplex } from 'node:stream';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { codeOf, type ErrorCode, QvError } from '@quantumvault/shared/errors.ts';
-import { readFrames, writeFrame } from '@quantumvault/shared/frames.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { CredentialBytes, KmsKeyState } from '@quantumvault/shared/protocol/message-parts.ts';
 import { sha256 } from '@quantumvault/shared/sha256.ts';
+import { AgentLink, type StartAgent } from './agent-link.ts';
 import { type Envelope, parseEnvelope } from './cms.ts';
-import {
-  type AgentMessageName,
-  type AgentReply,
-  type AgentRequest,
-  decodeAgentReply,
-  encodeAgentRequest,
-  type KmsAnswer,
-} from './kms-agent/protocol.ts';
+import type { KmsAnswer } from './kms-agent/protocol.ts';
 import type { KmsConfig, KmsKey } from './kms-config.ts';
 import { KmsOrder } from './kms-order.ts';
 import type { AttestedRecipient, Recipients } from './recipient.ts';
@@ -62,29 +54,13 @@ interface Attempt<T> {
 /** After these the next key is tried, and of several of them the first one here is what callers hear of. */
 const NEXT: readonly ErrorCode[] = ['kms_unavailable', 'kms_refused', 'key_blob_invalid'];
 
-interface Waiting {
-  readonly settle: (read: ReturnType<typeof decodeAgentReply>['read']) => void;
-  readonly fail: (error: QvError) => void;
-}
-
-/** Starts the agent's process and returns the socket to it, closed when the process ends. */
-export type StartAgent = () => Duplex;
-
-/** Pauses between starts of an agent that keeps ending. */
-const RESTART_MS = [0, 200, 1_000, 5_000] as const;
-
 export class Kms {
   readonly #config: Pick<KmsConfig, 'keyArn' | 'keys'>;
   readonly #second: KmsKey | undefined;
   readonly #order: KmsOrder;
   readonly #monotonicMs: () => number;
   readonly #recipients: Recipients;
-  readonly #start: StartAgent;
-  readonly #waiting = new Map<number, Waiting>();
-  #agent: Duplex | undefined;
-  #credentials: CredentialBytes | undefined;
-  #nextId = 1;
-  #restarts = 0;
+  readonly #link: AgentLink;
   #calls = 0n;
   #failures = 0n;
 
@@ -99,12 +75,11 @@ export class Kms {
     this.#order = new KmsOrder(config.keys, monotonicMs);
     this.#monotonicMs = monotonicMs;
     this.#recipients = recipients;
-    this.#start = start;
-    this.#connect();
+    this.#link = new AgentLink(start);
   }
 
   get hasCredentials(): boolean {
-    return this.#credentials !== undefined;
+    return this.#link.hasCredentials;
   }
 
   /** Calls of KMS, those under way too, and how many of them ended without a usable answer. */
@@ -122,9 +97,8 @@ export class Kms {
   }
 
   /** Hands the instance role's credentials over, now and to each agent started later. */
-  async setCredentials(credentials: CredentialBytes): Promise<void> {
-    await this.#ask('credentials', credentials);
-    this.#credentials = credentials;
+  setCredentials(credentials: CredentialBytes): Promise<void> {
+    return this.#link.setCredentials(credentials);
   }
 
   /** A new data key for `context`, under the current key. @throws QvError kms_*, and whatever `open` throws */
@@ -166,7 +140,7 @@ export class Kms {
 
   async #dataKey(keyArn: string, context: EncryptionContext, attested: AttestedRecipient): Promise<DataKey> {
     const call = callOf(keyArn, context, attested);
-    const { envelope, ciphertext } = await this.#checked(keyArn, this.#ask('generateDataKey', call));
+    const { envelope, ciphertext } = await this.#checked(keyArn, this.#link.ask('generateDataKey', call));
     if (ciphertext === undefined) throw invalid('CiphertextBlob');
     return { envelope, ciphertext };
   }
@@ -218,7 +192,7 @@ export class Kms {
   #decryptWith<T>({ keyArn, ciphertext, context, open }: Attempt<T>, limitMs: number): Promise<T> {
     return this.#recipients.with(async (attested) => {
       const call = { ...callOf(keyArn, context, attested), ciphertext };
-      const { envelope } = await this.#checked(keyArn, this.#ask('decrypt', call, limitMs));
+      const { envelope } = await this.#checked(keyArn, this.#link.ask('decrypt', call, limitMs));
       return this.#opening(attested, () => open(attested.recipient, envelope));
     });
   }
@@ -253,77 +227,6 @@ export class Kms {
       }
       throw error;
     }
-  }
-
-  #ask<N extends AgentMessageName>(
-    name: N,
-    body: AgentRequest<N>,
-    limitMs: number = LIMITS.kmsTotalMilliseconds,
-  ): Promise<AgentReply<N>> {
-    const agent = this.#agent;
-    if (agent === undefined) return Promise.reject(new QvError('kms_unavailable', { value: 'agent not running' }));
-    const id = this.#nextId;
-    this.#nextId = id === 0xffff_ffff ? 1 : id + 1;
-    return new Promise((resolve, reject) => {
-      // The SDK retries inside this time; an agent that hangs altogether is cut off by it.
-      const timer = setTimeout(
-        () => waiting.fail(new QvError('kms_unavailable', { value: 'no answer in time' })),
-        limitMs,
-      );
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(id);
-      };
-      const waiting: Waiting = {
-        settle: (read) => {
-          done();
-          try {
-            resolve(read(name));
-          } catch (error) {
-            reject(error);
-          }
-        },
-        fail: (error) => {
-          done();
-          reject(error);
-        },
-      };
-      this.#waiting.set(id, waiting);
-      writeFrame(agent, encodeAgentRequest(id, name, body));
-      // It has not read for long: what is given up on stays in this buffer. The next agent reads.
-      if (agent.writableLength > LIMITS.inFlightBytes) agent.destroy();
-    });
-  }
-
-  #connect(): void {
-    const agent = this.#start();
-    this.#agent = agent;
-    readFrames(agent, (payload) => {
-      const { id, read } = decodeAgentReply(payload);
-      this.#restarts = 0;
-      this.#waiting.get(id)?.settle(read);
-    });
-    agent.on('error', () => undefined);
-    agent.once('close', () => {
-      this.#agent = undefined;
-      for (const waiting of [...this.#waiting.values()]) waiting.fail(new QvError('kms_unavailable'));
-      this.#reconnect();
-    });
-    const credentials = this.#credentials;
-    // A failure shows at the next call; the host hands fresh ones over at its next refresh anyway.
-    if (credentials !== undefined) this.#ask('credentials', credentials).catch(() => undefined);
-  }
-
-  /** Want of memory or processes passes, and must not end the process that holds the wallets. */
-  #reconnect(): void {
-    const again = (): void => {
-      try {
-        this.#connect();
-      } catch {
-        this.#reconnect();
-      }
-    };
-    setTimeout(again, RESTART_MS[Math.min(this.#restarts++, RESTART_MS.length - 1)]);
   }
 }
 

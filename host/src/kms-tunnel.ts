@@ -103,7 +103,7 @@ function carry(near: Duplex, { endpoint, log, counts }: KmsTunnelOptions): void 
   // Half-open: one side may finish sending while the other still answers.
   const far = createConnection({ host: endpoint.host, port: endpoint.port, allowHalfOpen: true, noDelay: true });
   far.on('error', (error) => {
-    log.warn({ reason: error.message }, 'kms tunnel, endpoint side');
+    log.warn({ endpoint: `${endpoint.host}:${endpoint.port}`, reason: error.message }, 'kms tunnel, endpoint side');
     counts?.tunnelConnection('failed');
   });
   far.setTimeout(LIMITS.kmsTunnelConnectMilliseconds, () => far.destroy());

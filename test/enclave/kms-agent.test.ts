@@ -3,8 +3,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
-import { Kms, type StartAgent } from '@quantumvault/enclave/kms.ts';
+import type { StartAgent } from '@quantumvault/enclave/agent-link.ts';
+import { Kms } from '@quantumvault/enclave/kms.ts';
+import { classify, KmsAgent } from '@quantumvault/enclave/kms-agent/agent.ts';
 import { decodeAgentRequest, encodeAgentReply } from '@quantumvault/enclave/kms-agent/protocol.ts';
+import type { KmsKey } from '@quantumvault/enclave/kms-config.ts';
 import type { Recipients } from '@quantumvault/enclave/recipient.ts';
 import { startKmsAgent } from '@quantumvault/enclave/run.ts';
 import { utf8 } from '@quantumvault/shared/bytes.ts';
@@ -85,6 +88,48 @@ describe('the kms-agent', () => {
       throw new Error('spawn EPERM');
     };
     expect(() => started(impossible)).toThrow('EPERM');
+  });
+});
+
+describe('its table of keys', () => {
+  const keyOf = (region: string, id: string, tunnel: number): KmsKey => ({
+    keyArn: `arn:aws:kms:${region}:123456789012:key/${id}`,
+    use: 'previous',
+    region,
+    endpoint: new URL(`https://kms.${region}.amazonaws.com`),
+    tunnel,
+  });
+  const [one, sameRegion, other] = [
+    keyOf('eu-central-1', 'a', 0),
+    keyOf('eu-central-1', 'b', 0),
+    keyOf('us-east-2', 'c', 3),
+  ];
+  const request = (keyArn: string) => ({ keyArn, context: [{ name: 'a', value: 'b' }], document: new Uint8Array(1) });
+
+  it('leads each key to the tunnel of its endpoint, and no other key anywhere', async () => {
+    const opened: number[] = [];
+    const agent = new KmsAgent({ keys: [one, sameRegion, other], rootCertificates: [] }, (tunnel) => {
+      opened.push(tunnel);
+      const [near, far] = duplexPair();
+      far.destroy();
+      return near;
+    });
+    const unready = await agent.decrypt({ ...request(one.keyArn), ciphertext: new Uint8Array(1) }).catch(classify);
+    expect([unready, opened]).toEqual(['kms_unavailable', []]);
+    agent.setCredentials(credentials);
+    for (const [key, tunnel] of [
+      [one, 0],
+      [sameRegion, 0],
+      [other, 3],
+    ] as const) {
+      opened.length = 0;
+      expect(await agent.generateDataKey(request(key.keyArn)).catch(classify)).toBe('kms_unavailable');
+      expect(new Set(opened)).toEqual(new Set([tunnel]));
+    }
+    opened.length = 0;
+    for (const foreign of [`${one.keyArn}0`, one.keyArn.replace('eu-central-1', 'eu-north-1'), 'alias/a', '-'])
+      expect(await agent.generateDataKey(request(foreign)).catch(classify)).toBe('kms_refused');
+    expect(opened).toEqual([]);
   });
 });
 

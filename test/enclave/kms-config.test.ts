@@ -2,6 +2,7 @@
 import { parseKms } from '@quantumvault/enclave/kms-config.ts';
 import { codeOf } from '@quantumvault/shared/errors.ts';
 import { JsonFields } from '@quantumvault/shared/json.ts';
+import { tunnelAddress } from '@quantumvault/shared/ports.ts';
 import { describe, expect, it } from 'vitest';
 
 const ACCOUNT = '123456789012';
@@ -20,6 +21,19 @@ const SINGLE = key('eu-central-1', uuid(0));
 
 const parse = (kms: Record<string, unknown>) =>
   parseKms(new JsonFields({ kms: { rootCertificates, ...kms } } as never));
+
+describe('addresses of tunnels', () => {
+  it('are the first one’s, and those behind it', () => {
+    const vsock = { kind: 'vsock', cid: 3, port: 5002 } as const;
+    expect(tunnelAddress(vsock, 0)).toEqual(vsock);
+    expect(tunnelAddress(vsock, 7)).toEqual({ ...vsock, port: 5009 });
+    const unix = { kind: 'unix', path: '/run/tunnel.sock' } as const;
+    expect([tunnelAddress(unix, 0), tunnelAddress(unix, 2)]).toEqual([
+      unix,
+      { kind: 'unix', path: '/run/tunnel.sock.2' },
+    ]);
+  });
+});
 
 describe('keys of KMS', () => {
   it('one alone is the current one, at the first tunnel', () => {

@@ -47,7 +47,7 @@ describe('a planned move to another instance', { timeout: 120_000 }, () => {
     expect(await backUp()).toMatchObject({ ok: true, wallets: 2 });
     expect(await restore()).toMatchObject({ ok: true, restored: true });
     await other.restart();
-    await untilReady(other.url);
+    await untilReady(other.url, 60_000);
     const boots = [await operators.bootOf(stack), await operators.bootOf(other)] as const;
     expect(await operators.order('order', ...boots, other.url)).toMatchObject({ ok: true });
   });
@@ -72,7 +72,7 @@ describe('a planned move to another instance', { timeout: 120_000 }, () => {
       }
     expect(await restore()).toMatchObject({ ok: true, restored: true });
     await other.restart();
-    await untilReady(other.url);
+    await untilReady(other.url, 60_000);
     const take = () => qvJson('release', 'take', operators.file('releases'), '--admin', other.adminSocket);
     expect(await take()).toMatchObject({ ok: true, taken: 2, failures: [] });
     // Whoever interrupts it gives it again.

@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { qvJson } from '../host/cli/call.ts';
 import { transfer } from '../stack/scenario.ts';
 import { untilReady } from '../stack/stack.ts';
-import { type OwnedWallet, Upgrade } from '../stack/upgrade/upgrade.ts';
+import { type OwnedWallet, PATIENCE_MILLISECONDS, Upgrade } from '../stack/upgrade/upgrade.ts';
 import { expectCode } from '../support/codes.ts';
 import { noteCode } from '../support/codes-seen.ts';
 import { until } from '../support/temporary.ts';
@@ -29,7 +29,7 @@ beforeAll(async () => {
   await upgrade.allow('old', 'next');
   await upgrade.startBeside();
   upgrade.pointFront(upgrade.second);
-}, 120_000);
+}, 240_000);
 afterAll(() => upgrade?.stop());
 
 /** Wallets of the old enclave. */
@@ -83,11 +83,11 @@ function lockDatabase(): () => void {
 
 async function restartSecondHost(): Promise<void> {
   await upgrade.second.restart();
-  await untilReady(upgrade.second.url);
+  await untilReady(upgrade.second.url, PATIENCE_MILLISECONDS);
   upgrade.pointFront(upgrade.second);
 }
 
-describe('clients', { timeout: 120_000 }, () => {
+describe('clients', { timeout: 240_000 }, () => {
   it('believe no image that they do not name, whichever host passes its signature on', async () => {
     const [own] = (await openOld(1)) as [OwnedWallet];
     const { wallet, destination, requesterKey } = own;
@@ -105,7 +105,7 @@ describe('clients', { timeout: 120_000 }, () => {
   });
 });
 
-describe('a host dies', { timeout: 120_000 }, () => {
+describe('a host dies', { timeout: 240_000 }, () => {
   it('the old one, between the enclave’s release and what the database has of it', async () => {
     const wallets = await openOld(3);
     const order = await newOrder(...wallets);
@@ -116,7 +116,7 @@ describe('a host dies', { timeout: 120_000 }, () => {
     upgrade.stack.host.kill('SIGKILL');
     unlock();
     await upgrade.stack.restartHost();
-    await untilReady(upgrade.stack.url);
+    await untilReady(upgrade.stack.url, PATIENCE_MILLISECONDS);
     // Released in the enclave, and nobody has it: until the step is repeated nothing is signed, and nothing is lost.
     expect(await upgrade.move(order)).toMatchObject({ ok: true, released: 3, taken: 3, failures: [] });
     await expectAllSigned(wallets);
@@ -162,7 +162,7 @@ describe('a host dies', { timeout: 120_000 }, () => {
   });
 });
 
-describe('qv dies', { timeout: 120_000 }, () => {
+describe('qv dies', { timeout: 240_000 }, () => {
   it('in the midst of moving: the same command goes on', async () => {
     const wallets = await openOld(12);
     const order = await newOrder(...wallets);
@@ -170,7 +170,7 @@ describe('qv dies', { timeout: 120_000 }, () => {
     const out = upgrade.file(`${order}.releases`);
     const argv = ['release', 'apply', upgrade.file(order), '--admin', from, '--out', out, '--take', to];
     const child = spawn(process.execPath, [QV, ...argv], { stdio: 'ignore' });
-    await until('it has begun', () => releasesOf(order).length > 0, 20_000);
+    await until('it has begun', () => releasesOf(order).length > 0, PATIENCE_MILLISECONDS);
     child.kill('SIGKILL');
     const answer = await upgrade.move(order);
     expect(answer).toMatchObject({ ok: true, failures: [] });
@@ -180,7 +180,7 @@ describe('qv dies', { timeout: 120_000 }, () => {
   });
 });
 
-describe('a host that tampers with a release in transit', { timeout: 120_000 }, () => {
+describe('a host that tampers with a release in transit', { timeout: 240_000 }, () => {
   it('is refused, whatever it changes, and the release itself still counts', async () => {
     const [wallet, other] = (await openOld(2)) as [OwnedWallet, OwnedWallet];
     const order = await newOrder(wallet, other);
@@ -215,7 +215,7 @@ describe('a host that tampers with a release in transit', { timeout: 120_000 }, 
   });
 });
 
-describe('an enclave dies', { timeout: 120_000 }, () => {
+describe('an enclave dies', { timeout: 240_000 }, () => {
   /** By three of the next image's four operators. */
   async function lease(name: string, from: string, ...more: readonly string[]) {
     const { url, adminSocket } = upgrade.second;
@@ -236,8 +236,12 @@ describe('an enclave dies', { timeout: 120_000 }, () => {
 
   async function nextBootAfter(before: string): Promise<string> {
     const { second } = upgrade;
-    await until('the next boot', async () => (await upgrade.bootOf(second).catch(() => before)) !== before, 20_000);
-    await untilReady(second.url);
+    await until(
+      'the next boot',
+      async () => (await upgrade.bootOf(second).catch(() => before)) !== before,
+      PATIENCE_MILLISECONDS,
+    );
+    await untilReady(second.url, PATIENCE_MILLISECONDS);
     return await upgrade.bootOf(second);
   }
 

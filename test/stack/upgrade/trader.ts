@@ -1,7 +1,7 @@
 /** A trading backend that does not know of any upgrade: it signs, one transfer after the other, and counts. */
 import type { Client, Signed } from '@quantumvault/host/client/client.ts';
 import type { BootId } from '@quantumvault/shared/brands.ts';
-import { codeOf } from '@quantumvault/shared/errors.ts';
+import { codeOf, ERRORS } from '@quantumvault/shared/errors.ts';
 import { type Parties, transfer } from '../scenario.ts';
 import type { ThrowawayKey } from '../throwaway.ts';
 
@@ -11,8 +11,8 @@ export interface Trader {
   /** Codes of requests that failed for good, behind all repeats. */
   readonly failures: readonly string[];
   /**
-   * How often a wallet was on its way for longer than the SDK waits, and the same request was asked again: on a machine
-   * that is busy with other things.
+   * How often the SDK gave up on a refusal that passes, and the same request was asked again: none, unless the machine is
+   * busy with other things.
    */
   readonly repeats: () => number;
   /** Until so many more are signed. @throws Error when one fails */
@@ -23,7 +23,7 @@ export interface Trader {
 
 const PAUSE_MILLISECONDS = 20;
 /** Beyond the SDK's own. */
-const MAX_REPEATS = 10;
+const MAX_REPEATS = 30;
 
 export function startTrader(client: Client, { wallet, destination }: Parties, requester: ThrowawayKey): Trader {
   const signed = new Map<BootId, number>();
@@ -40,7 +40,7 @@ export function startTrader(client: Client, { wallet, destination }: Parties, re
       try {
         return await client.sign(request);
       } catch (error) {
-        if (codeOf(error) !== 'wallet_in_transit' || repeats >= MAX_REPEATS) throw error;
+        if (!ERRORS[codeOf(error)].retryable || repeats >= MAX_REPEATS) throw error;
         repeats++;
       }
     }

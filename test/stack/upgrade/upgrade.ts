@@ -33,6 +33,9 @@ export interface OwnedWallet extends Parties {
 
 export type Images = readonly ('old' | 'next')[];
 
+/** With a machine that has other things to do. */
+export const PATIENCE_MILLISECONDS = 60_000;
+
 type FirstPolicy = ReturnType<typeof firstPolicy>;
 
 /** One host, as operators know it. */
@@ -127,7 +130,7 @@ export class Upgrade {
 
   /** Until the enclave behind a host holds so many wallets. The host asks it now and then. @throws Error when it does not */
   async untilHeld(count: number, { adminSocket }: Pick<Site, 'adminSocket'>): Promise<void> {
-    const deadline = performance.now() + 15_000;
+    const deadline = performance.now() + PATIENCE_MILLISECONDS;
     for (;;) {
       const held = (await adminCall(adminSocket, 'status', {})).enclave?.wallets;
       if (held === count) return;
@@ -182,7 +185,7 @@ export class Upgrade {
     this.#image = image;
     await this.restartSecondEnclave();
     this.#host = await stack.startHost('host-second', this.secondEnclave, { peers: [stack.url] });
-    await untilReady(this.#host.url);
+    await untilReady(this.#host.url, PATIENCE_MILLISECONDS);
   }
 
   /** At the same addresses: after a crash, another boot. */

@@ -9,7 +9,7 @@ import { throwawayKey } from '../throwaway.ts';
 import { NEXT_THRESHOLD, NEXT_VERSION } from './next-image.ts';
 import type { QvAnswer } from './qv.ts';
 import { startTrader, type Trader } from './trader.ts';
-import { type Images, type OwnedWallet, Upgrade } from './upgrade.ts';
+import { type Images, type OwnedWallet, PATIENCE_MILLISECONDS, Upgrade } from './upgrade.ts';
 
 export const UPGRADE_STEPS = 10;
 
@@ -140,7 +140,7 @@ async function crash({ upgrade, tell }: Scene, trader: Trader, { trading, others
   await upgrade.stack.host.exited;
   tell.no('the old host is killed');
   await upgrade.stack.restartHost();
-  await untilReady(upgrade.stack.url);
+  await untilReady(upgrade.stack.url, PATIENCE_MILLISECONDS);
   const moved = await upgrade.move('first.json');
   check(moved.ok && moved['taken'] === 2, `not taken: ${JSON.stringify(moved)}`);
   tell.ok('it is started again, and the step repeated: both are taken');

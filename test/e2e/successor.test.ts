@@ -1,11 +1,14 @@
 /** `qv successor` against the local stack: hosts that lie, crashes at each step, and hand-overs in the middle. */
+import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { createClient, ownerFromSigner } from '@quantumvault/host/client/client.ts';
 import { address, addressBytes } from '@quantumvault/shared/brands.ts';
-import { fromBase64, toBase64 } from '@quantumvault/shared/bytes.ts';
+import { fromBase64, toBase64, utf8 } from '@quantumvault/shared/bytes.ts';
 import type { ErrorCode } from '@quantumvault/shared/errors.ts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { qvJson } from '../host/cli/call.ts';
@@ -29,6 +32,7 @@ const clients = new EnclaveClients();
 const [owner, heir] = [outsideKey(), outsideKey()];
 const requester = party();
 const DAY_MS = 86_400_000;
+const QV = join(import.meta.dirname, '..', '..', 'host', 'src', 'cli', 'qv.ts');
 
 beforeAll(async () => {
   stack = await startStack({ witnesses: 'none' });
@@ -102,7 +106,40 @@ describe('qv successor', () => {
     expect(await show(wallet)).toMatchObject({ exit: 0, change: 4, successor: null, takeover: null });
     expect((await kit.sign(wallet)).status).toBe(200);
     await expectAudited(operators);
-  });
+  }, 60_000);
+
+  it('has statements signed elsewhere, by the owner and by the successor', async () => {
+    const wallet = await openWallet(false);
+    const elsewhere = async (act: Act, who: typeof owner) => {
+      const role = who === heir ? 'successor' : 'owner';
+      const named = act === 'name' ? ['--successor', heir.address, '--delay-days', '2'] : [];
+      const child = spawn(
+        process.execPath,
+        [
+          ...[QV, 'successor', act, '--json', '--url', stack.url, ...operators.deployment, '--wallet', wallet.address],
+          ...[...named, `--${role}`, who.address, ...operators.images],
+        ],
+        { stdio: 'pipe', env: { PATH: process.env['PATH'], NODE_NO_WARNINGS: '1' } },
+      );
+      let said = '';
+      child.stderr.on('data', (chunk: Buffer) => {
+        said += String(chunk);
+        const statement = /\n\n(qv\/.*)\n\nSignature/s.exec(said)?.[1];
+        if (statement !== undefined) child.stdin.end(`${toBase64(who.sign(utf8(statement)))}\n`);
+      });
+      const answer = JSON.parse(await text(child.stdout)) as Members;
+      expect(said).toContain(`The ${role} signs this text`);
+      return answer;
+    };
+    expect(await elsewhere('name', owner)).toMatchObject({ ok: true, change: 1 });
+    expect(await elsewhere('claim', heir)).toMatchObject({ ok: true, change: 2 });
+    // Somebody else's signature is found before anything is sent.
+    expect(await elsewhere('cancel', { ...owner, sign: heir.sign })).toMatchObject({
+      ok: false,
+      error: { code: 'statement_signature_invalid' },
+    });
+    expect(await elsewhere('cancel', owner)).toMatchObject({ ok: true, change: 3 });
+  }, 120_000);
 
   it('believes no other image, asks for no key before, and takes no delay that is none', async () => {
     const wallet = await openWallet();
@@ -122,7 +159,7 @@ describe('qv successor', () => {
     }
     const foreign = await kit.openWallet();
     expect(await qv('name', foreign)).toMatchObject({ exit: 1, error: { code: 'wallet_owner_mismatch' } });
-  });
+  }, 60_000);
 });
 
 function flipped(value: unknown, member: string): Members {

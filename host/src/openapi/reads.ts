@@ -4,7 +4,7 @@ import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { ROLES } from '../reads/tokens-file.ts';
 import { HELD, ROW, ROW_KEY, STORE } from './codes.ts';
 import type { Operation, Parameter, Schema } from './operation.ts';
-import { closed, orNull, ref, text } from './schemas.ts';
+import { closed, orNull, ref, SUCCESSION_MEMBERS, text } from './schemas.ts';
 
 const query = (name: string, description: string, schema: Schema): Parameter => ({
   name,
@@ -39,6 +39,14 @@ const FACTS: Readonly<Record<string, Schema>> = {
   repeats: { ...ref('Decimal'), description: 'The sequence of the signature that this one repeats.' },
   predecessor: { ...ref('BootId'), description: 'Of a boot that took over: from which.' },
   successor: { ...ref('BootId'), description: 'Of a release: to which boot.' },
+  succession: {
+    ...closed(SUCCESSION_MEMBERS),
+    description: 'Of whatever says who may follow the owner: how that stands from then on.',
+  },
+  ownerBefore: {
+    ...ref('Address'),
+    description: 'Of those, too: who owned the wallet until then, and still unless it changed.',
+  },
 };
 const COMMON = { method: 'get', tag: 'reads', security: [{ apiToken: ROLES }] } as const;
 const BOUND = 'A token that names wallets sees those alone.';

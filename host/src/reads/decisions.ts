@@ -12,6 +12,7 @@ import type { AppDeps } from '../app.ts';
 import { boundedReads } from '../evidence/bounded-reads.ts';
 import { instant } from '../freeze-record.ts';
 import type { HistoryPosition, LeafRecord } from '../store/store.ts';
+import { successionJson } from '../successor-json.ts';
 import { readerOf, requireSight } from './access.ts';
 import { addressField, limitField, queryFields, timeField } from './query.ts';
 
@@ -103,6 +104,8 @@ function factsOf(leaf: Leaf) {
     repeats: leaf.repeats?.toString(),
     predecessor: leaf.predecessor?.boot,
     successor: leaf.successor,
+    succession: successionJson(leaf) ?? undefined,
+    ownerBefore: leaf.succession?.owner,
   };
 }
 

@@ -1,6 +1,6 @@
 /** `qv migrate` against a whole appliance: fifty rows of v2, with machines dying and people erring in between. */
 import { spawn } from 'node:child_process';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -237,6 +237,72 @@ describe('the v2 secret', () => {
       rows: [{ code: 'migration_row_refused', path: 'userKey' }, {}],
     });
   });
+});
+
+describe('qv migrate verify', () => {
+  it('finds a database in which something is not as it has to be', async () => {
+    const v2 = new V2();
+    const rows = bots(v2, 2);
+    const ordered = migration(v2, exported(rows));
+    await ordered.prepare();
+    expect(await ordered.run()).toMatchObject({ ok: true });
+    const [first, second] = rows.map(({ key }) => key.address);
+    const file = join(stack.dir, 'edited');
+    /** The same database with one thing changed. */
+    async function verifyEdited(edit: (database: DatabaseSync) => void, ...more: readonly string[]) {
+      rmSync(file, { force: true });
+      const source = new DatabaseSync(stack.databaseFile);
+      source.exec(`VACUUM INTO '${file}'`);
+      source.close();
+      const database = new DatabaseSync(file);
+      database.exec('PRAGMA foreign_keys = OFF');
+      edit(database);
+      database.close();
+      const { qvJson } = await import('../host/cli/call.ts');
+      const images = more.length > 0 ? more : ordered.operators.images;
+      const trust = [...ordered.operators.deployment, ...images];
+      return qvJson('migrate', 'verify', ...ordered.inputs, '--database', file, '--scratch', stack.dir, ...trust);
+    }
+    const change = (sql: string, ...values: (string | Uint8Array)[]) =>
+      verifyEdited((database) => void database.prepare(sql).run(...values));
+    const fault = (code: ErrorCode, path: string) => ({
+      ok: false,
+      faults: expect.arrayContaining([expect.objectContaining({ code, path })]),
+    });
+
+    expect(await verifyEdited(() => undefined)).toMatchObject({
+      ok: true,
+      faults: [],
+      staticSalt: 'nowhere in the database',
+    });
+    for (const planted of [
+      v2.salt,
+      Buffer.from(v2.salt.toString('hex')),
+      Buffer.from(`x${v2.salt.toString('base64')}`),
+    ])
+      expect(await change("INSERT INTO meta VALUES ('planted', ?)", planted)).toMatchObject({
+        ok: false,
+        faults: [],
+        staticSalt: 'found',
+      });
+    const same = 'UPDATE wallets SET salt = (SELECT salt FROM wallets WHERE wallet = ?) WHERE wallet = ?';
+    expect(await change(same, first ?? '', second ?? '')).toMatchObject(fault('evidence_mismatch', 'salt'));
+    const key = same.replaceAll('salt', 'execution_key');
+    expect(await change(key, first ?? '', second ?? '')).toMatchObject(fault('evidence_mismatch', 'executionKey'));
+    expect(await change('DELETE FROM creations WHERE wallet = ?', first ?? '')).toMatchObject(
+      fault('evidence_mismatch', 'certificate'),
+    );
+    const swap = 'UPDATE creations SET reply = (SELECT reply FROM creations WHERE wallet = ?) WHERE wallet = ?';
+    expect(await change(swap, first ?? '', second ?? '')).toMatchObject(
+      fault('evidence_mismatch', 'certificate.wallet'),
+    );
+    expect(await change('DELETE FROM leaves WHERE sequence = 0')).toMatchObject(fault('evidence_mismatch', 'boot'));
+    const root = ordered.operators.images.slice(2);
+    expect(await verifyEdited(() => undefined, '--pcr0', 'ab'.repeat(48), ...root)).toMatchObject({
+      ok: false,
+      faults: [{ code: 'attestation_pcrs_not_allowed' }, {}],
+    });
+  }, 60_000);
 });
 
 describe('a host that lies', () => {

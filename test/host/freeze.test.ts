@@ -176,7 +176,7 @@ describe('the admin socket', () => {
       enclave: { phase: 'serving', boot: host.enclave.boot, freezeId: null },
       credentials: { state: 'valid', expiresAt: null, fault: null },
       rowKey: true,
-      walletsWithoutSecond: 0,
+      walletsWithoutSecond: 1,
       store: true,
       backlog: 0,
       freezes: [],

@@ -131,6 +131,8 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
   // From here on nothing fails. Not before: a freeze under an id of the host's choice could be resumed by an old word.
   // Of a lease of many wallets each brings what stops it alone: another one's may have been resumed here meanwhile.
   context.freeze.carryOver(right.freezes.filter(({ scope }) => touches(scope, wallet)));
+  // One of the fleet that came along ends a migration as one that is ordered here.
+  if (context.freeze.id !== undefined) context.legacy?.wipe();
   const version = stored.version + 1n;
   const state: WalletState = {
     ...stored,

@@ -1,10 +1,11 @@
 /** Migrating rows of v2 through a host that would rather migrate others, for others, or learn what is in them. */
 import type { EnclaveClient } from '@quantumvault/host/enclave/client.ts';
 import { bootIdOf, type Hash } from '@quantumvault/shared/brands.ts';
-import { concatBytes, equalBytes } from '@quantumvault/shared/bytes.ts';
+import { concatBytes, equalBytes, toHex } from '@quantumvault/shared/bytes.ts';
 import { decodeLeaf, walletCertificateCodec } from '@quantumvault/shared/evidence/leaf.ts';
 import type { MigrationRow, MigrationStatement, V2Parameters } from '@quantumvault/shared/evidence/migration.ts';
 import { migrationRowCodec } from '@quantumvault/shared/evidence/migration.ts';
+import { releaseOrderCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { verifyCertificate } from '@quantumvault/shared/evidence/verify.ts';
 import type { NewWallet } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { RequestOf } from '@quantumvault/shared/protocol/messages.ts';
@@ -15,7 +16,7 @@ import { expectCode } from '../support/codes.ts';
 import { type ImportInto, importInto, importing, outsideKey, sealedBox } from '../support/import-kit.ts';
 import { MaliciousHost } from '../support/malicious-host.ts';
 import { Migration, migrationRow } from '../support/migration-kit.ts';
-import { operators, resumeSignatures } from '../support/operator-keys.ts';
+import { operators, resumeSignatures, signedBy } from '../support/operator-keys.ts';
 import { aesGcm, V2, type V2Options, type V2Row } from '../support/v2.ts';
 import { type Party, party, secondsFromNow, transfer } from '../support/wallet-kit.ts';
 
@@ -523,6 +524,42 @@ describe('the key that the secret yields', () => {
     await expectCode(send(ordered.row(1)), 'migration_not_begun');
     await during(ordered, () => created(ordered.row(1)));
   });
+
+  it('is gone with a freeze of the fleet that comes along with a wallet of another boot', async () => {
+    const { deployment, dir } = host.backend;
+    const third = await host.backend.startEnclave('third');
+    await host.tunnel(third.addresses.tunnel);
+    const data = host.connect(third.addresses.data);
+    await host.giveCredentials(data);
+    const there = await intoOf(data);
+    const v2 = new V2();
+    const ordered = new Migration({ deployment, ...there, v2, rows: [rowOf(v2.bot())], operators: two() });
+    await begin(ordered, {}, data);
+    const moved = await host.createWallet();
+    await host.control.request('freeze', { scope: 'fleet', reason: 'trial' });
+    const order = encodeAs(releaseOrderCodec, {
+      deployment,
+      predecessor: into.boot,
+      successor: there.boot,
+      notAfter: secondsFromNow(3600),
+    });
+    const signed = { bytes: order, signatures: signedBy(order, ...operators(dir).slice(0, 1)) };
+    const { release, state } = await host.data.request('release', { order: signed, wallet: moved.address });
+    const blobs = { ...moved.blobs, sealedState: state.blob };
+    await data.request('take', { wallet: moved.address, owner: moved.owner.address, blobs, release });
+    await expectCode(send(ordered.row(0), data), 'frozen');
+    for (const [client, boot] of [
+      [host.data, into.boot],
+      [data, there.boot],
+    ] as const) {
+      const { freezes } = await client.request('freezesGet', {});
+      const freezeId = freezes.find(({ scope }) => scope === 'fleet')?.freezeId ?? new Uint8Array(16);
+      const facts = { deployment, boot, scope: 'fleet', freezeId: toHex(freezeId) };
+      await client.request('resume', { scope: 'fleet', freezeId, signatures: resumeSignatures(facts, ...two()) });
+    }
+    await expectCode(send(ordered.row(0), data), 'migration_not_begun');
+    data.close();
+  }, 30_000);
 
   it('is in one boot alone: another one opens no box of this one’s, and none of an earlier one’s', async () => {
     const v2 = new V2();

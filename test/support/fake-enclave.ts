@@ -212,6 +212,15 @@ export class FakeEnclave {
       leaves: BigInt(this.#receipts.length),
       version: 'fake',
       kmsKeyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
+      kmsKeys: [
+        {
+          keyArn: 'arn:aws:kms:us-east-1:000000000000:key/fake',
+          use: 'current' as const,
+          calls: 0n,
+          failures: 0n,
+          isAvoided: false,
+        },
+      ],
       ...(this.phase === 'frozen' && { freezeId: this.#fleetId() }),
       wallets: 0,
       witnessThreshold: 0,

@@ -7,26 +7,17 @@ import type { Address, TimeMs } from '@quantumvault/shared/brands.ts';
 import { codeOf, QvError } from '@quantumvault/shared/errors.ts';
 import type { Receipt } from '@quantumvault/shared/evidence/leaf.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
-import { policyFromBytes } from '@quantumvault/shared/policy/policy.ts';
-import type { Rewrapped } from '@quantumvault/shared/protocol/message-parts.ts';
 import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import type { Log } from './log.ts';
 import type { UsesRowKey } from './row-keys.ts';
-import type { UnsealedRow } from './row-mac.ts';
-import { leafRecord, type ReplyRecord, type Store, type WalletRow } from './store/store.ts';
-import { sameKeys } from './wallet-rows.ts';
-
-export interface SignedRecord {
-  /** The row as it was read for this request. */
-  readonly row: WalletRow;
-  readonly state: NonNullable<ReplyOf<'sign'>['state']>;
-  /** One, or those of a batch. */
-  readonly receipts: readonly Receipt[];
-  readonly reply: ReplyRecord;
-}
-
-/** A wallet that came to this boot, left it, or was re-wrapped: its state, and what that is under if it has changed. */
-export type MovedRecord = Pick<SignedRecord, 'row' | 'state' | 'receipts'> & { readonly rewrapped?: Rewrapped };
+import {
+  type EnabledRecord,
+  type MovedRecord,
+  type RetiredRecord,
+  RowWrites,
+  type SignedRecord,
+} from './row-writes.ts';
+import { leafRecord, type ReplyRecord, type Store } from './store/store.ts';
 
 /** As the enclave tells it. */
 export type NewestState = ReplyOf<'stateGet'>;
@@ -37,29 +28,10 @@ interface WaitingState {
   written: Promise<void>;
 }
 
-export interface EnabledRecord {
-  readonly row: WalletRow;
-  readonly policy: Uint8Array;
-  readonly epoch: number;
-  readonly reply: ReplyOf<'policyEnable'>;
-}
-
-export interface RetiredRecord {
-  readonly row: WalletRow;
-  readonly state: SignedRecord['state'];
-  /** Absent where another answer brought it. */
-  readonly receipt?: Receipt;
-}
-
-type StateRecord = Pick<SignedRecord, 'row' | 'state'> &
-  Partial<SignedRecord> & { readonly rewrapped?: Rewrapped | undefined };
-
-/** Writers of one row that keep overtaking each other: more rounds than this mean something else is wrong. */
-const ROUNDS = 16;
-
 export class Records {
   readonly #store: Store;
   readonly #keys: UsesRowKey;
+  readonly #rows: RowWrites;
   readonly #log: Log;
   readonly #backlog: (() => Promise<void>)[] = [];
   /** States to be written without a leaf: the newest of each wallet. */
@@ -82,6 +54,7 @@ export class Records {
   ) {
     this.#store = store;
     this.#keys = keys;
+    this.#rows = new RowWrites(store, keys);
     this.#log = log;
     this.#limit = limit;
     this.#onRecovered = onRecovered;
@@ -98,12 +71,12 @@ export class Records {
 
   /** State, leaves and reply in one transaction. @throws QvError store_*, row_tampered, overloaded */
   signed(record: SignedRecord): Promise<void> {
-    return this.#write(() => this.#applySigned(record), record.receipts);
+    return this.#write(() => this.#rows.state(record), record.receipts);
   }
 
   /** State and leaf in one transaction. @throws QvError store_*, row_tampered, overloaded */
   moved(record: MovedRecord): Promise<void> {
-    return this.#write(() => this.#applySigned(record), record.receipts);
+    return this.#write(() => this.#rows.state(record), record.receipts);
   }
 
   /** States given to `state` that are not written yet. */
@@ -131,14 +104,14 @@ export class Records {
 
   /** @throws QvError store_*, row_tampered, overloaded */
   enabled(record: EnabledRecord): Promise<void> {
-    return this.#write(() => this.#enable(record), [record.reply.receipt]);
+    return this.#write(() => this.#rows.enabled(record), [record.reply.receipt]);
   }
 
   /** @throws QvError store_*, row_tampered, overloaded */
   retired(record: RetiredRecord): Promise<void> {
     // Whatever becomes of the row: the enclave has ended it.
     this.#retired.add(record.row.wallet);
-    return this.#write(() => this.#retire(record), record.receipt && [record.receipt]);
+    return this.#write(() => this.#rows.retired(record), record.receipt && [record.receipt]);
   }
 
   /** For what was signed before and has not left yet. @throws QvError wallet_retired */
@@ -184,125 +157,14 @@ export class Records {
     try {
       for (let place = this.#states.get(wallet); place !== undefined; place = this.#states.get(wallet)) {
         const { newest } = place;
-        const row = await this.#verified(wallet);
-        if (row !== undefined) await this.#applySigned({ row, ...newest });
+        const row = await this.#rows.find(wallet);
+        if (row !== undefined) await this.#rows.state({ row, ...newest });
         if (place.newest === newest) this.#states.delete(wallet);
       }
     } catch (error) {
       if (!isPassing(error)) this.#states.delete(wallet);
       throw error;
     }
-  }
-
-  async #applySigned({ row, state, rewrapped, receipts, reply }: StateRecord): Promise<void> {
-    let current = row;
-    for (let round = 0; round < ROUNDS; round++) {
-      // A state of before a re-wrapping is older than the one of the row, and so is not written.
-      if (rewrapped !== undefined && state.version > current.stateVersion && !sameKeys(current, rewrapped.keys)) {
-        if (await this.#replaceKeys(current, { state, rewrapped, receipts: receipts ?? [] })) return;
-        current = await this.#reread(row);
-        continue;
-      }
-      const next = this.#keys
-        .require()
-        .seal({ ...unsealed(current), sealedState: state.blob, stateVersion: state.version });
-      const outcome = await this.#store.applySigned({
-        wallet: row.wallet,
-        generation: current.generation,
-        sealedState: next.sealedState,
-        stateVersion: next.stateVersion,
-        rowMac: next.rowMac,
-        ...(receipts && { leaves: receipts.map(leafRecord) }),
-        ...(reply && { reply: this.#keys.require().sealReply(reply) }),
-      });
-      if (outcome !== 'changed') return;
-      current = await this.#reread(row);
-    }
-    throw new QvError('store_conflict');
-  }
-
-  /** What is under the keys changes with them, in one transaction. False when the row is not as it was read. */
-  async #replaceKeys(
-    from: WalletRow,
-    { state, rewrapped, receipts }: Omit<Required<MovedRecord>, 'row'>,
-  ): Promise<boolean> {
-    const { mac, at, owner } = rewrapped;
-    const { second, ...keys } = rewrapped.keys;
-    // Not a second sealing of the key of before.
-    const { second: _, ...rest } = unsealed(from);
-    const to = this.#keys.require().seal({
-      ...rest,
-      ...keys,
-      ...(second && { second }),
-      // Of a row from before the first policy was enabled, nothing is MACed.
-      ...(from.policy !== undefined && mac !== undefined && { policyMac: mac }),
-      // The policy of the owner before stays, for the next one to name; its MAC is under a key that counts no more.
-      ...(owner && { owner }),
-      sealedState: state.blob,
-      stateVersion: state.version,
-      rotatedAt: at,
-      generation: from.generation + 1,
-    });
-    const leaves = receipts.map(leafRecord);
-    return (await this.#store.replaceWalletKeys({ from, to, leaves })) === 'applied';
-  }
-
-  async #enable({ row, policy, epoch, reply }: EnabledRecord): Promise<void> {
-    const leaf = leafRecord(reply.receipt);
-    let current = row;
-    for (let round = 0; round < ROUNDS; round++) {
-      // A signature that overtook us sealed a newer state, which knows the policy already.
-      const newer = current.stateVersion > reply.state.version;
-      const to = this.#keys.require().seal({
-        ...unsealed(current),
-        policy,
-        policyMac: reply.mac,
-        sealedState: newer ? current.sealedState : reply.state.blob,
-        stateVersion: newer ? current.stateVersion : reply.state.version,
-        generation: current.generation + 1,
-      });
-      if ((await this.#store.enablePolicy({ from: current, to, leaf })) === 'applied') return;
-      current = await this.#reread(row);
-      const known = current.policy === undefined ? 0 : policyFromBytes(current.policy).epoch;
-      // So did another policy: its epoch is higher, it counts, ours was replaced.
-      if (known > epoch) return;
-      // Re-wrapped since, which takes the policy that counts: written by a repeat, and our MAC is under another key.
-      if (known === epoch && !sameKeys(current, row)) return;
-    }
-    throw new QvError('store_conflict');
-  }
-
-  async #retire({ row, state, receipt }: RetiredRecord): Promise<void> {
-    let current = row;
-    for (let round = 0; round < ROUNDS; round++) {
-      // Written by a repeat, or taken over since.
-      const newer = current.stateVersion > state.version;
-      const to = this.#keys.require().seal({
-        ...unsealed(current),
-        retired: true,
-        sealedState: newer ? current.sealedState : state.blob,
-        stateVersion: newer ? current.stateVersion : state.version,
-        generation: current.generation + 1,
-      });
-      const update = { from: current, to, ...(receipt && { leaf: leafRecord(receipt) }) };
-      if ((await this.#store.retireWallet(update)) === 'applied') return;
-      current = await this.#reread(row);
-      if (current.retired) return;
-    }
-    throw new QvError('store_conflict');
-  }
-
-  async #reread({ wallet }: WalletRow): Promise<WalletRow> {
-    const current = await this.#verified(wallet);
-    if (current === undefined) throw new QvError('store_conflict');
-    return current;
-  }
-
-  #verified(wallet: Address): Promise<WalletRow | undefined> {
-    return this.#keys.reading(async () => {
-      const row = await this.#store.getWallet(wallet);
-      return row && this.#keys.require().verify(row);
-    });
   }
 
   #keep(task: () => Promise<void>): void {
@@ -353,10 +215,6 @@ export class Records {
     this.#closed = true;
     clearTimeout(this.#timer);
   }
-}
-
-function unsealed({ rowMac: _, ...rest }: WalletRow): UnsealedRow {
-  return rest;
 }
 
 function isPassing(error: unknown): boolean {

@@ -12,7 +12,7 @@ import type { ReplyOf } from '@quantumvault/shared/protocol/messages.ts';
 import { decodeAs } from '@quantumvault/shared/protocol/wire.ts';
 import type { AdminCommands } from '../admin-protocol.ts';
 import { signedBytesField } from '../client/wire.ts';
-import type { MovedRecord } from '../records.ts';
+import type { MovedRecord } from '../row-writes.ts';
 import { blobsOf, verifiedRow } from '../wallet-rows.ts';
 import { signedBytesJson } from '../wire-json.ts';
 import type { AdminDeps } from './deps.ts';

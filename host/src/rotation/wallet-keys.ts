@@ -49,6 +49,8 @@ export class WalletKeys {
   readonly #deps: WalletKeysDeps;
   /** Rows that are being brought up to date, for everybody who waits for them. */
   readonly #following = new Map<Address, Promise<WalletRow>>();
+  /** Rotations under way, as what ends with them. */
+  readonly #rotating = new Map<Address, Promise<void>>();
 
   constructor(deps: WalletKeysDeps) {
     this.#deps = deps;
@@ -80,7 +82,25 @@ export class WalletKeys {
     const { store, session, records } = this.#deps;
     records.requireRoom();
     const row = await verifiedRow(store, session, wallet);
-    return await this.ask(row, (current) => this.#rotate(current, options));
+    const rotating = this.ask(row, (current) => this.#rotate(current, options));
+    const end = rotating.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#rotating.set(wallet, end);
+    try {
+      return await rotating;
+    } finally {
+      if (this.#rotating.get(wallet) === end) this.#rotating.delete(wallet);
+    }
+  }
+
+  /**
+   * Resolves when the wallet is not being rotated, at once mostly. Who enables a policy waits for it: the enclave MACs the
+   * one that counts with the new key, and would have to begin anew for each that comes while it asks KMS.
+   */
+  async afterRotation(wallet: Address): Promise<void> {
+    await this.#rotating.get(wallet);
   }
 
   async #rotate(row: WalletRow, { before, withoutSecond }: RotateOptions): Promise<Rotated> {

@@ -46,6 +46,7 @@ export function policyRoutes(app: FastifyInstance, deps: AppDeps, limits: RateLi
     if (!isSignedByOwner(signature, statement, policy.owner, verifyEd25519)) {
       throw new QvError('statement_signature_invalid');
     }
+    await deps.walletKeys.afterRotation(wallet);
     const row = await verifiedRow(deps.store, deps.session, wallet);
     if (row.owner !== policy.owner) throw new QvError('wallet_owner_mismatch', { path: 'policy.owner' });
     requireLive(row);

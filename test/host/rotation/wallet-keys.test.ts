@@ -127,6 +127,27 @@ describe('wallet-rotate', () => {
     expect(await missing()).toBe(before);
   });
 
+  it('has an owner who enables a policy wait for it, and nobody else', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const usual = host.enclave.handlers.walletRewrap as NonNullable<typeof host.enclave.handlers.walletRewrap>;
+    host.enclave.handlers.walletRewrap = async (body) => {
+      await promise;
+      return usual(body);
+    };
+    const [asked, enabled] = [host.enclave.count('walletRewrap'), host.enclave.count('policyEnable')];
+    const rotating = rotate();
+    await until('the enclave is asked', () => host.enclave.count('walletRewrap') > asked);
+    const enabling = host.send('PUT', `/v1/wallets/${host.wallet}/policy`, host.enabling());
+    expect((await host.sign()).status).toBe(200);
+    expect(host.enclave.count('policyEnable')).toBe(enabled);
+    resolve();
+    expect(await rotating).toMatchObject({ rotated: true });
+    expect((await enabling).status).toBe(200);
+    expect(row()['salt']).toEqual(remembered().keys.salt);
+    expect((await host.sign()).status).toBe(200);
+    host.enclave.handlers.walletRewrap = usual;
+  });
+
   it('is refused for a wallet that there is none of, that has ended or is held elsewhere', async () => {
     await expectCode(host.admin('wallet-rotate', { wallet: host.owner.address }), 'wallet_unknown');
     const { walletRewrap } = host.enclave.handlers;

@@ -478,7 +478,7 @@ describe('faults', () => {
 describe('the key that the secret yields', () => {
   it('is gone when its time is up', async () => {
     const v2 = new V2();
-    const ordered = migration(v2, [rowOf(v2.bot())], { notAfter: secondsFromNow(2) });
+    const ordered = migration(v2, [rowOf(v2.bot())], { notAfter: secondsFromNow(6) });
     await begin(ordered);
     expect(await send(ordered.row(0, { dryRun: true }))).toEqual({});
     const outcome = () =>

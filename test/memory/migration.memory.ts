@@ -167,7 +167,7 @@ describe.skipIf(compiler === undefined)('a migration from v2', () => {
     const late = new V2();
     const lateRow = migrationRow(late.bot(), party().address, [party().address]);
     learn(late, 'late');
-    const ordered = await begin(late, [lateRow], secondsFromNow(3));
+    const ordered = await begin(late, [lateRow], secondsFromNow(8));
     await clean();
     const over = async (): Promise<ErrorCode | undefined> =>
       migrate(ordered, 0, true).then(

@@ -81,7 +81,7 @@ export function readClaim<B extends SignBody | BatchBody>(
 export function requireCurrent({ state }: Held, claim: Claim): void {
   if (state.owner !== claim.policy.owner) throw new QvError('wallet_owner_mismatch');
   if (state.retiredAt !== undefined) throw new QvError('wallet_retired', { path: 'wallet' });
-  if (state.policyHash === undefined) throw new QvError('wallet_without_policy');
+  if (state.policyHash === undefined || state.lapsed === true) throw new QvError('wallet_without_policy');
   // An old policy's MAC stays valid for ever; the state names the one that counts (design 4).
   if (!equalBytes(state.policyHash, claim.policyHash)) throw new QvError('policy_not_current');
 }

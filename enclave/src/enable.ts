@@ -69,8 +69,9 @@ function enable(context: Context, request: Request, draft: Draft, keys: WalletKe
   const now = context.time.now();
   requireTimely(request.enableBefore, now, 'enableBefore');
   const version = held.state.version + 1n;
+  const { lapsed: _, ...before } = held.state;
   const state: WalletState = {
-    ...held.state,
+    ...before,
     version,
     epoch: policy.epoch,
     policyHash: draft.hash,

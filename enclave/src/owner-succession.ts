@@ -121,7 +121,14 @@ export async function completeTakeover(context: Context, request: RequestOf<'tak
     const claim = held.state.succession ?? NOBODY;
     const succession = follow(held.state, request, wanted, now);
     const version = held.state.version + 1n;
-    const state: WalletState = { ...held.state, version, owner: newOwner, succession, logPosition: context.log.size };
+    const state: WalletState = {
+      ...held.state,
+      version,
+      owner: newOwner,
+      succession,
+      logPosition: context.log.size,
+      ...(held.state.policyHash && { lapsed: true }),
+    };
     const sealed = { blob: keys.sealState(encodeState(state), stateAssociated(wallet, newOwner)), version };
     const said = { ...successionFacts(owner, claim), change: succession.changes };
     const recorded = record(context, { wallet, nonce, kind: wanted.kind, actor: newOwner, version, now }, said);

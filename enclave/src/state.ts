@@ -25,6 +25,7 @@ import {
   time,
   u32,
   u64,
+  yes,
 } from '@quantumvault/shared/protocol/wire.ts';
 import { packSignals, packSpends, unpackSignals, unpackSpends } from './spends.ts';
 
@@ -61,6 +62,11 @@ export const stateCodec = purposeStruct('qv/state/v1', {
   retiredAt: maybe(13, time),
   /** Who may follow the owner; absent until he names somebody. */
   succession: maybe(14, successionCodec),
+  /**
+   * Its owner was followed, and nobody has enabled a policy since: the one that is named counts for nobody, not even for
+   * him who enabled it, were he the owner again.
+   */
+  lapsed: maybe(15, yes),
 });
 
 /** A state as memory holds it. */

@@ -187,6 +187,29 @@ describe('a successor', () => {
     expect((await sign(third)).signature).toHaveLength(64);
   });
 
+  it('who was the owner before finds no policy either, not even his own', async () => {
+    const wallet = await dueWallet();
+    const back = wallet.owner;
+    const his = takenOver(wallet, await complete(wallet));
+    const named = naming(factsOf(his, 4), { key: back.address, delayDays: 1 }, { before: soon() });
+    stored(his, await host.data.request('successorName', { ...named, blobs: his.blobs }));
+    const claimed = claiming(factsOf(his, 5), back, { before: soon() });
+    stored(his, await host.data.request('takeoverClaim', { ...claimed, blobs: his.blobs }));
+    await pass(DAY_MS);
+    const statement = completing(factsOf(his, 6), back, { before: soon() });
+    const done = await host.data.request('takeoverComplete', { ...statement, blobs: his.blobs });
+    const mine = { ...takenOver(his, done), owner: back };
+    // The state names that policy for the next one to follow it, so that a host gets a MAC for it.
+    const { address: owned, blobs, policy } = mine;
+    const asked = { wallet: owned, owner: back.address, blobs, policy: policy.bytes };
+    const { rewrapped, state } = await host.data.request('walletRewrap', asked);
+    const mac = rewrapped.mac as Uint8Array;
+    const renewed = { ...mine, blobs: { ...rewrapped.keys, sealedState: state.blob }, policy: { ...policy, mac } };
+    await expectCode(sign(renewed), 'wallet_without_policy');
+    const opened = await enable(renewed, host.documentFor(renewed, { epoch: 2 }));
+    expect((await sign(opened)).signature).toHaveLength(64);
+  });
+
   it('leaves the owner before nothing to say, and has no successor yet', async () => {
     const wallet = await dueWallet();
     const mine = takenOver(wallet, await complete(wallet));

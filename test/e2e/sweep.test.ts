@@ -240,6 +240,16 @@ describe('what is left behind', () => {
     expect(await kit.sweep(small)).toMatchObject({ ok: true, left: [] });
     expect(solana.lamports(small.destination)).toBe(2n * WALLET_RENT - FEE);
   });
+
+  it('is no less than the fee because somebody offers more for it: such a wallet is not retired', async () => {
+    const wallet = await kit.openWallet();
+    solana.give(wallet.address, SOL / 10n);
+    const generous = await kit.sweep(wallet, '--priority-lamports', '200000000', '--retire');
+    expect(generous).toMatchObject({ ok: false, exit: 1, moved: [], left: [{ what: 'sol', reason: 'below-fee' }] });
+    expect(await kit.facts(wallet.address)).toMatchObject({ retired: false });
+    expect(await kit.sweep(wallet, '--retire')).toMatchObject({ ok: true, left: [] });
+    expect(solana.lamports(wallet.destination)).toBe(SOL / 10n - FEE);
+  });
 });
 
 describe('a wallet that cannot be swept', () => {

@@ -2,6 +2,7 @@
 import { type Address, address } from '@quantumvault/shared/brands.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
+import { LIMITS } from '@quantumvault/shared/limits.ts';
 import type { Client } from '../../client/client.ts';
 import { attestedHost, IMAGE_OPTIONS } from '../attested-host.ts';
 import type { Arguments, Command, Output, Result } from '../command.ts';
@@ -111,8 +112,9 @@ async function confirmed(args: Arguments, { stderr }: Output, found: Found, plan
   await confirmByTyping({ what: `Sweeping ${found.wallet}:`, consequences, word: found.destination }, stderr);
 }
 
-/** What is less than the fee of moving it nobody can ever move. */
-const isLost = ({ reason }: Left): boolean => reason === 'below-fee';
+/** What is no more than the least fee nobody can ever move. What a priority fee on top is too much for, another call can. */
+const isLost = ({ reason, amount }: Left): boolean =>
+  reason === 'below-fee' && amount <= BigInt(LIMITS.lamportsPerSignature);
 
 interface Retired {
   readonly retiredAt: string;

@@ -101,9 +101,12 @@ export function unusedKeyPolicy(breakGlassArn: string, { isMultiRegion = false }
   };
 }
 
-/** The policy document. @throws QvError field_malformed: no image, a malformed PCR0, a debug enclave's zeros */
+/** The policy document. @throws QvError field_malformed: one role for both, no image, a malformed PCR0, a debug enclave's zeros */
 export function keyPolicy(input: KeyPolicyInput): KeyPolicyDocument {
   const { breakGlassArn, instanceRoleArn, pcr0s, isMultiRegion = false } = input;
+  // Who uses the key and may change its policy can let any image in.
+  if (breakGlassArn === instanceRoleArn)
+    throw new QvError('field_malformed', { path: 'breakGlass', value: 'the instance role' });
   if (pcr0s.length === 0) throw new QvError('field_malformed', { path: 'pcr0', value: 'none' });
   for (const pcr0 of pcr0s) {
     // A policy pinned to zeros would accept any debug enclave.

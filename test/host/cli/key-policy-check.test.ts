@@ -45,6 +45,17 @@ const plus = (statement: Loose, ...pcr0s: string[]) => {
   policy.Statement.push({ Sid: 'Added', Effect: 'Allow', Resource: '*', ...statement });
   return policy;
 };
+/** The written policy with what is denied about the use of the key denied under one more condition, or to others. */
+const deniedTo = ({ Condition, ...rest }: Loose) => {
+  const policy = written(old);
+  policy.Statement = policy.Statement.map((one) => {
+    if (one['Effect'] !== 'Deny' || one['Sid'] === 'NobodyElseAdministers') return one;
+    const { Principal, ...denial } = one;
+    const conditions = { ...(one['Condition'] as Loose), ...(Condition as Loose) };
+    return { ...denial, ...(rest['NotPrincipal'] === undefined && { Principal }), ...rest, Condition: conditions };
+  });
+  return policy;
+};
 /** The written policy with statements changed, by their Sid; undefined leaves one out. */
 const changed = (changes: Readonly<Record<string, Loose | undefined>>) => {
   const policy = written(old);
@@ -219,6 +230,49 @@ describe('ways around attestation', () => {
       ['grant_open'],
     ],
     [
+      'use is denied to roles, and so not to users',
+      deniedTo({ Condition: { ArnLike: { 'aws:PrincipalArn': 'arn:aws:iam::*:role/*' } } }),
+      ['grant_open'],
+    ],
+    [
+      'use is denied to what IAM has, and so not to federated users',
+      deniedTo({ Condition: { StringLike: { 'aws:PrincipalArn': 'arn:aws:iam:*' } } }),
+      ['grant_open'],
+    ],
+    [
+      'use is denied to whoever has an ARN, and so not to services',
+      deniedTo({ Condition: { Null: { 'aws:PrincipalArn': 'false' } } }),
+      ['grant_open'],
+    ],
+    [
+      'use is denied to all but a service',
+      deniedTo({ NotPrincipal: { Service: 'lambda.amazonaws.com' } }),
+      ['grant_open'],
+    ],
+    [
+      'use is denied to those who are named, and somebody else',
+      deniedTo({ Principal: { AWS: [breakGlassArn, instanceRoleArn, 'arn:aws:iam::999999999999:role/stranger'] } }),
+      ['grant_open'],
+    ],
+    [
+      'use is denied to all whose names do not fit a pattern',
+      deniedTo({ Condition: { StringNotLike: { 'aws:PrincipalArn': '*:role/ci-*' } } }),
+      ['grant_open'],
+    ],
+    [
+      'an image in upper case, where case counts',
+      changed({
+        AttestedImagesUse: { Condition: { StringEquals: { [IMAGE]: [old, other.toUpperCase()] } } },
+        NobodyElseUses: { Condition: { StringNotEquals: { [IMAGE]: [old, other.toUpperCase()] } } },
+      }),
+      ['image_pattern'],
+    ],
+    [
+      'somebody else ends what stops all wallets',
+      plus({ Principal: role, Action: ['kms:EnableKey', 'kms:CancelKeyDeletion'] }),
+      ['power_elsewhere'],
+    ],
+    [
       'the account',
       plus({ Principal: { AWS: `arn:aws:iam::${KEYS}:root` }, Action: 'kms:*' }),
       ['principal_account', 'use_by_others'],
@@ -251,6 +305,12 @@ describe('ways around attestation', () => {
   ])('%s', (_, policy, faults) => {
     const { findings } = check(JSON.parse(JSON.stringify(policy)));
     expect(findings.map(({ fault }) => fault)).toEqual(expect.arrayContaining([...faults]));
+  });
+
+  it('one role for both: who uses the key can let another image in', async () => {
+    const both = JSON.parse(JSON.stringify(written(old)).replaceAll(instanceRoleArn, breakGlassArn));
+    expect(faultsOf(both, { ...expected, instanceRole: breakGlassArn })).toEqual(['power_elsewhere']);
+    await expectCode(() => keyPolicy({ breakGlassArn, instanceRoleArn: breakGlassArn, pcr0s: [old] }), 'field_malformed');
   });
 
   it('what another statement denies in any case is no fault', () => {

@@ -68,7 +68,9 @@ function reportLines({ images, findings }: KeyPolicyReport, style: Style): reado
       `    ${printable(what)}${statements.length === 0 ? '' : style('dim', `  (${statements.map(printable).join(', ')})`)}`,
     ]),
     `${findings.length === 0 ? tick(style) : cross(style)} ${style('bold', `${can} open keys`)}${
-      findings.length === 0 ? ', by the instance role alone, and nothing else is allowed.' : ':'
+      findings.length === 0
+        ? ', by the instance role alone, and nobody but the break-glass role can change or end the key.'
+        : ':'
     }`,
     ...table(
       images.map((image) => ['PCR0', image] as const),

@@ -25,7 +25,7 @@ export const FAULTS = {
   image_retired: 'the policy still names a retired image',
   image_any: 'an image that nobody named can open keys',
   image_debug: 'an enclave in debug mode, whose memory its host can read, can open keys',
-  image_pattern: 'images are named by a pattern, which more of them may fit than were meant',
+  image_pattern: 'images are named by a pattern, or in upper case, so that others may fit than were meant',
   use_unattested: 'keys can be opened without attestation',
   use_by_others: 'somebody else than the instance role can open keys',
   operation_unattested: 'an operation that gives key material away, or plants it, and asks for no image',
@@ -72,19 +72,19 @@ const OTHER_KINDS = ['Sign', 'Verify', 'GenerateMac', 'VerifyMac'].map(named);
 const POWERS = [
   'PutKeyPolicy',
   'ScheduleKeyDeletion',
+  'CancelKeyDeletion',
   'DisableKey',
+  'EnableKey',
   'ReplicateKey',
   'UpdatePrimaryRegion',
   'ImportKeyMaterial',
   'DeleteImportedKeyMaterial',
 ].map(named);
 const HARMLESS = [
-  'CancelKeyDeletion',
   'CreateAlias',
   'DeleteAlias',
   'DescribeKey',
   'DisableKeyRotation',
-  'EnableKey',
   'EnableKeyRotation',
   'GetKeyPolicy',
   'GetKeyRotationStatus',
@@ -111,7 +111,27 @@ function named(operation: string): string {
   return `kms:${operation}`;
 }
 
-const STRANGER = 'arn:aws:iam::999999999999:role/stranger';
+/** For people: whoever is named nowhere. */
+const STRANGER = 'somebody who is not named';
+
+/**
+ * One of each kind of caller, whom nobody can have named. A denial that is for roles alone, say, leaves users to whatever
+ * grants there are. Undefined is an AWS service.
+ */
+function strangers(): readonly (string | undefined)[] {
+  const name = toHex(crypto.getRandomValues(new Uint8Array(8)));
+  const account = String(crypto.getRandomValues(new BigUint64Array(1))[0])
+    .padStart(12, '0')
+    .slice(-12);
+  const place = `:${account}:`;
+  return [
+    `arn:aws:iam:${place}role/${name}`,
+    `arn:aws:iam:${place}user/${name}`,
+    `arn:aws:iam:${place}root`,
+    `arn:aws:sts:${place}federated-user/${name}`,
+    undefined,
+  ];
+}
 
 /** @throws QvError field_malformed: no key policy */
 export function checkKeyPolicy(document: JsonValue, expected: KeyPolicyExpectations): KeyPolicyReport {
@@ -119,7 +139,9 @@ export function checkKeyPolicy(document: JsonValue, expected: KeyPolicyExpectati
   asked.whoUses();
   asked.whoElseDoes(UNATTESTED, 'operation_unattested');
   asked.whoElseDoes(OTHER_KINDS, 'operation_unattested');
-  asked.whoElseDoes(POWERS, 'power_elsewhere', expected.breakGlass);
+  // Whoever uses the key and can change its policy lets any image in.
+  const { breakGlass, instanceRole } = expected;
+  asked.whoElseDoes(POWERS, 'power_elsewhere', breakGlass === instanceRole ? undefined : breakGlass);
   asked.whatIsMissing();
   asked.whatIsRetired();
   asked.howStatementsAreWritten();
@@ -136,14 +158,16 @@ class Inquiry {
   /** Nobody can have named it. */
   readonly #fresh = toHex(crypto.getRandomValues(new Uint8Array(48)));
   readonly #images: readonly string[];
-  readonly #people: readonly string[];
+  readonly #strangers = strangers();
+  readonly #people: readonly (string | undefined)[];
 
   constructor(policy: readonly Statement[], expected: KeyPolicyExpectations) {
     this.#policy = policy;
     this.#expected = expected;
     const named = new Set([...imagesIn(policy), ...expected.images, ...expected.retired]);
     this.#images = [...named].filter((image) => image !== DEBUG_PCR0);
-    this.#people = [...new Set([expected.instanceRole, expected.breakGlass, STRANGER, ...peopleIn(policy)])];
+    const { instanceRole, breakGlass } = expected;
+    this.#people = [...new Set([instanceRole, breakGlass, ...this.#strangers, ...peopleIn(policy)])];
   }
 
   report(): KeyPolicyReport {
@@ -156,7 +180,7 @@ class Inquiry {
       for (const action of USE) {
         this.#add(
           'use_unattested',
-          `${action} by ${principal}`,
+          `${action} by ${this.#named(principal)}`,
           this.#allowing({ principal, action, image: undefined }),
         );
         this.#add('image_any', action, this.#allowing({ principal, action, image: this.#fresh }));
@@ -165,7 +189,7 @@ class Inquiry {
           const by = this.#allowing({ principal, action, image });
           if (by.length === 0) continue;
           if (action === 'kms:Decrypt') this.#opens.add(image);
-          if (principal !== instanceRole) this.#add('use_by_others', principal, by);
+          if (principal !== instanceRole) this.#add('use_by_others', this.#named(principal), by);
           if (!images.includes(image)) this.#add('image_unexpected', image, by);
         }
       }
@@ -173,12 +197,12 @@ class Inquiry {
 
   /** Whatever is attested: attestation bounds none of these. */
   whoElseDoes(actions: readonly string[], fault: Fault, except?: string): void {
-    for (const principal of this.#people.filter((one) => one !== except))
+    for (const principal of this.#people.filter((one) => one === undefined || one !== except))
       for (const action of actions) {
         const by = [undefined, this.#fresh, ...this.#images].flatMap((image) =>
           this.#allowing({ principal, action, image }),
         );
-        this.#add(fault, `${action} by ${principal}`, [...new Set(by)]);
+        this.#add(fault, `${action} by ${this.#named(principal)}`, [...new Set(by)]);
       }
   }
 
@@ -241,6 +265,10 @@ class Inquiry {
     return applies(statement, question, this.#expected.keyArn);
   }
 
+  #named(principal: string | undefined): string {
+    return principal === undefined || this.#strangers.includes(principal) ? STRANGER : principal;
+  }
+
   #add(fault: Fault, what: string, statements: readonly string[]): void {
     if (statements.length > 0) this.#find(fault, what, statements);
   }
@@ -255,10 +283,11 @@ const ACCOUNT = /^(?:\d{12}|arn:aws[a-z-]*:iam::\d{12}:root)$/;
 
 const isKnown = (pattern: string): boolean => KNOWN.some((known) => glob(pattern, true).test(known));
 
-/** A value that is no PCR0 says nothing, or names more images than one. */
+/** A value that is no PCR0 says nothing, or names more images than one; in upper case, only where case does not count. */
 function isPattern({ key, operator, wanted }: Statement['conditions'][number]): boolean {
   if (!IMAGE_KEYS.includes(key) || operator === 'Null') return false;
-  return operator.includes('Like') || wanted.some((text) => !PCR0.test(text.toLowerCase()));
+  const ignoresCase = operator.includes('IgnoreCase');
+  return operator.includes('Like') || wanted.some((text) => !PCR0.test(ignoresCase ? text.toLowerCase() : text));
 }
 
 /** Every PCR0 that a condition names, in whatever statement, as lower-case hex. */

@@ -10,8 +10,8 @@ import { JsonFields, type JsonObject, type JsonValue } from '@quantumvault/share
 
 /** Whose call it is, for what, and the image that its attestation names; no image: not attested. */
 export interface Question {
-  /** The ARN of a role or user, as `aws:PrincipalArn` has it. */
-  readonly principal: string;
+  /** An ARN, as `aws:PrincipalArn` has it; undefined: an AWS service, whose calls have none. */
+  readonly principal: string | undefined;
   /** `kms:Decrypt` */
   readonly action: string;
   /** PCR0, lower-case hex. */
@@ -141,12 +141,16 @@ const inverted = (isNegated: boolean, truth: Truth): Truth => (isNegated && trut
 export const accountOf = (arn: string): string => arn.split(':')[4] ?? '';
 
 /** An account stands for everybody in it, as far as its IAM policies say. A session of a role is less than the role. */
-function names(values: readonly string[], principal: string): Truth {
+function names(values: readonly string[], principal: string | undefined): Truth {
+  if (principal === undefined) return values.includes('*') || (values.some(isNoArn) ? 'unknown' : false);
   const account = accountOf(principal);
   const root = `arn:${principal.split(':')[1]}:iam::${account}:root`;
   if (values.some((value) => value === '*' || value === principal || value === account || value === root)) return true;
   return values.some((value) => isSessionOf(value, principal)) ? 'unknown' : false;
 }
+
+/** A service, a federation, or an account, which services may act for. */
+const isNoArn = (value: string): boolean => !value.startsWith('arn:');
 
 const SESSION = /^arn:aws[a-z-]*:sts::(\d{12}):assumed-role\/([^/]+)\//;
 
@@ -186,6 +190,8 @@ const OPERATORS: Readonly<Record<string, { readonly operator: Operator; readonly
 function holds({ operator: spelled, key, wanted }: Condition, question: Question): Truth {
   const actual = factOf(key, question);
   if (actual === 'unknown' || wanted.some((text) => text.includes('${'))) return 'unknown';
+  // Whom it fits nobody can list, and so nobody asks for all of them.
+  if (key === 'aws:principalarn' && wanted.some((text) => !text.startsWith('arn:'))) return 'unknown';
   const [, set, bare = '', ifExists] = /^(ForAllValues:|ForAnyValue:)?([A-Za-z]+?)(IfExists)?$/.exec(spelled) ?? [];
   if (bare === 'Null') return wanted.some((text) => (text.toLowerCase() === 'true') === (actual === undefined));
   const known = OPERATORS[bare];

@@ -1,7 +1,8 @@
 /** A host whose enclave does not hold the wallet asks the other hosts of the deployment. The peer here is a web server. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { Peers } from '@quantumvault/host/peers/peers.ts';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -188,6 +189,28 @@ describe('what the enclave here does not hold', () => {
     const { body, headers } = host.signRequest({ headers: { 'x-request-timeout-ms': '200' } });
     const response = await fetch(`${host.host.url}/v1/sign`, { method: 'POST', body, headers, signal });
     await expectProblem(response, 'wallet_in_transit');
+  });
+
+  it('a peer whose enclave is gone stands before none that has the wallet', async () => {
+    const [down, next] = [createServer(), createServer()];
+    const url = async (server: Server, status: number, code: string): Promise<URL> => {
+      server.on('request', (_, response) => json(status, { code })(response));
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    };
+    const urls = [await url(down, 503, 'enclave_unavailable'), await url(next, 403, 'policy_denied')];
+    const nobody = new URL('http://127.0.0.1:9');
+    const request = { method: 'POST', url: '/v1/sign', headers: {}, body: undefined, forwardedFor: '' };
+    const ask = (...peers: URL[]) => new Peers(peers).answer({ ...request, milliseconds: 1_000 });
+    try {
+      expect(await ask(...urls)).toMatchObject({ status: 403, code: 'policy_denied' });
+      expect(await ask(urls[0] ?? nobody, nobody)).toMatchObject({ status: 503, code: 'enclave_unavailable' });
+    } finally {
+      for (const server of [down, next]) {
+        server.closeAllConnections();
+        server.close();
+      }
+    }
   });
 
   it('a freeze that comes while the peer signs holds its answer back', async () => {

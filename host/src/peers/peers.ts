@@ -55,14 +55,19 @@ export class Peers {
   }
 
   /**
-   * The answer of the peer whose enclave holds the wallet.
+   * The answer of the peer whose enclave holds the wallet; if nobody gives one, of who could not say.
    * @throws QvError wallet_in_transit: none of those that answer does
    */
   async answer(request: PeerRequest): Promise<PeerAnswer> {
+    let unavailable: PeerAnswer | undefined;
     for (const origin of this.#origins) {
       const answer = await this.#ask(origin, request);
-      if (answer !== undefined && answer.code !== 'wallet_held_elsewhere') return answer;
+      if (answer === undefined || answer.code === 'wallet_held_elsewhere') continue;
+      if (answer.status !== 503) return answer;
+      // One whose enclave is gone must not stand before one that has the wallet.
+      unavailable ??= answer;
     }
+    if (unavailable !== undefined) return unavailable;
     throw new QvError('wallet_in_transit', { path: 'wallet' });
   }
 

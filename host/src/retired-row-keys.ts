@@ -52,7 +52,7 @@ function readLines(path: string): readonly string[] {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw fault('cannot be read', error);
   }
-  if (text.length > LIMITS.configBytes) throw fault('too large');
+  if (text.length > LIMITS.retiredRowKeysBytes) throw fault('too large');
   const lines = text.split('\n').filter((line) => line !== '');
   const wrong = lines.find((line) => !LINE.test(line));
   // A host that overlooked a line could take a key that leaked for a good one.

@@ -336,6 +336,8 @@ export const LIMITS = {
   rowKeyEditedMilliseconds: 30_000,
   /** So many of these are named. */
   rowKeyEdited: 32,
+  /** Of the file that names replaced row keys, 65 bytes each: one in an hour for a dozen years. */
+  retiredRowKeysBytes: 8 * 1024 * 1024,
   enclaveReconnectMinMilliseconds: 50,
   enclaveReconnectMaxMilliseconds: 2_000,
   /** One freeze waits this long for each of enclave and database; they are asked at the same time (design 9). */

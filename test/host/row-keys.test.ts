@@ -364,6 +364,13 @@ describe('the file of replaced keys', () => {
     await expectCode(() => new RetiredRowKeys(folder.path, silentLog), 'config_invalid');
   });
 
+  it('is read however often keys were replaced', () => {
+    const path = retiredFile('often');
+    const lines = Array.from({ length: 20_000 }, (_, number) => number.toString(16).padStart(64, '0'));
+    writeFileSync(path, `${lines.join('\n')}\n${Buffer.from(sha256(FIRST)).toString('hex')}\n`);
+    expect(new RetiredRowKeys(path, silentLog).has(FIRST)).toBe(true);
+  });
+
   it('that cannot be written is not forgotten by the process', () => {
     const retired = new RetiredRowKeys(join(folder.path, 'nowhere', 'file'), silentLog);
     retired.add(sha256(FIRST));

@@ -26,7 +26,7 @@ export interface Held {
   sealed: { blob: Uint8Array; version: bigint };
   /** Of the key blobs that count. Under others nothing newer may be sealed, or the wallet would open with neither. */
   keys: Hash;
-  /** The last re-wrapping here, which a host that lost the answer asks for. */
+  /** The last re-wrapping here, or the blobs that it came with: what a host asks for that has others. */
   rewrapped: KeptRewrapping | undefined;
   readonly requests: RequestMemory;
   /** The last enabling, so that its repeat gets the same reply. */
@@ -75,6 +75,7 @@ export interface Given {
 /** A take-over, likewise. */
 interface Taken {
   readonly predecessor: BootId;
+  readonly at: TimeMs;
   readonly reply: ReplyOf<'take'>;
 }
 
@@ -128,19 +129,20 @@ export class Holdings {
     state: WalletState,
     sealed: Held['sealed'],
     blobs: WalletKeyBlobs,
-    how: { taken?: Taken; imported?: WalletBlobs } = {},
+    { taken, imported }: { taken?: Taken; imported?: WalletBlobs } = {},
   ): void {
     this.#held.set(state.wallet, {
       state,
       sealed,
       keys: keysHash(blobs),
-      rewrapped: undefined,
+      // It may have been re-wrapped where it comes from: a database from before has blobs that count no more.
+      rewrapped: taken && { keys: encodeAs(walletKeyBlobs, blobs), mac: undefined, at: taken.at, owner: state.owner },
       requests: new RequestMemory(this.#remembered),
       lastEnable: undefined,
       lastRetire: undefined,
       lastSuccession: undefined,
-      taken: how.taken,
-      imported: how.imported,
+      taken,
+      imported,
     });
     this.#gone.delete(state.wallet);
   }

@@ -147,7 +147,7 @@ function takeOver(context: Context, request: Request, right: Right, keys: Wallet
   const succession = state.succession && successionFacts(owner, state.succession);
   const { receipt } = log.append({ ...facts, ...(right.kind === 'lease' && succession && { succession }) }, now);
   const reply = { state: sealed, receipt };
-  holdings.add(state, sealed, blobs, { taken: { predecessor: right.predecessor, reply } });
+  holdings.add(state, sealed, blobs, { taken: { predecessor: right.predecessor, at: now, reply } });
   return reply;
 }
 

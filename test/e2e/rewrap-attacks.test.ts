@@ -310,8 +310,15 @@ describe('a re-wrapped wallet on its way to another boot', () => {
     // Gone from here, and still told.
     expect((await stateOf(wallet)).rewrapped).toEqual(given.rewrapped);
     await expectCode(rewrap(there), 'wallet_held_elsewhere');
+    // A database from before that has other blobs: the new holder tells those that count, and MACs the policy anew.
+    await expectCode(sign(wallet, {}, second), 'wallet_keys_replaced');
+    const told = await second.request('stateGet', { wallet: wallet.address });
+    expect(told.rewrapped?.keys).toEqual(given.rewrapped?.keys);
+    expect(told.state.version).toBe(taken.state.version + 1n);
+    const restored = moved(wallet, told as Rewrapping);
+    await expectCode(sign(restored, {}, second), 'policy_mac_invalid');
     // And once more there.
-    const again = moved(now, await rewrap(now, second));
+    const again = moved(restored, await rewrap(restored, second));
     expect((await sign(again, {}, second)).signature).toHaveLength(64);
     await expectCode(sign(now, {}, second), 'wallet_keys_replaced');
   });

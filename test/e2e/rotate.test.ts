@@ -59,6 +59,16 @@ type Row = Record<string, Uint8Array | string | number | null>;
 const rowOf = ({ address }: HttpWallet): Row =>
   onDatabase((database) => database.prepare('SELECT * FROM wallets WHERE wallet = ?').get(address)) as Row;
 
+/** As a restored backup has it. */
+function putBack({ address }: HttpWallet, row: Row): void {
+  const columns = Object.keys(row).filter((column) => column !== 'wallet');
+  onDatabase((database) =>
+    database
+      .prepare(`UPDATE wallets SET ${columns.map((column) => `${column} = ?`).join(', ')} WHERE wallet = ?`)
+      .run(...columns.map((column) => row[column] ?? null), address),
+  );
+}
+
 /** Whether key, salt and seed blob are others; all three or none. */
 function isRenewed(before: Row, after: Row): boolean {
   const parts = ['salt', 'execution_key', 'sealed_seed'] as const;
@@ -341,12 +351,7 @@ describe('an older row', () => {
     await expectSigns(wallet);
     const newest = rowOf(wallet);
     await stack.host.stop();
-    const columns = Object.keys(old).filter((column) => column !== 'wallet');
-    onDatabase((database) =>
-      database
-        .prepare(`UPDATE wallets SET ${columns.map((column) => `${column} = ?`).join(', ')} WHERE wallet = ?`)
-        .run(...columns.map((column) => old[column] ?? null), wallet.address),
-    );
+    putBack(wallet, old);
     await restartHost();
     await expectSigns(wallet);
     expect(isRenewed(newest, rowOf(wallet))).toBe(false);
@@ -394,6 +399,11 @@ describe('a planned hand-over in the middle', () => {
     const there = httpKit({ url: secondHost.url, deployment: stack.deployment });
     await expectSigns(wallet, there, later());
     expect(await rotate(wallet)).toMatchObject({ error: { code: 'wallet_held_elsewhere' } });
+    // A backup from before all that: the new holder has the blobs, and MACs the policy with the next rotation.
+    putBack(wallet, before);
+    const refused = await there.sign(wallet, later());
+    expect(await refused.json()).toMatchObject({ code: 'policy_mac_invalid' });
+    expect(isRenewed(before, rowOf(wallet))).toBe(true);
     expect((await rotate(wallet, secondHost.adminSocket)).ok).toBe(true);
     await expectSigns(wallet, there, later());
     await expectAudited(operators);

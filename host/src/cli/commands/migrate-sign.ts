@@ -18,7 +18,8 @@ export const migrateSign: Command = {
   summary: 'Sign, as an operator, the migration of exactly these rows of v2 into an enclave that has proved itself.',
   details: [
     'The list is made again from the rows and parameters that this operator has: another one is not signed. Who',
-    'owns which wallet is what the rows say, so have them from the v2 database, and know who exported them.',
+    'owns which wallet is what the rows say, so have them from the v2 database, and know who exported them. Rows',
+    'that were migrated into another boot have to be left out: this one does not know of them.',
   ],
   operands: '<migration file>',
   options: { ...ROWS_OPTIONS, ...ENCLAVE_OPTIONS, 'operator-key': OPERATOR_KEY },

@@ -184,6 +184,32 @@ function lied(ending: string, change: (body: Members) => Members) {
   });
 }
 
+describe('a database that somebody else administers', () => {
+  it('keeps no owner from cancelling: he says himself whose claim it is, and which change', async () => {
+    const wallet = await openWallet();
+    expect(await qv('claim', wallet)).toMatchObject({ ok: true, change: 2 });
+    const database = new DatabaseSync(stack.databaseFile, { timeout: 5_000 });
+    const forget = database.prepare(
+      "DELETE FROM history WHERE wallet = ? AND kind IN ('takeover-claimed', 'successor-named')",
+    );
+    expect(forget.run(wallet.address).changes).toBe(2);
+    database.close();
+    expect(await show(wallet)).toMatchObject({ exit: 0, change: 0, successor: null });
+    expect(await qv('cancel', wallet)).toMatchObject({ exit: 1, error: { code: 'takeover_not_running' } });
+    const named = ['--successor', heir.address];
+    expect(await qv('cancel', wallet, named)).toMatchObject({
+      exit: 1,
+      error: { code: 'succession_changed', value: '3' },
+    });
+    expect(await qv('cancel', wallet, [...named, '--change', '03'])).toMatchObject({ exit: 2 });
+    expect(await qv('cancel', wallet, [...named, '--change', '3'])).toMatchObject({
+      ok: true,
+      change: 3,
+      takeover: null,
+    });
+  });
+});
+
 describe('a host that lies', () => {
   it.each<[string, (body: Members) => Members, ErrorCode]>([
     ['another wallet', (body) => ({ ...body, wallet: party().address }), 'evidence_mismatch'],

@@ -39,7 +39,8 @@ const NEXT_STEPS: Partial<Record<ErrorCode, string>> = {
   wallet_held_elsewhere: 'qv status of each host says which boot is there; a release or a lease moves the wallet.',
   wallet_in_transit: 'During a hand-over: qv release apply --take once more. After a crash: a lease (the runbook).',
   successor_mismatch: 'qv successor show says who is named; only his key claims the wallet.',
-  succession_changed: 'Call it again: the host says by now how many changes there were. The value is the right number.',
+  succession_changed:
+    'Call it again; if the host goes on to say another number, with --change and the value, which is the right one.',
   takeover_too_early: 'Call it again at the time that the value names, or later; until then the owner can cancel.',
   takeover_due: 'The successor can become the owner at any time: move what the wallet holds, or retire it, before.',
   wallet_retired: 'Nothing takes that back; the log has it as a leaf, which qv verify log checks.',

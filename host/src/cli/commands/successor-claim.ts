@@ -9,6 +9,6 @@ export const successorClaim = changeCommand({
     'frozen stays frozen. The owner ends the claim with one signature until the delay has passed.',
   ],
   signer: 'successor',
-  run: (client, successor, wallet) => client.claimWallet({ successor, wallet }),
+  run: (client, successor, of) => client.claimWallet({ ...of, successor }),
   done: 'Claimed: the delay runs.',
 });

@@ -10,6 +10,6 @@ export const successorComplete = changeCommand({
     'When the answer was lost, qv successor show says who owns the wallet.',
   ],
   signer: 'successor',
-  run: (client, successor, wallet) => client.completeTakeover({ successor, wallet }),
+  run: (client, successor, of) => client.completeTakeover({ ...of, successor }),
   done: 'Taken over. Next: a policy.',
 });

@@ -20,7 +20,7 @@ export const successorName = changeCommand({
     'delay-days': { value: '<days>', help: `from his claim on, 1 to ${LIMITS.successorDelayDays}`, required: true },
   },
   read: (args) => void successorOption(args),
-  run: (client, owner, wallet, args) => client.nameSuccessor({ owner, wallet, successor: successorOption(args) }),
+  run: (client, owner, of, args) => client.nameSuccessor({ ...of, owner, successor: successorOption(args) }),
   done: 'Named.',
 });
 

@@ -8,6 +8,6 @@ export const successorRemove = changeCommand({
     'For the machine of the owner. Where the successor’s key is in wrong hands, this ends it. Once the delay of a',
     'claim has passed it comes too late.',
   ],
-  run: (client, owner, wallet) => client.nameSuccessor({ owner, wallet, successor: null }),
+  run: (client, owner, of) => client.nameSuccessor({ ...of, owner, successor: null }),
   done: 'Removed: nobody else can become the owner.',
 });

@@ -1,6 +1,7 @@
 /** What the commands about successors share: whom they believe, and what they print. */
 import { type Address, address } from '@quantumvault/shared/brands.ts';
 import { toBase64 } from '@quantumvault/shared/bytes.ts';
+import { QvError } from '@quantumvault/shared/errors.ts';
 import type { Client, SuccessionChanged } from '../../client/client.ts';
 import type { Owner } from '../../client/keys.ts';
 import { successionJson } from '../../successor-json.ts';
@@ -10,11 +11,22 @@ import { requireOwner, type Signer, signerOptions, withOwner } from '../import/o
 import { DEPLOYMENT, warningLines } from '../succession/words.ts';
 import { printable, table, tick } from '../terminal.ts';
 
+/** As the enclave counts. */
+const CHANGE_MAX = 0xffff_ffff;
+
 export const CHANGE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   url: { value: '<url>', help: 'the host’s HTTP address', required: true },
   deployment: DEPLOYMENT,
   wallet: { value: '<address>', help: 'the wallet that it is about', required: true },
+  change: { value: '<n>', help: 'number of this change, where the host is wrong: one more than the last in the log' },
 };
+
+/** Which change of which wallet. */
+export interface ChangeOf {
+  readonly wallet: Address;
+  /** Default: by what the host says. */
+  readonly change?: number;
+}
 
 interface ChangeCommand {
   readonly name: string;
@@ -25,7 +37,7 @@ interface ChangeCommand {
   readonly signer?: Signer;
   /** @throws QvError usage_invalid and others of options, before a host or a key is asked for */
   readonly read?: (args: Arguments) => void;
-  readonly run: (client: Client, signer: Owner, wallet: Address, args: Arguments) => Promise<SuccessionChanged>;
+  readonly run: (client: Client, signer: Owner, of: ChangeOf, args: Arguments) => Promise<SuccessionChanged>;
   /** What was done, for people. */
   readonly done: string;
 }
@@ -48,14 +60,24 @@ export function changeCommand({
     options: { ...CHANGE_OPTIONS, ...options, ...signerOptions(signer), ...IMAGE_OPTIONS },
     readsKey: true,
     run: async (args: Arguments, output: Output): Promise<Result> => {
-      const wallet = address(args.text('wallet'), '--wallet');
+      const of = { wallet: address(args.text('wallet'), '--wallet'), ...numberOption(args) };
       read?.(args);
       requireOwner(args, signer);
       const { client, warnings } = await attestedHost(args);
-      const { result } = await withOwner(args, output, (who) => run(client, who, wallet, args), signer);
+      const { result } = await withOwner(args, output, (who) => run(client, who, of, args), signer);
       return resultOf(result, done, warnings);
     },
   };
+}
+
+/** @throws QvError usage_invalid */
+function numberOption(args: Arguments): Pick<ChangeOf, 'change'> {
+  const text = args.optional('change');
+  if (text === undefined) return {};
+  const change = Number(text);
+  if (!/^[1-9][0-9]{0,9}$/.test(text) || change > CHANGE_MAX)
+    throw new QvError('usage_invalid', { value: `--change is 1 to ${CHANGE_MAX}` });
+  return { change };
 }
 
 function resultOf(

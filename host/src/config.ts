@@ -147,7 +147,8 @@ export interface HostConfig {
    * Other hosts of this deployment, on the same database and in front of an enclave of their own: `["http://127.0.0.1:8081"]`,
    * at most 3. What concerns a wallet that the enclave here does not hold is passed on to them, so that callers go on
    * with one address while wallets move. Default: none. Hazard: what a peer answers is passed on as it came, with what
-   * callers send; so name hosts of your own, on this machine or over TLS.
+   * callers send; so name hosts of your own, on this machine or over TLS. Tokens are passed on, client certificates are
+   * not: who shows one in place of a token is refused budgets, and with `publicLog` false attestations, by a peer.
    */
   readonly peers: readonly URL[];
   /**

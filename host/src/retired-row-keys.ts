@@ -3,7 +3,7 @@
  * say so, because whoever can write to it can put an older state of it back, the older key's blob included; so it is kept
  * in a file of the host's own: SHA-256 of each KMS blob in hex, one in a line.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { toHex } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
@@ -60,10 +60,16 @@ function readLines(path: string): readonly string[] {
   return lines;
 }
 
+/** Whole, or not at all: half a line would keep the host from starting. */
 function append(path: string, line: string): void {
   const file = openSync(path, 'a', 0o600);
   try {
-    writeSync(file, line);
+    const { size } = fstatSync(file);
+    // A disk that is full takes a part, and says so by nothing else.
+    if (writeSync(file, line) !== line.length) {
+      ftruncateSync(file, size);
+      throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
+    }
     fsyncSync(file);
   } finally {
     closeSync(file);

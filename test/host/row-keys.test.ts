@@ -1,4 +1,5 @@
 /** The row key as hosts follow it from one to the next: several of them on one database, and somebody who edits it. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -369,6 +370,23 @@ describe('the file of replaced keys', () => {
     const lines = Array.from({ length: 20_000 }, (_, number) => number.toString(16).padStart(64, '0'));
     writeFileSync(path, `${lines.join('\n')}\n${Buffer.from(sha256(FIRST)).toString('hex')}\n`);
     expect(new RetiredRowKeys(path, silentLog).has(FIRST)).toBe(true);
+  });
+
+  it('on a disk that has room for half a line is as it was, and the host starts', () => {
+    const path = retiredFile('full');
+    const lines = Array.from({ length: 15 }, (_, number) => `${String(number).padStart(64, '0')}\n`).join('');
+    writeFileSync(path, lines);
+    const code = `
+      const { RetiredRowKeys } = await import(${JSON.stringify(import.meta.resolve('@quantumvault/host/retired-row-keys.ts'))});
+      const told = [];
+      const retired = new RetiredRowKeys(process.argv[1], { error: ({ reason }) => told.push(reason) });
+      retired.add(new Uint8Array(32).fill(7));
+      console.log(JSON.stringify(told));`;
+    // 1,024 bytes, of which 975 are taken.
+    const limited = ['-c', 'ulimit -f 2 && exec "$0" "$@"', process.execPath, '--input-type=module', '-e', code, path];
+    expect(JSON.parse(execFileSync('sh', limited, { encoding: 'utf8' }))).toEqual(['ENOSPC']);
+    expect(readFileSync(path, 'utf8')).toBe(lines);
+    expect(new RetiredRowKeys(path, silentLog).has(FIRST)).toBe(false);
   });
 
   it('that cannot be written is not forgotten by the process', () => {

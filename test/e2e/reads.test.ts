@@ -1,7 +1,5 @@
 /** Reads, alerts and the status page against a real enclave: a token of the backend's, and what it sees of a freeze. */
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { adminCall } from '@quantumvault/host/cli/admin-client.ts';
 import { addApiToken } from '@quantumvault/host/cli/api-tokens.ts';
@@ -14,6 +12,7 @@ import { firstPolicy, LIMIT_LAMPORTS, pcrSetOf, transfer } from '../stack/scenar
 import { type Stack, startStack } from '../stack/stack.ts';
 import { throwawayKey } from '../stack/throwaway.ts';
 import { expectProblem } from '../support/codes.ts';
+import { freePort } from '../support/free-port.ts';
 import { temporaryFolder, until } from '../support/temporary.ts';
 
 const SECRET = `whsec_${toBase64(new Uint8Array(32).fill(7))}`;
@@ -27,15 +26,6 @@ let client: Client;
 let wallet: Address;
 let token: string;
 let opsPort: number;
-
-/** One that nobody listens on, a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 beforeAll(async () => {
   folder = await temporaryFolder();

@@ -4,7 +4,6 @@
  * again; nothing here knows more than an operator does.
  */
 import { writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { operatorSignedJson } from '@quantumvault/host/admin/succession-json.ts';
@@ -16,6 +15,7 @@ import { utf8 } from '@quantumvault/shared/bytes.ts';
 import { codeOf, type ErrorCode } from '@quantumvault/shared/errors.ts';
 import { leaseCodec, releaseOrderCodec } from '@quantumvault/shared/evidence/succession.ts';
 import { encodeAs } from '@quantumvault/shared/protocol/wire.ts';
+import { freePort } from '../../support/free-port.ts';
 import type { StackHost } from '../host.ts';
 import { BREAK_GLASS_ROLE, INSTANCE_ROLE } from '../kms-keys.ts';
 import { firstPolicy, measurements, type Parties, pcrSetOf } from '../scenario.ts';
@@ -289,14 +289,6 @@ export class Upgrade {
     await this.stack.host.stop();
     await this.stack.processes.enclave.stop();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function notRefused(): never {

@@ -208,6 +208,24 @@ describe('a database that somebody else administers', () => {
       takeover: null,
     });
   });
+
+  it('keeps him from it neither where the host says nothing of the wallet any more', async () => {
+    const wallet = await openWallet();
+    expect(await qv('claim', wallet)).toMatchObject({ ok: true, change: 2 });
+    const database = new DatabaseSync(stack.databaseFile, { timeout: 5_000 });
+    const found = database
+      .prepare(`SELECT boot, sequence, leaf FROM leaves JOIN history USING (boot, sequence)
+        WHERE history.wallet = ? AND history.kind = 'takeover-claimed'`)
+      .get(wallet.address);
+    const edit = database.prepare('UPDATE leaves SET leaf = ? WHERE boot = ? AND sequence = ?');
+    const { boot = null, sequence = null, leaf = null } = found ?? {};
+    expect(edit.run(new Uint8Array(1), boot, sequence).changes).toBe(1);
+    expect(await show(wallet)).toMatchObject({ exit: 1, error: { code: 'row_tampered' } });
+    const said = ['--successor', heir.address, '--change', '3'];
+    expect(await qv('cancel', wallet, said)).toMatchObject({ ok: true, change: 3, takeover: null });
+    edit.run(leaf, boot, sequence);
+    database.close();
+  });
 });
 
 describe('a host that lies', () => {

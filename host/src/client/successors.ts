@@ -81,6 +81,12 @@ interface Told {
   readonly successor: Address | undefined;
 }
 
+/**
+ * Asked only for what the caller does not say: a host whose database somebody edited, so that it says nothing any more,
+ * does not stand between an owner and the enclave.
+ */
+type Telling = () => Promise<Told>;
+
 /** One kind of change, with the statement and the request that belong to it. */
 interface Asked {
   readonly act: SuccessionAct;
@@ -120,12 +126,12 @@ export function nameSuccessor(context: SigningContext, options: NameSuccessorOpt
 export function claimWallet(context: SigningContext, options: ClaimWalletOptions): Promise<SuccessionChanged> {
   const { successor } = options;
   const { address: key } = successor;
-  return change(context, options, (told) => ({
+  return change(context, options, async (told) => ({
     act: 'claim',
     kind: 'takeover-claimed',
     path: 'takeover',
     signer: successor,
-    owner: options.owner ?? told.owner,
+    owner: options.owner ?? (await told()).owner,
     successor: key,
     successorJson: key,
     render: (common) => renderClaimStatement({ ...common, successor: key }),
@@ -139,12 +145,12 @@ export function claimWallet(context: SigningContext, options: ClaimWalletOptions
 export function completeTakeover(context: SigningContext, options: ClaimWalletOptions): Promise<SuccessionChanged> {
   const { successor } = options;
   const { address: key } = successor;
-  return change(context, options, (told) => ({
+  return change(context, options, async (told) => ({
     act: 'complete',
     kind: 'owner-changed',
     path: 'takeover/complete',
     signer: successor,
-    owner: options.owner ?? told.owner,
+    owner: options.owner ?? (await told()).owner,
     successor: key,
     successorJson: key,
     render: (common) => renderCompleteStatement({ ...common, successor: key }),
@@ -157,8 +163,8 @@ export function completeTakeover(context: SigningContext, options: ClaimWalletOp
  */
 export function cancelClaim(context: SigningContext, options: CancelClaimOptions): Promise<SuccessionChanged> {
   const { owner } = options;
-  return change(context, options, (told) => {
-    const key = options.successor ?? told.successor;
+  return change(context, options, async (told) => {
+    const key = options.successor ?? (await told()).successor;
     if (key === undefined) throw new QvError('takeover_not_running');
     return {
       act: 'cancel',
@@ -176,7 +182,7 @@ export function cancelClaim(context: SigningContext, options: CancelClaimOptions
 async function change(
   context: SigningContext,
   options: ChangeOptions,
-  ask: (told: Told) => Asked,
+  ask: (told: Telling) => Asked | Promise<Asked>,
 ): Promise<SuccessionChanged> {
   const { deployment, connection, verifyEd25519 } = context;
   const { wallet, signal } = options;
@@ -184,9 +190,13 @@ async function change(
   const before = options.before ?? soon(context);
   const attested = await context.boots.fresh(signal);
   const { boot } = attested;
-  const told = await toldOf(context, wallet, signal);
-  const asked = ask(told);
-  const number = options.change ?? told.change + 1;
+  let telling: Promise<Told> | undefined;
+  const told: Telling = () => {
+    telling ??= toldOf(context, wallet, signal);
+    return telling;
+  };
+  const asked = await ask(told);
+  const number = options.change ?? (await told()).change + 1;
   const common = { deployment, wallet, owner: asked.owner, change: number, boot, nonce };
   const statement = asked.render({ ...common, beforeMs: before });
   const signature = await signStatement(context, asked.signer, statement);

@@ -3,7 +3,7 @@ import { type Address, address, type BootId } from '@quantumvault/shared/brands.
 import { fromBase64, fromHex, toHex, utf8 } from '@quantumvault/shared/bytes.ts';
 import { QvError } from '@quantumvault/shared/errors.ts';
 import { requesterScope } from '@quantumvault/shared/evidence/freeze-scope.ts';
-import { decodeLeaf } from '@quantumvault/shared/evidence/leaf.ts';
+import { decodeLeaf, type Leaf } from '@quantumvault/shared/evidence/leaf.ts';
 import { JsonFields, parseStrictJson } from '@quantumvault/shared/json.ts';
 import { LIMITS } from '@quantumvault/shared/limits.ts';
 import { isSignedByOwner } from '@quantumvault/shared/policy/owner-signature.ts';
@@ -24,6 +24,7 @@ import type { Freezes } from '../freeze.ts';
 import { knownReply, newWallet } from '../new-wallets.ts';
 import type { RateLimits } from '../rate-limits/rate-limits.ts';
 import { factsOf } from '../request-facts.ts';
+import type { LeafRecord } from '../store/store.ts';
 import { successionJson, successorField } from '../successor-json.ts';
 import { verifiedRow } from '../wallet-rows.ts';
 import { bodyBytes, signatureField, timeField } from '../wire-json.ts';
@@ -68,9 +69,19 @@ export async function walletFacts({ store, session, freezes }: AppDeps, wallet: 
     epoch: enabled?.epoch ?? null,
     retired: row.retired,
     frozen: row.frozen || isStopped(freezes, wallet, enabled?.requesters ?? []),
-    succession: succession === undefined ? null : successionJson(decodeLeaf(succession.leaf)),
+    succession: succession === undefined ? null : successionJson(leafIn(succession)),
     createdAt: formatTime(row.createdAt),
   };
+}
+
+/** @throws QvError row_tampered */
+function leafIn({ leaf }: LeafRecord): Leaf {
+  try {
+    return decodeLeaf(leaf);
+  } catch (error) {
+    // Somebody edited it: whoever asks did nothing wrong.
+    throw new QvError('row_tampered', { path: 'leaf' }, { cause: error });
+  }
 }
 
 /** By itself or with the fleet, or because nobody is left who could ask for its signature. */

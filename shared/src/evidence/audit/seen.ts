@@ -104,6 +104,7 @@ const claimCodec = struct({
   version: field(2, u64),
   source: maybe(3, u32),
   released: maybe(4, struct({ to: field(0, bootId), at: field(1, u64) })),
+  quiet: maybe(5, u64),
 });
 
 const mintCodec = struct({ mint: field(0, publicKey) });

@@ -21,6 +21,8 @@ export interface Claim {
   version: bigint;
   /** The claim it came from: its place in the list. Absent in the boot that created the wallet. */
   readonly source?: number | undefined;
+  /** Changes of who may follow the owner that this boot began with: none of them says which policy counts. */
+  quiet?: bigint | undefined;
   /** To whom the boot gave it away, and by which leaf. */
   released?: { readonly to: BootId; readonly at: number };
 }
@@ -170,6 +172,9 @@ export class Wallets {
   succeeded(leaf: LeafOf<SuccessionKind>, place: Place): void {
     const wallet = this.#advance(leaf, leaf.stateVersion, place);
     this.#requireLive(wallet, place);
+    const claim = wallet.claims.findLast(({ boot }) => boot === leaf.boot);
+    if (leaf.kind !== 'owner-changed' && claim !== undefined && leaf.stateVersion === firstAfter(claim))
+      claim.quiet = (claim.quiet ?? 0n) + 1n;
     for (const fault of successionFaults(wallet.owner, wallet.succession, leaf))
       this.#add('wallets', 'log_succession_invalid', place, fault);
     wallet.succession = successionAfter(leaf);
@@ -246,14 +251,18 @@ export class Wallets {
       claim !== undefined &&
       before !== undefined &&
       before.version + 1n < claim.from &&
-      stateVersion === claim.from + 1n
+      stateVersion === firstAfter(claim)
     );
   }
 
   /** The policy that this leaf names is the one enabled then: of its enabling there is nothing else. */
   #lostPolicy(wallet: Wallet, { policyHash }: LeafOf<'signed' | 'rewrapped'>): Hash | undefined {
     const isKnown = wallet.policyHash && policyHash && sameBytes(wallet.policyHash, policyHash);
-    if (isKnown !== true) wallet.limits = undefined;
+    if (isKnown !== true) {
+      wallet.limits = undefined;
+      // Enabled by the owner who was found with it.
+      wallet.lapsed = false;
+    }
     return policyHash;
   }
 
@@ -367,4 +376,9 @@ export class Wallets {
   #add(step: StepName, code: ErrorCode, place: Place, detail: string): void {
     this.#checklist.add(step, code, place, detail);
   }
+}
+
+/** The version of its first leaf that says which policy counts. */
+function firstAfter({ from, quiet = 0n }: Claim): bigint {
+  return from + 1n + quiet;
 }

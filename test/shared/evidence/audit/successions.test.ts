@@ -207,6 +207,52 @@ describe('another boot', () => {
     await expectFound();
   });
 
+  test('that lost the enabling of a policy may begin with whom an owner names: the first signature says which counts', async () => {
+    wallet.policyHash = deployment.addPolicy(wallet.document());
+    wallet.version++;
+    lease(await next(), undefined);
+    name();
+    claim();
+    const seen = await expectHonest();
+    cancel();
+    wallet.sign();
+    wallet.sign();
+    await expectHonest();
+    expect((await auditOf(deployment, seen && { seen })).findings).toEqual([]);
+    // Once it was said, another one has to be enabled.
+    wallet.policyHash = deployment.addPolicy({ ...wallet.document(), epoch: 9 });
+    wallet.sign();
+    await expectFound(seen, 'log_policy_mismatch');
+  });
+
+  test('that lost the first policy of the next owner goes by his first signature, and by none under the one before', async () => {
+    takeOver({ claimedAt: due() as never });
+    const seen = await expectHonest();
+    const before = wallet.policyHash;
+    wallet.policyHash = deployment.addPolicy({ ...wallet.document(), owner: heir, epoch: 2 });
+    wallet.version++;
+    lease(await next(), { change, owner: heir });
+    wallet.sign();
+    await expectHonest();
+    expect((await auditOf(deployment, seen && { seen })).findings).toEqual([]);
+    wallet.policyHash = before;
+    wallet.sign();
+    await expectFound(seen, 'log_policy_mismatch');
+  });
+
+  test('behind which the next owner comes ends the policy that was lost, too', async () => {
+    name();
+    const { time } = claim();
+    wallet.policyHash = deployment.addPolicy(wallet.document());
+    wallet.version++;
+    lease(await next(), running(time));
+    twoDays();
+    takeOver({ claimedAt: time as never });
+    const seen = await expectHonest();
+    wallet.sign();
+    await expectFound(seen, 'log_policy_mismatch');
+  });
+
   test('that leases a wallet with a successor whom nobody named leaves evidence', async () => {
     lease(await next(), { change: 1, owner: wallet.owner, successor: successor() });
     await expectFound();

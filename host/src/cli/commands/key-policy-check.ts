@@ -17,6 +17,8 @@ export const keyPolicyCheck: Command = {
     'Takes the policy as a file, or with --key from KMS itself, whose grants it looks at, too. Without --pcrs',
     'and --pcr0 no image may open keys. One of --retired-pcrs or --retired-pcr0 may not be named anywhere.',
     'What it cannot decide (a condition on something that the caller chooses, say) it takes for allowed.',
+    'It sees one key: each replica of a multi-Region key has a policy of its own, and aws kms describe-key lists',
+    'them, and says of any key whether its material was imported and so exists elsewhere, too.',
     'Exits 1 with findings. Policies are read as AWS documents them; AWS is not asked what it would answer.',
   ],
   operands: '<file|->',

@@ -9,7 +9,8 @@ export default defineConfig({
     // Hosts, witnesses and qv are started by the hundred: their sources are read once.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, '.qv', 'compile-cache') },
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than a small machine has processors: much of a test's time is waiting for what it started.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -310,7 +310,10 @@ describe('ways around attestation', () => {
   it('one role for both: who uses the key can let another image in', async () => {
     const both = JSON.parse(JSON.stringify(written(old)).replaceAll(instanceRoleArn, breakGlassArn));
     expect(faultsOf(both, { ...expected, instanceRole: breakGlassArn })).toEqual(['power_elsewhere']);
-    await expectCode(() => keyPolicy({ breakGlassArn, instanceRoleArn: breakGlassArn, pcr0s: [old] }), 'field_malformed');
+    await expectCode(
+      () => keyPolicy({ breakGlassArn, instanceRoleArn: breakGlassArn, pcr0s: [old] }),
+      'field_malformed',
+    );
   });
 
   it('what another statement denies in any case is no fault', () => {

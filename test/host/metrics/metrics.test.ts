@@ -255,7 +255,8 @@ describe('what is behind the host', () => {
         await expectProblem(await host.sign(), 'store_unavailable');
       });
       expect(grown).toBeGreaterThan(0);
-      expect(sampleValue(await scrape(), 'qv_store_backlog')).toBe(1);
+      // The host's own records may wait as well.
+      expect(sampleValue(await scrape(), 'qv_store_backlog')).toBeGreaterThanOrEqual(1);
       // It reads.
       expect(sampleValue(await scrape(), 'qv_store_up')).toBe(1);
     } finally {

@@ -4,7 +4,7 @@
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-const LONGEST_FIRST = ['test/load/', 'test/e2e/', 'test/host/', 'test/'];
+const LONGEST_FIRST = ['test/vm/scenario.', 'test/load/', 'test/e2e/', 'test/host/', 'test/'];
 
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
